@@ -1,0 +1,41 @@
+"""``streamer run CONFIG``: stream a configuration's recordings and say how it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamer.errors import UsageError
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="the YAML configuration", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False)
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="write the report here, too", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,  # noqa: FBT002 - a flag
+    restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,  # noqa: FBT002
+) -> int:
+    """Stream the recordings of CONFIG to its consumers.
+
+    Example: streamer run configs/quickstart.yaml chunk_size=50 'pool=256 MB'
+    """
+    from streamer.cli.progress import make_observer
+    from streamer.cli.summary import show_summary
+    from streamer.config.load import load
+    from streamer.supervisor.run import run as run_all
+
+    if resume and restart:
+        msg = "--resume continues a run and --restart forgets it: give one of them"
+        raise UsageError(msg)
+    loaded = load(config, overrides or ())
+    mode = "resume" if resume else "restart" if restart else "fresh"
+    with make_observer() as observer:
+        found = run_all(loaded, mode, observer)
+    if report is not None:
+        found.write(report)
+    show_summary(found, loaded)
+    return found.exit_code

@@ -1,0 +1,78 @@
+"""A run's report → a few lines and tables for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from streamer.config.load import Loaded
+    from streamer.supervisor.report import Report, Streamed
+
+
+def show_summary(report: Report, loaded: Loaded) -> None:
+    """Print what became of each recording, and where things are."""
+    console = Console(highlight=False)
+    for streamed in report.recordings:
+        _show(console, streamed)
+    for name, consumer in loaded.config.consumers.items():
+        out = consumer.options.get("out")
+        if isinstance(out, str) and report.recordings:
+            console.print(Text(f"{name}: {loaded.base / out}"), soft_wrap=True)
+    console.print(Text(f"report: {loaded.base / loaded.config.workdir / 'report.json'}"), soft_wrap=True)
+    if report.error is not None:
+        Console(stderr=True, highlight=False).print(Text(f"streamer: {report.error}"), soft_wrap=True)
+    elif report.exit_code:
+        console.print("Stopped before the end. Continue with the same command and --resume.")
+
+
+def _show(console: Console, streamed: Streamed) -> None:
+    values = streamed.values
+    frames = values["frames"]
+    if values.get("earlier"):
+        console.print(Text(f"{streamed.path.name}: done in an earlier run"))
+        return
+    skipped = ", ".join(f"{count} skipped ({reason})" for reason, count in frames["skipped"].items())
+    parts = [f"{frames['planned']} frames planned", f"{frames['delivered']} delivered", skipped]
+    if frames["remaining"]:
+        parts.append(f"{frames['remaining']} remaining")
+    seconds = values["seconds"]
+    taken = sum(seconds.values())
+    text = f"{streamed.path.name}: {streamed.state}; {', '.join(p for p in parts if p)}; {taken:.2f} s"
+    console.print(Text(text), soft_wrap=True)
+    if frames["planned"]:
+        console.print(_streams(values["streams"]))
+        console.print(_consumers(values["consumers"], values["reader"]))
+        pool = values["pool"]
+        console.print(
+            f"pool: peak {pool['peak_mb']:.1f} of {pool['budget_mb']:.1f} MB; "
+            f"open {seconds['open']:.3f} s, plan {seconds['plan']:.3f} s, stream {seconds['stream']:.2f} s"
+        )
+
+
+def _streams(streams: dict[str, Any]) -> Table:
+    table = Table("stream", "held", "interpolated", "in gaps", "none", "largest offset", box=None, pad_edge=False)
+    for name, s in streams.items():
+        cells = [str(s[key]) for key in ("held", "interpolated", "gaps", "none")]
+        table.add_row(name, *cells, f"{s['max_offset_ms']:.1f} ms")
+    return table
+
+
+def _consumers(consumers: dict[str, Any], reader: dict[str, Any]) -> Table:
+    table = Table(
+        "process", "frames", "chunks", "generations", "recycled", "crashed", "own memory: start, peak, end (MB)",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for name, c in consumers.items():
+        restarts = c["restarts"]
+        numbers = [c["frames"], c["chunks"], c["generations"], restarts["planned"], restarts["crash"]]
+        table.add_row(name, *map(str, numbers), _memory(c["anon_mb"]))
+    table.add_row("reader", "", "", "", "", "", _memory(reader["anon_mb"]))
+    return table
+
+
+def _memory(sizes: dict[str, float]) -> str:
+    return "  ".join(f"{sizes[key]:.1f}" for key in ("start", "peak", "end"))

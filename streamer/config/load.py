@@ -1,0 +1,192 @@
+"""A YAML file and overrides → a `Config`, or one error that says what is wrong in which line."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from streamer.config.model import Config, ConsumerConfig, RecycleConfig, SourceConfig, StreamConfig, TimelineConfig
+from streamer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Where = tuple[str | int, ...]
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): Config,
+    ("source",): SourceConfig,
+    ("timeline",): TimelineConfig,
+    ("streams", "*"): StreamConfig,
+    ("consumers", "*"): ConsumerConfig,
+    ("consumers", "*", "recycle"): RecycleConfig,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked configuration: ``values`` is the text's content after substitution and overrides."""
+
+    path: Path
+    config: Config
+    values: dict[str, Any]
+
+    @property
+    def base(self) -> Path:
+        """The folder from which all relative paths of the configuration start."""
+        return self.path.parent
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Loaded:
+    """Read, substitute, override and check.
+
+    Raises:
+        ConfigError: the file cannot be read or holds a mistake; all mistakes are listed.
+
+    """
+    path = path.absolute()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        msg = f"{path}: the configuration cannot be read: {error.strerror}"
+        raise ConfigError(msg) from error
+    except UnicodeDecodeError as error:
+        msg = f"{path}: the configuration is no text in UTF-8: {error.reason} at byte {error.start}"
+        raise ConfigError(msg) from error
+    reader = _Reader(path)
+    values = reader.read(text)
+    for override in overrides:
+        _apply(values, override, reader.lines)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(path, reader.lines, e) for e in error.errors())) from error
+    return Loaded(path, config, values)
+
+
+class _Reader:
+    """YAML → plain values, with the line of each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._loader = yaml.SafeLoader("")
+        self.lines: dict[Where, int | None] = {}
+
+    def read(self, text: str) -> dict[str, Any]:
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            msg = f"{self._path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}"
+            raise ConfigError(msg) from error
+        value = {} if node is None else self._value(node, ())
+        if not isinstance(value, dict):
+            msg = f"{self._path}: the configuration should be a mapping (key: value), it is a {type(value).__name__}"
+            raise ConfigError(msg)
+        return value
+
+    def _value(self, node: yaml.Node, where: Where) -> Any:  # noqa: ANN401 - whatever YAML can say
+        self.lines.setdefault(where, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, where)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, (*where, n)) for n, item in enumerate(node.value)]
+        if "${" in node.value:
+            node = self._substitute(node)
+        try:
+            return self._loader.construct_object(node)  # type: ignore[no-untyped-call]
+        except (yaml.YAMLError, ValueError) as error:
+            msg = f"{self._path}:{node.start_mark.line + 1}: {node.value!r} is not valid: {error}"
+            raise ConfigError(msg) from error
+
+    def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        self._loader.flatten_mapping(node)  # type: ignore[no-untyped-call]
+        for key_node, value_node in node.value:
+            key = str(key_node.value)  # as it is written: 'null' and 'on' are names like any other
+            line = key_node.start_mark.line + 1
+            if key in found:
+                what = f"{where[-1]}.{key}" if where else key
+                msg = f"{self._path}:{line}: {what!r} stands here twice (first in line {self.lines[(*where, key)]})"
+                raise ConfigError(msg)
+            self.lines[(*where, key)] = line
+            found[key] = self._value(value_node, (*where, key))
+        return found
+
+    def _substitute(self, node: yaml.Node) -> yaml.ScalarNode:
+        def value(match: re.Match[str]) -> str:
+            name, default = match.groups()
+            found = os.environ.get(name, default)
+            if found is None:
+                msg = f"{self._path}:{node.start_mark.line + 1}: the environment has no {name}; '${{{name}:-…}}' gives a default"
+                raise ConfigError(msg)
+            return found
+
+        text = _VARIABLE.sub(value, node.value)
+        plain = getattr(node, "style", None) is None
+        tag = self._loader.resolve(yaml.ScalarNode, text, (plain, not plain))  # type: ignore[no-untyped-call]
+        return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
+
+
+def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]) -> None:
+    """Set one ``key.path=value`` of the command line; the value is read as YAML."""
+    keys, equals, text = override.partition("=")
+    if not equals or not keys:
+        msg = f"{override!r} is not an override: write key.path=value, such as chunk_size=50"
+        raise ConfigError(msg)
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError as error:
+        msg = f"{override!r}: the value is not valid YAML"
+        raise ConfigError(msg) from error
+    *parents, last = keys.split(".")
+    place: Any = values
+    for key in parents:
+        place = place.setdefault(key, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            msg = f"{override!r}: {key!r} is no group of settings, nothing lies below it"
+            raise ConfigError(msg)
+    place[last] = value
+    lines[tuple(keys.split("."))] = None
+
+
+def _explain(path: Path, lines: dict[Where, int | None], error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Write one of pydantic's findings for a person."""
+    where = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+    name = ".".join(map(str, where))
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(where[:-1])
+        near = difflib.get_close_matches(str(where[-1]), known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        text = f"unknown key {name!r}; {hint}"
+    elif error["type"] == "missing":
+        text = f"{name!r} is missing"
+    else:
+        reason = error["msg"].removeprefix("Value error, ")
+        quoted = error["input"] if isinstance(error["input"], (str, int, float)) else None
+        said = f" (found {quoted!r})" if quoted is not None and repr(quoted) not in reason else ""
+        text = f"{name}: {reason}{said}" if name else reason
+    return f"{_place(path, lines, where)}: {text}"
+
+
+def _keys_at(where: Where) -> list[str]:
+    shape = tuple("*" if n == 1 and where[0] in ("streams", "consumers") else str(part) for n, part in enumerate(where))
+    model = _MODELS.get(shape)
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def _place(path: Path, lines: dict[Where, int | None], where: Where) -> str:
+    for length in range(len(where), -1, -1):
+        if where[:length] in lines:
+            line = lines[where[:length]]
+            return "the command line" if line is None else f"{path}:{line}"
+    return str(path)

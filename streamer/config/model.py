@@ -1,0 +1,146 @@
+"""Every setting there is, its type and its one default."""
+
+from __future__ import annotations
+
+import math
+import os
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from streamer import units
+
+Duration = Annotated[int, BeforeValidator(units.duration)]
+Size = Annotated[int, BeforeValidator(units.size)]
+Rate = Annotated[Fraction, BeforeValidator(units.rate)]
+_SCALES = {"deg2rad": math.pi / 180, "rad2deg": 180 / math.pi}
+_RESERVED = ("busiest", "grid")
+
+
+def _scale(value: object) -> object:
+    return _SCALES.get(value, value) if isinstance(value, str) else value
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Strings = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(_Settings):
+    """Where the recordings are."""
+
+    path: Strings = Field(description="file, folder, glob, or a list of these; or demo://tabletop")
+
+
+class TimelineConfig(_Settings):
+    """Which instants become frames."""
+
+    source: str = Field("busiest", alias="from", description="a stream's name, 'busiest' (image stream) or 'grid'")
+    rate: Rate | None = Field(None, description="ticks per second; the stream's own where left out")
+    skip: int = Field(0, ge=0, description="ticks left out at both ends, after crop")
+    crop: tuple[float, float] = Field((0.0, 1.0), description="the part of the timeline that is kept, as fractions")
+    end: Literal["common", "longest", "timeline"] = Field("common", description="where the timeline stops")
+
+    @field_validator("crop")
+    @classmethod
+    def _ordered(cls, crop: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= crop[0] < crop[1] <= 1:
+            msg = "crop is two fractions between 0 and 1, the smaller first, such as [0.1, 0.9]"
+            raise ValueError(msg)
+        return crop
+
+
+class StreamConfig(_Settings):
+    """One stream: what is read, how it is decoded, how it is aligned."""
+
+    topic: Strings = Field(description="the topic; of a list, the first that the recording has")
+    field: str | None = Field(None, description="path of a numeric field, such as position[12:26]")
+    dtype: Literal["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] | None = (
+        Field(None, description="type of a vector's numbers; the message's own where left out")
+    )
+    scale: Annotated[float, BeforeValidator(_scale)] | None = Field(None, description="a factor, deg2rad or rad2deg")
+    resize: tuple[int, int] | None = Field(None, description="[width, height] in pixels")
+    color: Literal["rgb", "bgr", "gray"] | None = Field(None, description="colour order; rgb for colour images")
+    capacity: int | None = Field(None, ge=1, description="most rows of a sample whose length varies")
+    clock: Literal["receive", "header"] = Field("receive", description="which stamp of a message counts")
+    align: Literal["nearest", "previous", "linear"] = Field("nearest", description="how a tick finds its message")
+    tolerance: Duration | None = Field(None, description="how far off a message may be")
+    missing: Literal["error", "skip", "none", "hold"] = Field("error", description="what to do without a sample")
+    gap: Duration | None = Field(None, description="flag ticks between messages further apart than this")
+    undecodable: Literal["error", "skip", "none"] = Field("error", description="what to do with a damaged message")
+
+    @field_validator("resize")
+    @classmethod
+    def _positive(cls, resize: tuple[int, int] | None) -> tuple[int, int] | None:
+        if resize is not None and min(resize) < 1:
+            msg = "resize is [width, height] in pixels, both above 0"
+            raise ValueError(msg)
+        return resize
+
+
+class RecycleConfig(_Settings):
+    """When a consumer's process is replaced by a fresh one."""
+
+    chunks: int | None = Field(None, ge=1, description="after this many chunks")
+
+
+class ConsumerConfig(_Settings):
+    """One consumer."""
+
+    use: str = Field("", description="a consumer's name or module:Name; the consumer's key where left out")
+    options: dict[str, Any] = Field(default_factory=dict, description="given to its constructor")
+    streams: list[str] | None = Field(None, description="the streams it is shown; all where left out")
+    mode: Literal["lossless", "latest"] = Field("lossless", description="every frame, or only the newest")
+    every: int = Field(1, ge=1, description="show every n-th frame")
+    recycle: RecycleConfig = RecycleConfig()
+    on_failed: Literal["stop", "isolate"] = Field("stop", description="what its final failure means for the run")
+    deadline: Duration = Field(600 * 10**9, description="how long it may be silent while it has work")
+
+    @field_validator("use", mode="before")
+    @classmethod
+    def _null_is_a_name(cls, use: object) -> object:
+        return "null" if use is None else use  # YAML reads the bare word null as nothing
+
+
+class Config(_Settings):
+    """The whole configuration of a run."""
+
+    source: SourceConfig
+    timeline: TimelineConfig = TimelineConfig()
+    chunk_size: int = Field(100, ge=1, description="frames a chunk: the unit of commit, replay and recycling")
+    pool: Size = Field(512 * 10**6, description="shared memory for decoded frames")
+    workdir: str = Field(".streamer", description="ledger, logs and sockets; relative to this file")
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="decoding threads")
+    types: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        default_factory=list, description="folders of .msg or .idl files, or a ROS distribution"
+    )
+    streams: dict[str, StreamConfig] = Field(min_length=1)
+    consumers: dict[str, ConsumerConfig] = Field(min_length=1)
+
+    @field_validator("streams")
+    @classmethod
+    def _names(cls, streams: dict[str, StreamConfig]) -> dict[str, StreamConfig]:
+        for name in streams:
+            if name in _RESERVED:
+                msg = f"a stream cannot be called {name!r}: timeline.from gives that word another meaning"
+                raise ValueError(msg)
+        return streams
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        for name, consumer in self.consumers.items():
+            for stream in consumer.streams or ():
+                if stream not in self.streams:
+                    msg = f"consumers.{name}.streams: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
+                    raise ValueError(msg)
+        if all(consumer.mode == "latest" for consumer in self.consumers.values()):
+            msg = "consumers: at least one must be 'mode: lossless'; it sets the pace that 'latest' ones follow"
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,158 @@
+"""What a consumer is, and what it is shown: the whole of the plug-in interface.
+
+A consumer is a class with some of these four methods, or a plain function that takes a frame. It runs
+in a process of its own, which is replaced from time to time and may be killed at any moment; what it
+returned from `on_chunk` comes back to its successor in `open`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from streamer.records import Flag
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream of a recording.
+
+    ``kind`` is image (height, width[, 3]), depth (height, width), vector (n,) or points (n,) of
+    records; ``shape`` and ``dtype`` are those of every sample, but for the length of a ``variable``
+    stream, of which ``shape[0]`` is the largest.
+    """
+
+    name: str
+    topic: str
+    msgtype: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    variable: bool = False
+    clock: str = "receive"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The recording that a consumer is about to see.
+
+    ``frames`` is how many frames the plan has, ``rate`` the timeline's pace in hertz (None where it
+    has none), ``start`` and ``end`` the first and last tick in nanoseconds (0 without frames);
+    ``provenance`` says where all this comes from, in plain values fit for JSON.
+    """
+
+    name: str
+    path: str
+    frames: int
+    chunk_size: int
+    rate: float | None
+    start: int
+    end: int
+    streams: Mapping[str, StreamInfo]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One stream's value in a frame.
+
+    ``value`` is a read-only array, ``stamp`` the message's stamp in nanoseconds, ``offset`` how far
+    the nearest message used lies from the tick (stamp - tick, nanoseconds).
+    """
+
+    value: NDArray[Any]
+    stamp: int
+    offset: int
+    flags: int
+
+    @property
+    def held(self) -> bool:
+        """Whether the frame before showed the same message, or the value is older than the tolerance."""
+        return bool(self.flags & Flag.HELD)
+
+    @property
+    def interpolated(self) -> bool:
+        """Whether the value was computed from two messages."""
+        return bool(self.flags & Flag.INTERPOLATED)
+
+    @property
+    def gap(self) -> bool:
+        """Whether neighbouring messages are further apart than the stream's ``gap``."""
+        return bool(self.flags & Flag.GAP)
+
+
+class Frame(Mapping[str, "NDArray[Any] | None"]):
+    """All samples of one tick: ``frame["head"]`` is the array, or None where the stream has none.
+
+    The arrays are views of shared memory and valid until `on_frame` returns: copy what is to stay.
+    ``number`` counts the frames of the recording from 0, ``tick`` is the instant in nanoseconds and
+    ``tick_number`` its place in the timeline, which runs ahead of ``number`` where ticks were skipped.
+    """
+
+    __slots__ = ("number", "samples", "tick", "tick_number")
+
+    def __init__(self, number: int, tick_number: int, tick: int, samples: dict[str, Sample | None]) -> None:
+        """Put the samples of a tick together."""
+        self.number = number
+        self.tick_number = tick_number
+        self.tick = tick
+        self.samples = samples
+
+    def __getitem__(self, stream: str) -> NDArray[Any] | None:
+        sample = self.samples[stream]
+        return None if sample is None else sample.value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        return f"Frame(number={self.number}, tick={self.tick}, streams={list(self.samples)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A unit of commit: ``frames`` frames, of which the recording's numbers are first … last.
+
+    ``frames`` counts what this consumer was shown, which is fewer where it thins or frames were
+    left out.
+    """
+
+    number: int
+    first: int
+    last: int
+    frames: int
+
+
+class Consumer:
+    """The base of a consumer: override what you need; the constructor takes the options.
+
+    Promised: `open` is called once in a process, before all else and after the process before it has
+    ended; `on_frame` once for each frame in order; `on_chunk` behind a chunk's last frame; `close`
+    once the recording is complete. All come from one thread of one process.
+
+    Not promised: that a chunk is shown only once. A process that dies before `on_chunk` returned is
+    replaced, and the chunk comes again from its first frame; so write a chunk's output under a name
+    of its own, and a repeated chunk replaces itself. `close` may be repeated likewise.
+
+    The constructor must not touch any output: the next process is constructed while this one works.
+    """
+
+    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
+        """Prepare outputs. ``state`` is what the last committed `on_chunk` returned, None at first."""
+
+    def on_frame(self, frame: Frame) -> None:
+        """Take in one frame. Its arrays must not be kept."""
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any] | None:
+        """Make the chunk durable; return what a successor needs to go on (plain values, small)."""
+
+    def close(self, recording: Recording) -> None:
+        """Finish the outputs (merge, footer, rename): no frame comes any more."""

@@ -1,0 +1,80 @@
+"""A message's bytes and a stream's settings → the stream's array, written where it is wanted.
+
+Decoders hold no state that changes: one is used by several threads at once. Each writes straight
+into the array it is given, which lies in the shared memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from streamer.decode.image import CompressedDecoder, ImageDecoder
+from streamer.decode.points import PointsDecoder
+from streamer.decode.vector import VectorDecoder
+from streamer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rosbags.interfaces.typing import Typesdict
+
+    from streamer.records import Decoding, Spec, Topic
+    from streamer.source.payload import Payload
+
+_BY_TYPE = {
+    "sensor_msgs/msg/Image": ImageDecoder,
+    "sensor_msgs/msg/CompressedImage": CompressedDecoder,
+    "sensor_msgs/msg/PointCloud2": PointsDecoder,
+}
+IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"})
+
+
+class Decoder(Protocol):
+    """What turns one stream's messages into arrays."""
+
+    kind: str  # image | depth | vector | points
+
+    def probe(self, payload: Payload) -> Spec:
+        """Tell from a first message what every array will look like.
+
+        Raises:
+            DecodeError: the message cannot be decoded. ConfigError: not with these settings.
+
+        """
+
+    def rows(self, payload: Payload) -> int:
+        """Tell how many rows a message has, from its head; asked only where the spec is variable."""
+
+    def decode(self, payload: Payload, out: NDArray[Any]) -> int:
+        """Write a message's array into ``out`` and return how many rows of it are meant.
+
+        Raises:
+            DecodeError: the message is damaged, or not of the shape that `probe` told.
+
+        """
+
+
+def make_decoder(stream: str, topic: Topic, types: Typesdict, encoding: str, how: Decoding) -> Decoder:
+    """Choose the decoder for a topic: a field path makes a vector, otherwise the type decides.
+
+    Raises:
+        ConfigError: the settings do not fit the type, with the fields that exist.
+
+    """
+    special = _BY_TYPE.get(topic.msgtype)
+    if special is None or how.field is not None:
+        _refuse(stream, how, ("resize", "color"), "images")
+        return VectorDecoder(topic.msgtype, types, encoding, how)
+    if special is PointsDecoder:
+        _refuse(stream, how, ("resize", "color", "scale", "dtype"), "images or vectors")
+        return PointsDecoder(encoding, how)
+    _refuse(stream, how, ("scale", "dtype", "capacity"), "vectors")
+    if special is CompressedDecoder:
+        return CompressedDecoder(encoding, how, depth=topic.name.endswith("/compressedDepth"))
+    return ImageDecoder(encoding, how)
+
+
+def _refuse(stream: str, how: Decoding, names: tuple[str, ...], meant_for: str) -> None:
+    for name in names:
+        if getattr(how, name) is not None:
+            msg = f"streams.{stream}.{name}: is for {meant_for}, which this stream is not"
+            raise ConfigError(msg)

@@ -1,0 +1,82 @@
+"""The head of a message of a known type → its leading fields, one after the other."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, TypeVar
+
+from streamer.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamer.source.payload import Payload
+
+    T = TypeVar("T")
+
+_U32 = {False: struct.Struct("<I").unpack_from, True: struct.Struct(">I").unpack_from}
+
+
+class Cursor:
+    """A place in the head of a message that begins with a std_msgs/Header."""
+
+    __slots__ = ("_cdr", "_head", "_position", "_u32", "big_endian")
+
+    def __init__(self, head: memoryview, encoding: str) -> None:
+        """Step over the header."""
+        self._cdr = encoding == "cdr"
+        self.big_endian = self._cdr and head[1] == 0
+        self._u32 = _U32[self.big_endian]
+        self._head = head[4:] if self._cdr else head
+        self._position = 8 if self._cdr else 12
+        self.text()
+
+    @property
+    def position(self) -> int:
+        """How far into the message the cursor stands, in bytes."""
+        return self._position + (4 if self._cdr else 0)
+
+    def byte(self) -> int:
+        """Read an 8-bit number."""
+        value = self._head[self._position]
+        self._position += 1
+        return value
+
+    def number(self) -> int:
+        """Read an unsigned 32-bit number."""
+        if self._cdr:
+            self._position = (self._position + 3) & ~3
+        (value,) = self._u32(self._head, self._position)
+        self._position += 4
+        return int(value)
+
+    def text(self) -> str:
+        """Read a string."""
+        length = self.number()
+        end = self._position + length
+        if end > len(self._head):
+            msg = "string beyond the head"
+            raise IndexError(msg)
+        value = bytes(self._head[self._position : end])
+        self._position = end
+        return value.rstrip(b"\x00").decode(errors="replace")
+
+
+def parse_head(payload: Payload, encoding: str, parse: Callable[[Cursor], T]) -> T:
+    """Apply ``parse`` to the head of a message; to all of it where the head is too short.
+
+    Raises:
+        DecodeError: the message is shorter than its own fields say.
+
+    """
+    head = payload.head()
+    try:
+        return parse(Cursor(head, encoding))
+    except (struct.error, IndexError) as error:
+        try:
+            if len(head) < len(payload):
+                return parse(Cursor(payload.all(), encoding))
+        except (struct.error, IndexError):
+            pass  # the message itself is too short: said below
+        msg = f"a message of {len(payload)} bytes is too short for its type"
+        raise DecodeError(msg) from error

@@ -1,0 +1,409 @@
+"""A field path ("pose.pose.position", "joint_q[12:26]") → a function that finds its numbers in bytes.
+
+Messages are never built: a path is compiled once into the steps that lead over the fields before it.
+Wire formats: ROS 1 (http://wiki.ros.org/msg, packed little-endian) and CDR (OMG DDSI-RTPS 2.3, §10,
+plain CDR: each primitive aligned to its size, counted from after the four bytes of encapsulation).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from rosbags.interfaces import Nodetype
+
+from streamer.errors import ConfigError, DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from rosbags.interfaces.typing import FieldDesc, Typesdict
+
+    Step = Callable[[memoryview, int], int]
+    Read = Callable[[memoryview, int], tuple[NDArray[Any], int]]
+
+_PART = re.compile(r"([A-Za-z_]\w*)(?:\[([^\]]*)\])?")
+_SELECTOR = re.compile(r"(?P<index>-?\d+)|(?P<start>-?\d+)?:(?P<stop>-?\d+)?(?::(?P<step>-?\d+)?)?")
+_DTYPES = {
+    **{"bool": "?", "byte": "i1", "char": "u1", "float32": "f4", "float64": "f8"},
+    **{f"{kind}{bits}": f"{kind[0]}{bits // 8}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+}
+_HEADER = "std_msgs/msg/Header"
+_QUATERNION = "geometry_msgs/msg/Quaternion"
+_PLACEHOLDER = "structure_needs_at_least_one_member"  # one byte in CDR, nothing in ROS 1
+_ENCAPSULATION = 4
+
+
+class OutOfReachError(DecodeError):
+    """A path asks for an element or a slice that a message does not have."""
+
+
+class Field(NamedTuple):
+    """A compiled path: ``read(message)`` returns a 1-D array that views the message's bytes.
+
+    ``quaternions`` are the columns at which unit quaternions (x, y, z, w) begin.
+    """
+
+    read: Callable[[memoryview], NDArray[Any]]
+    quaternions: tuple[int, ...]
+
+
+class _Numbers(NamedTuple):
+    """How to read all numbers of one field; ``count`` is None where the message decides it."""
+
+    read: Read
+    dtype: np.dtype[Any]
+    count: int | None
+    quaternions: tuple[int, ...] = ()
+
+
+class Wire:
+    """The compiler for one set of types and one encoding."""
+
+    def __init__(self, types: Typesdict, encoding: str, *, big_endian: bool = False) -> None:
+        """Take the types as rosbags parses them; ``encoding`` is ``ros1`` or ``cdr``."""
+        self._types = types
+        self._cdr = encoding == "cdr"
+        self._order = ">" if big_endian else "<"
+        self._u32 = struct.Struct(f"{self._order}I").unpack_from
+
+    def field(self, msgtype: str, path: str) -> Field:
+        """Compile a path; the empty path means the whole message.
+
+        Raises:
+            ConfigError: the path does not parse, or names something that is not there or is no number.
+
+        """
+        steps: list[Step] = []
+        desc: FieldDesc = (Nodetype.NAME, msgtype)
+        selector: slice | int | None = None
+        walked = ""
+        for name, selector in _parse(path):
+            desc, steps = self._enter(desc, steps, walked, path)
+            fields = self._fields(str(desc[1]))
+            names = [field for field, _ in fields]
+            if name not in names:
+                raise self._no_such(msgtype, path, walked, name, names)
+            place = names.index(name)
+            steps = steps + self._skip_all([d for _, d in fields[:place]])
+            desc = fields[place][1]
+            walked = f"{walked}.{name}" if walked else name
+            if selector is not None and self._is_message_list(desc) and isinstance(selector, int):
+                desc, steps = self._element(desc, steps, selector)
+                selector = None
+        numbers = self._numbers(desc, path or msgtype, msgtype)
+        if selector is not None:
+            numbers = _select(numbers, selector, path)
+        return Field(self._reader(_merge(steps), numbers.read, msgtype), numbers.quaternions)
+
+    def numeric_paths(self, msgtype: str, depth: int = 4) -> list[str]:
+        """List what `field` can read from a type, as ``path (type)``, for people."""
+        return list(self._paths(msgtype, "", depth))
+
+    def _paths(self, msgtype: str, prefix: str, depth: int) -> Iterator[str]:
+        for name, desc in self._fields(msgtype):
+            path = f"{prefix}{name}"
+            if desc[0] == Nodetype.NAME:
+                if depth:
+                    yield from self._paths(str(desc[1]), f"{path}.", depth - 1)
+            elif desc[0] == Nodetype.BASE:
+                if desc[1][0] in _DTYPES:
+                    yield f"{path} ({desc[1][0]})"
+            else:
+                (kind, element), length = desc[1]
+                if kind == Nodetype.BASE and element[0] in _DTYPES:
+                    yield f"{path} ({element[0]}[{length or ''}])"
+                elif kind == Nodetype.NAME and depth:
+                    yield from self._paths(str(element), f"{path}[0].", depth - 1)
+
+    # ---- walking over what is not wanted
+
+    def _fields(self, msgtype: str) -> list[tuple[str, FieldDesc]]:
+        if msgtype not in self._types:
+            msg = f"the type {msgtype} is used but not defined: name a folder with its .msg files under 'types:'"
+            raise ConfigError(msg)
+        fields = list(self._types[msgtype][1])
+        if msgtype == _HEADER:  # ROS 1 has a `seq` in front that ROS 2 dropped, whoever defined the type
+            fields = [(name, desc) for name, desc in fields if name != "seq"]
+            return fields if self._cdr else [("seq", (Nodetype.BASE, ("uint32", 0))), *fields]
+        return fields
+
+    def _enter(self, desc: FieldDesc, steps: list[Step], walked: str, path: str) -> tuple[FieldDesc, list[Step]]:
+        """Make sure that the field walked to so far is a message, into which a path may lead."""
+        if desc[0] == Nodetype.NAME:
+            return desc, steps
+        hint = " (choose one element, such as [0])" if self._is_message_list(desc) else ""
+        msg = f"field {path!r}: {walked!r} is not a message, nothing lies below it{hint}"
+        raise ConfigError(msg)
+
+    @staticmethod
+    def _is_message_list(desc: FieldDesc) -> bool:
+        return desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) and desc[1][0][0] == Nodetype.NAME
+
+    def _fixed(self, desc: FieldDesc) -> list[int] | None:
+        """Return the sizes of the primitives of a field, or None where its length varies."""
+        if desc[0] == Nodetype.BASE:
+            name = desc[1][0]
+            return [np.dtype(_DTYPES[name]).itemsize] if name in _DTYPES else None
+        if desc[0] == Nodetype.NAME:
+            parts: list[int] = []
+            for name, inner in self._fields(str(desc[1])):
+                if name == _PLACEHOLDER and not self._cdr:
+                    continue
+                sizes = self._fixed(inner)
+                if sizes is None:
+                    return None
+                parts += sizes
+            return parts
+        if desc[0] == Nodetype.ARRAY:
+            element = self._fixed(desc[1][0])
+            return None if element is None else element * desc[1][1]
+        return None
+
+    def _skip_all(self, descs: list[FieldDesc]) -> list[Step]:
+        return [step for desc in descs for step in self._skip(desc)]
+
+    def _skip(self, desc: FieldDesc) -> list[Step]:
+        if (sizes := self._fixed(desc)) is not None:
+            return [self._advance(sizes)]
+        if desc[0] == Nodetype.BASE:
+            if desc[1][0] != "string":
+                msg = f"a field of type {desc[1][0]!r} stands in the way: it cannot be skipped"
+                raise ConfigError(msg)
+            return [self._skip_bytes(1)]
+        if desc[0] == Nodetype.NAME:
+            return self._skip_all([d for _, d in self._fields(str(desc[1]))])
+        element, length = desc[1]
+        if desc[0] == Nodetype.ARRAY:
+            return self._skip(element) * length
+        if element[0] == Nodetype.BASE and element[1][0] in _DTYPES:
+            return [self._skip_bytes(np.dtype(_DTYPES[element[1][0]]).itemsize)]
+        return [self._skip_elements(_merge(self._skip(element)))]
+
+    def _advance(self, sizes: list[int]) -> Step:
+        """Step over primitives of known sizes: how far depends only on the alignment of the start."""
+        ahead = []
+        for start in range(8):
+            end = start
+            for size in sizes:
+                end = (end + size - 1) // size * size + size if self._cdr else end + size
+            ahead.append(end - start)
+        table = tuple(ahead)
+        return lambda _, position: position + table[position & 7]
+
+    def _length(self, message: memoryview, position: int) -> tuple[int, int]:
+        """Read the length of a string or sequence; return it and the position behind it."""
+        if self._cdr:
+            position = (position + 3) & ~3
+        (length,) = self._u32(message, position)
+        if length > len(message):
+            msg = f"a length of {length} in a message of {len(message)} bytes: the message is damaged"
+            raise DecodeError(msg)
+        return length, position + 4
+
+    def _skip_bytes(self, size: int) -> Step:
+        def step(message: memoryview, position: int) -> int:
+            length, position = self._length(message, position)
+            if length and self._cdr:
+                position = (position + size - 1) // size * size
+            return position + length * size
+
+        return step
+
+    def _skip_elements(self, element: Step) -> Step:
+        def step(message: memoryview, position: int) -> int:
+            length, position = self._length(message, position)
+            for _ in range(length):
+                position = element(message, position)
+            return position
+
+        return step
+
+    def _element(self, desc: FieldDesc, steps: list[Step], number: int) -> tuple[FieldDesc, list[Step]]:
+        element, length = desc[1][0], desc[1][1]  # type: ignore[index]
+        over = _merge(self._skip(element))
+        is_sequence = desc[0] == Nodetype.SEQUENCE
+
+        def step(message: memoryview, position: int) -> int:
+            count, position = self._length(message, position) if is_sequence else (length, position)
+            wanted = number + count if number < 0 else number
+            if not 0 <= wanted < count:
+                msg = f"element [{number}] of a list of {count} does not exist"
+                raise OutOfReachError(msg)
+            for _ in range(wanted):
+                position = over(message, position)
+            return position
+
+        return element, [*steps, step]
+
+    # ---- reading what is wanted
+
+    def _numbers(self, desc: FieldDesc, path: str, msgtype: str) -> _Numbers:
+        if desc[0] == Nodetype.NAME:
+            return self._flatten(str(desc[1]), path, msgtype)
+        if desc[0] == Nodetype.BASE:
+            return self._run(self._dtype(desc[1][0], path, msgtype), 1)
+        element, length = desc[1]
+        if element[0] == Nodetype.BASE:
+            dtype = self._dtype(element[1][0], path, msgtype)
+            return self._run(dtype, length) if desc[0] == Nodetype.ARRAY else self._sequence(self._run(dtype, None))
+        one = self._flatten(str(element[1]), path, msgtype)
+        if desc[0] == Nodetype.ARRAY:
+            return _chain([one] * length)
+        return self._sequence(_Numbers(_repeat(one.read, one.dtype), one.dtype, None))
+
+    def _dtype(self, name: str, path: str, msgtype: str) -> np.dtype[Any]:
+        if name not in _DTYPES:
+            raise self._not_numeric(msgtype, path, name)
+        return np.dtype(self._order + _DTYPES[name])
+
+    def _run(self, dtype: np.dtype[Any], count: int | None) -> _Numbers:
+        """Read ``count`` numbers that stand side by side; None: the caller passes it as position."""
+        size = dtype.itemsize
+        cdr = self._cdr
+
+        def read(message: memoryview, position: int, count: int = count or 0) -> tuple[NDArray[Any], int]:
+            if cdr and count:
+                position = (position + size - 1) // size * size
+            return np.frombuffer(message, dtype, count, position), position + count * size
+
+        return _Numbers(read, dtype, count)
+
+    def _sequence(self, numbers: _Numbers) -> _Numbers:
+        counted: Any = numbers.read
+
+        def read(message: memoryview, position: int) -> tuple[NDArray[Any], int]:
+            length, position = self._length(message, position)
+            return counted(message, position, length)  # type: ignore[no-any-return]
+
+        return _Numbers(read, numbers.dtype, None)
+
+    def _flatten(self, msgtype: str, path: str, root: str) -> _Numbers:
+        fields = [(n, d) for n, d in self._fields(msgtype) if n != _PLACEHOLDER]
+        if not fields:
+            raise self._not_numeric(root, path, "empty message")
+        if msgtype == _HEADER:
+            raise self._not_numeric(root, path, "header")
+        parts = [self._numbers(d, f"{path}.{n}", root) for n, d in fields]
+        whole = _chain(parts)
+        if msgtype == _QUATERNION:
+            whole = whole._replace(quaternions=(0,))
+        if whole.count is not None and len({p.dtype for p in parts}) == 1:
+            return self._run(whole.dtype, whole.count)._replace(quaternions=whole.quaternions)
+        return whole
+
+    def _reader(self, skip: Step, read: Read, msgtype: str) -> Callable[[memoryview], NDArray[Any]]:
+        start = _ENCAPSULATION if self._cdr else 0
+
+        def field(message: memoryview) -> NDArray[Any]:
+            try:
+                body = message[start:]
+                return read(body, skip(body, 0))[0]
+            except (struct.error, ValueError) as error:
+                text = f"a message of {len(message)} bytes is no whole {msgtype}: {error}"
+                raise DecodeError(text) from error
+
+        return field
+
+    # ---- saying what exists
+
+    def _not_numeric(self, msgtype: str, path: str, kind: str) -> ConfigError:
+        offer = ", ".join(self.numeric_paths(msgtype)[:16]) or "nothing numeric"
+        return ConfigError(f"field {path!r} of {msgtype} is no number ({kind}); it has: {offer}")
+
+    def _no_such(self, msgtype: str, path: str, walked: str, name: str, names: list[str]) -> ConfigError:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        where = f"{walked!r} in {msgtype}" if walked else msgtype
+        offer = ", ".join(self.numeric_paths(msgtype)[:16]) or "nothing numeric"
+        return ConfigError(f"field {path!r}: {where} has no {name!r}{hint}; numbers in {msgtype}: {offer}")
+
+
+def _parse(path: str) -> list[tuple[str, slice | int | None]]:
+    parts: list[tuple[str, slice | int | None]] = []
+    for text in path.split(".") if path else ():
+        match = _PART.fullmatch(text.strip())
+        if match is None:
+            msg = f"field {path!r}: {text!r} is not a name with an optional [index] or [from:to]"
+            raise ConfigError(msg)
+        name, inside = match.groups()
+        parts.append((name, None if inside is None else _selector(inside, path)))
+    return parts
+
+
+def _selector(text: str, path: str) -> slice | int:
+    match = _SELECTOR.fullmatch(text.strip())
+    if match is None or match["step"] == "0":
+        msg = f"field {path!r}: [{text}] is neither an index like [3] nor a slice like [12:26]"
+        raise ConfigError(msg)
+    if match["index"]:
+        return int(match["index"])
+    return slice(*(int(match[part]) if match[part] else None for part in ("start", "stop", "step")))
+
+
+def _select(numbers: _Numbers, selector: slice | int, path: str) -> _Numbers:
+    def read(message: memoryview, position: int) -> tuple[NDArray[Any], int]:
+        values, position = numbers.read(message, position)
+        count = len(values)
+        if isinstance(selector, int):
+            if not -count <= selector < count:
+                msg = f"field {path!r}: there is no [{selector}], the message has {count} values"
+                raise OutOfReachError(msg)
+            return values[selector].reshape(1), position
+        if max(selector.stop or 0, selector.start or 0, -(selector.start or 0)) > count:
+            msg = f"field {path!r}: the slice reaches beyond the {count} values that the message has"
+            raise OutOfReachError(msg)
+        return values[selector], position
+
+    return _Numbers(read, numbers.dtype, None)
+
+
+def _chain(parts: list[_Numbers]) -> _Numbers:
+    """Read several fields one after the other into one vector."""
+    dtype = np.result_type(*(part.dtype for part in parts))
+    counts = [part.count for part in parts]
+    count = sum(c for c in counts if c is not None) if None not in counts else None
+    quaternions: list[int] = []
+    column = 0
+    for part in parts:
+        quaternions += [column + q for q in part.quaternions]
+        if part.count is None:
+            break
+        column += part.count
+
+    def read(message: memoryview, position: int) -> tuple[NDArray[Any], int]:
+        values = []
+        for part in parts:
+            value, position = part.read(message, position)
+            values.append(value)
+        return np.concatenate(values, dtype=dtype), position
+
+    return _Numbers(read, dtype, count, tuple(quaternions))
+
+
+def _repeat(one: Read, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - a Read with a count, see _run
+    def read(message: memoryview, position: int, count: int) -> tuple[NDArray[Any], int]:
+        values = [np.empty(0, dtype)]
+        for _ in range(count):
+            value, position = one(message, position)
+            values.append(value)
+        return np.concatenate(values), position
+
+    return read
+
+
+def _merge(steps: list[Step]) -> Step:
+    """Make one step of many."""
+    if len(steps) == 1:
+        return steps[0]
+
+    def step(message: memoryview, position: int) -> int:
+        for one in steps:
+            position = one(message, position)
+        return position
+
+    return step

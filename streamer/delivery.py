@@ -1,0 +1,416 @@
+"""Positions, leases and slots → what to load and whom to send it to next: the table of the reader.
+
+Pure: no clock, no socket, no memory. Events go in by method calls, `step` returns what to do. Its
+promises, whatever the order of events:
+
+- a lossless consumer is sent every frame that it wants, from its cursor on, in order, each once in a
+  generation; a chunk's end is announced behind the last frame of the chunk;
+- a slot is given to another frame only when nobody holds a lease on it and no load reads from it;
+- frames that nobody holds are a cache, dropped only for the active consumer that is furthest behind,
+  so while any active consumer can make progress, the table does;
+- a ``latest`` consumer gets the newest frame when it has none, and never makes others wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+class Load(NamedTuple):
+    """Read and decode a frame into a slot; ``source`` is a slot whose frame shares messages with it."""
+
+    frame: int
+    slot: int
+    source: int | None
+
+
+class Send(NamedTuple):
+    """Show a frame to a consumer; it holds a lease from now on."""
+
+    consumer: str
+    frame: int
+    slot: int
+
+
+class EndChunk(NamedTuple):
+    """Tell a consumer that all frames of a chunk were sent."""
+
+    consumer: str
+    chunk: int
+
+
+class Retire(NamedTuple):
+    """Tell a consumer's process to exit: its share is committed, another generation goes on."""
+
+    consumer: str
+
+
+class End(NamedTuple):
+    """Tell a consumer that the recording is complete and all of it committed."""
+
+    consumer: str
+
+
+Action = Load | Send | EndChunk | Retire | End
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One frame that is in the table: being loaded, ready, or void (it cannot be decoded)."""
+
+    slot: int | None
+    ready: bool = False
+    holders: set[str] = field(default_factory=set)
+    pins: int = 0
+    source: int | None = None
+
+
+@dataclass(slots=True)
+class _Seat:
+    """One consumer: how far it is, and what its present generation may still get."""
+
+    latest: bool
+    every: int
+    credit: int
+    cursor: int = 0  # chunks committed
+    position: int = 0  # next frame to send
+    ahead: int = 0  # no frame that it wants is missing from the table before this one
+    chunk: int = 0  # next chunk whose end is to be announced
+    stop: int = 0  # the frame before which this generation ends
+    active: bool = False
+    told: bool = False  # Retire or End has been sent
+    sent: int = 0  # frames sent, repeated ones counted again
+    done: bool = False  # has closed its outputs, or was given up
+    leases: set[int] = field(default_factory=set)
+
+
+class Delivery:
+    """The table for one recording of ``frames`` frames in ``slots`` slots."""
+
+    def __init__(
+        self, frames: int, chunk_size: int, slots: int, *, window: int, readahead: int, repeats: Sequence[bool] = ()
+    ) -> None:
+        """Begin with an empty table.
+
+        Args:
+            frames: number of frames to stream.
+            chunk_size: frames a chunk.
+            slots: slots in the pool.
+            window: how many frames may be loading at once.
+            readahead: how many frames beyond a consumer's position are loaded for it.
+            repeats: for each frame, whether it shows a message of the frame before; may be empty.
+
+        """
+        self.frames = frames
+        self.chunks = -(-frames // chunk_size)
+        self._chunk_size = chunk_size
+        self._window = window
+        self._readahead = readahead
+        self._repeats = repeats
+        self._slots = slots
+        self._free = list(range(slots - 1, -1, -1))
+        self._table: dict[int, _Entry] = {}
+        self._seats: dict[str, _Seat] = {}
+        self._loading = 0
+        self._draining = False
+        self.void: set[int] = set()
+        self.loads = 0
+        self.peak_slots = 0
+
+    # ---- events
+
+    def add(self, name: str, *, cursor: int, latest: bool = False, every: int = 1, credit: int = 8) -> None:
+        """Give a consumer a seat, at the chunk after its cursor; nothing is sent before `activate`."""
+        self._seats[name] = _Seat(latest, every, credit, cursor=cursor, position=self._start_of(cursor))
+
+    def activate(self, name: str, chunks: int | None) -> None:
+        """Let a new generation take a seat, for at most ``chunks`` chunks (None: to the end)."""
+        seat = self._seats[name]
+        seat.position = seat.ahead = self._start_of(seat.cursor)
+        seat.chunk = seat.cursor
+        last = self.chunks if chunks is None else min(self.chunks, seat.cursor + chunks)
+        seat.stop = min(self.frames, last * self._chunk_size)
+        seat.active = True
+        seat.told = False
+        if self._draining:
+            self._stop_soon(seat)
+
+    def retire(self, name: str) -> None:
+        """Let the present generation finish the chunk it is in, and no more."""
+        self._stop_soon(self._seats[name])
+
+    def drain(self) -> None:
+        """Let every generation finish the chunk it is in, and start no other."""
+        self._draining = True
+        for seat in self._seats.values():
+            self._stop_soon(seat)
+
+    def gone(self, name: str) -> None:
+        """Take back all leases of a generation whose process is proven to have ended."""
+        seat = self._seats[name]
+        seat.active = False
+        seat.position = seat.ahead = self._start_of(seat.cursor)
+        for frame in list(seat.leases):
+            self._give_back(seat, name, frame)
+        self._sweep()
+
+    def drop(self, name: str) -> None:
+        """Give a consumer up: nothing waits for it any more."""
+        self._seats[name].done = True
+        self.gone(name)
+
+    def release(self, name: str, frame: int) -> bool:
+        """Take back one lease; False where the consumer holds no such lease (then nothing changes)."""
+        seat = self._seats.get(name)
+        if seat is None or frame not in seat.leases:
+            return False
+        self._give_back(seat, name, frame)
+        self._reap(frame)
+        return True
+
+    def committed(self, name: str, chunk: int) -> bool:
+        """Move a cursor behind ``chunk``; False unless it is the next chunk and was announced."""
+        seat = self._seats.get(name)
+        if seat is None or not seat.active or chunk != seat.cursor or chunk >= seat.chunk:
+            return False
+        seat.cursor += 1
+        return True
+
+    def closed(self, name: str) -> bool:
+        """Note that a consumer has finished its outputs; False where it was not told to."""
+        seat = self._seats.get(name)
+        if seat is None or not seat.told or seat.cursor < self.chunks:
+            return False
+        seat.done = True
+        return True
+
+    def loaded(self, frame: int) -> None:
+        """Note that a frame is in its slot."""
+        self._table[frame].ready = True
+        self._end_load(frame)
+
+    def failed(self, frame: int) -> None:
+        """Note that a frame cannot be loaded and is left out."""
+        entry = self._table[frame]
+        self._end_load(frame)
+        if entry.slot is not None:
+            self._free.append(entry.slot)
+        entry.slot, entry.ready = None, True
+        self.void.add(frame)
+
+    # ---- decisions
+
+    def step(self) -> Iterator[Action]:
+        """Yield all that can be done now; the table already counts it as done."""
+        for name, seat in self._seats.items():
+            if seat.active and not seat.told:
+                yield from self._serve_latest(name, seat) if seat.latest else self._serve(name, seat)
+        yield from self._loads()
+
+    def _serve(self, name: str, seat: _Seat) -> Iterator[Action]:
+        while seat.position < seat.stop:
+            frame = seat.position
+            if frame % seat.every == 0:
+                entry = self._table.get(frame)
+                if entry is None or not entry.ready:
+                    break
+                if entry.slot is not None:
+                    if len(seat.leases) >= seat.credit:
+                        break
+                    yield self._lease(name, seat, frame, entry.slot)
+            seat.position = frame + 1
+            self._reap(frame)
+            if seat.position == min((seat.chunk + 1) * self._chunk_size, self.frames):
+                yield self._end_chunk(name, seat)
+        yield from self._finish(name, seat)
+
+    def _serve_latest(self, name: str, seat: _Seat) -> Iterator[Action]:
+        over = all(other.position >= seat.stop or other.done for other in self._seats.values() if not other.latest)
+        if not seat.leases and not over:
+            ready = (f for f, e in self._table.items() if e.ready and e.slot is not None and f % seat.every == 0)
+            newest = max(ready, default=-1)
+            if seat.position <= newest < seat.stop:
+                while (seat.chunk + 1) * self._chunk_size <= newest:
+                    yield self._end_chunk(name, seat)
+                slot = self._table[newest].slot
+                if slot is not None:
+                    yield self._lease(name, seat, newest, slot)
+                seat.position = newest + 1
+        if over and seat.position < seat.stop:
+            seat.position = seat.stop
+        while seat.position >= min((seat.chunk + 1) * self._chunk_size, seat.stop) and seat.chunk < self._last(seat):
+            yield self._end_chunk(name, seat)
+        yield from self._finish(name, seat)
+
+    def _finish(self, name: str, seat: _Seat) -> Iterator[Action]:
+        """End a generation once everything that it may get is committed."""
+        if seat.position < seat.stop or seat.cursor < self._last(seat):
+            return
+        seat.told = True
+        yield End(name) if seat.cursor == self.chunks else Retire(name)
+
+    def _last(self, seat: _Seat) -> int:
+        """Return the number of chunks that are committed when the present generation ends."""
+        return -(-seat.stop // self._chunk_size)
+
+    def _end_chunk(self, name: str, seat: _Seat) -> EndChunk:
+        seat.chunk += 1
+        return EndChunk(name, seat.chunk - 1)
+
+    def _lease(self, name: str, seat: _Seat, frame: int, slot: int) -> Send:
+        self._table[frame].holders.add(name)
+        seat.leases.add(frame)
+        seat.sent += 1
+        return Send(name, frame, slot)
+
+    def _loads(self) -> Iterator[Load]:
+        while self._loading < self._window:
+            wanted = next(self._wanted(), None)
+            if wanted is None:
+                return
+            frame, may_evict = wanted
+            slot = self._take_slot(frame, may_evict=may_evict)
+            if slot is None:
+                return
+            source = None
+            before = self._table.get(frame - 1)
+            if len(self._repeats) > frame and self._repeats[frame] and before is not None and before.slot is not None:
+                before.pins += 1
+                source = frame - 1
+            self._table[frame] = _Entry(slot, source=source)
+            self._loading += 1
+            self.loads += 1
+            self.peak_slots = max(self.peak_slots, self._slots - len(self._free))
+            yield Load(frame, slot, before.slot if source is not None and before is not None else None)
+
+    def _wanted(self) -> Iterator[tuple[int, bool]]:
+        """Yield the next missing frame of each active consumer, furthest behind first."""
+        seats = [s for s in self._seats.values() if s.active and not s.latest and not s.told]
+        for rank, seat in enumerate(sorted(seats, key=lambda s: s.position)):
+            limit = min(seat.stop if self._draining else self.frames, seat.position + self._readahead * seat.every)
+            seat.ahead = max(seat.ahead, seat.position)
+            while seat.ahead < limit and (seat.ahead in self._table or seat.ahead % seat.every):
+                seat.ahead += 1
+            if seat.ahead < limit:
+                yield seat.ahead, rank == 0
+
+    def _take_slot(self, frame: int, *, may_evict: bool) -> int | None:
+        if self._free:
+            return self._free.pop()
+        if not may_evict:
+            return None
+        idle = [
+            (not self._needed(other, active=True), other)
+            for other, entry in self._table.items()
+            if entry.ready and entry.slot is not None and not entry.holders and not entry.pins
+        ]
+        useless, victim = max(idle, default=(False, -1))
+        if not useless and victim <= frame:
+            return None
+        slot = self._table.pop(victim).slot
+        for seat in self._seats.values():
+            if seat.position <= victim < seat.ahead:
+                seat.ahead = victim
+        return slot
+
+    # ---- keeping the table
+
+    def _start_of(self, chunk: int) -> int:
+        return min(chunk * self._chunk_size, self.frames)
+
+    def _stop_soon(self, seat: _Seat) -> None:
+        start = seat.chunk * self._chunk_size
+        seat.stop = min(seat.stop, start if seat.position <= start else start + self._chunk_size)
+
+    def _needed(self, frame: int, *, active: bool = False) -> bool:
+        return any(
+            seat.position <= frame and frame % seat.every == 0 and not seat.latest and not seat.done
+            for seat in self._seats.values()
+            if seat.active or not active
+        )
+
+    def _give_back(self, seat: _Seat, name: str, frame: int) -> None:
+        seat.leases.discard(frame)
+        self._table[frame].holders.discard(name)
+
+    def _end_load(self, frame: int) -> None:
+        entry = self._table[frame]
+        self._loading -= 1
+        if entry.source is not None:
+            self._table[entry.source].pins -= 1
+            self._reap(entry.source)
+            entry.source = None
+
+    def _reap(self, frame: int) -> None:
+        """Free a frame that nobody holds and nobody will want."""
+        entry = self._table.get(frame)
+        if entry is None or not entry.ready or entry.holders or entry.pins or self._needed(frame):
+            return
+        del self._table[frame]
+        if entry.slot is not None:
+            self._free.append(entry.slot)
+
+    def _sweep(self) -> None:
+        for frame in list(self._table):
+            self._reap(frame)
+
+    # ---- looking at it
+
+    @property
+    def idle(self) -> bool:
+        """Whether no process has a seat and nothing is loading."""
+        return not self._loading and not any(seat.active for seat in self._seats.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every consumer is done."""
+        return all(seat.done for seat in self._seats.values())
+
+    @property
+    def slots_in_use(self) -> int:
+        """How many slots hold a frame now."""
+        return self._slots - len(self._free)
+
+    def reached(self) -> int:
+        """Return the number of frames that every lossless consumer has been sent."""
+        return min((s.position for s in self._lossless()), default=self.frames)
+
+    def _lossless(self) -> Iterable[_Seat]:
+        return (seat for seat in self._seats.values() if not seat.latest)
+
+    def cursor(self, name: str) -> int:
+        """Return how many chunks a consumer has committed."""
+        return self._seats[name].cursor
+
+    def position(self, name: str) -> int:
+        """Return the next frame that a consumer will be sent."""
+        return self._seats[name].position
+
+    def slot(self, frame: int) -> int:
+        """Return the slot of a frame that is in the table and not void."""
+        slot = self._table[frame].slot
+        if slot is None:
+            msg = f"frame {frame} has no slot"
+            raise KeyError(msg)
+        return slot
+
+    def is_done(self, name: str) -> bool:
+        """Return whether a consumer has closed its outputs or was given up."""
+        return self._seats[name].done
+
+    def owes(self, name: str) -> bool:
+        """Return whether a consumer has something to do: frames to release, a chunk to commit, outputs to close."""
+        seat = self._seats[name]
+        return seat.active and not seat.done and (bool(seat.leases) or seat.cursor < seat.chunk or seat.told)
+
+    def sent(self, name: str) -> int:
+        """Return how many frames a consumer has been sent, repeated ones counted again."""
+        return self._seats[name].sent
+
+    def holds(self, name: str) -> int:
+        """Return how many leases a consumer holds."""
+        return len(self._seats[name].leases)

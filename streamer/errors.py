@@ -1,0 +1,108 @@
+"""What went wrong → who must act: the one tree of errors and the exit code of each.
+
+StreamerError                 70  a fault of this program
+├── UsageError                64  the person at the command line
+├── ConfigError               78  the author of the configuration
+├── RecordingError            65  the owner of the recording
+│   └── DecodeError           65  … one message of it
+├── ConsumerError             70  the author of the consumer
+│   └── EscapedViewError      70  … who kept an array beyond its callback
+├── OutputError               73  whoever owns the output folder (cannot create or write)
+├── StorageError              74  whoever owns the disk or memory (full, failing)
+└── BusyError                 75  nobody: try again later
+"""
+
+from __future__ import annotations
+
+import errno
+
+
+class StreamerError(Exception):
+    """A fault with a message for a person and an exit code (sysexits.h) for a script."""
+
+    exit_code = 70
+
+
+class UsageError(StreamerError):
+    """The command line asks for something that cannot be done as asked."""
+
+    exit_code = 64
+
+
+class ConfigError(StreamerError):
+    """The configuration names something that does not exist or does not fit."""
+
+    exit_code = 78
+
+
+class RecordingError(StreamerError):
+    """The recording cannot be read as it is."""
+
+    exit_code = 65
+
+
+class DecodeError(RecordingError):
+    """One message of the recording cannot be turned into an array."""
+
+
+class ConsumerError(StreamerError):
+    """A consumer's code failed and trying again did not help."""
+
+
+class EscapedViewError(ConsumerError):
+    """A consumer kept an array whose memory is about to be used again."""
+
+
+class OutputError(StreamerError):
+    """An output cannot be created or written."""
+
+    exit_code = 73
+
+
+class StorageError(StreamerError):
+    """The disk or the memory behind an output, the pool or the ledger gave out."""
+
+    exit_code = 74
+
+
+class BusyError(StreamerError):
+    """Somebody else holds what is needed, or the run was interrupted: try again later."""
+
+    exit_code = 75
+
+
+_BY_NAME = {
+    cls.__name__: cls
+    for cls in (
+        StreamerError,
+        UsageError,
+        ConfigError,
+        RecordingError,
+        DecodeError,
+        ConsumerError,
+        EscapedViewError,
+        OutputError,
+        StorageError,
+        BusyError,
+    )
+}
+
+_CANNOT_WRITE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+)
+_GAVE_OUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+
+
+def by_name(name: str) -> type[StreamerError]:
+    """Return the class of the tree with this name, or the root: how an error crosses a process."""
+    return _BY_NAME.get(name, StreamerError)
+
+
+def from_os_error(error: OSError) -> StreamerError | None:
+    """Say whose fault an operating-system error is, where its number tells; otherwise None."""
+    if error.errno in _CANNOT_WRITE:
+        return OutputError(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+    if error.errno in _GAVE_OUT:
+        where = f" at {error.filename}" if error.filename else ""
+        return StorageError(f"the disk gave out{where}: {error.strerror}")
+    return None

@@ -1,0 +1,60 @@
+"""Shapes and types of the streams → where each array lies in a slot; budget → number of slots."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamer.errors import ConfigError
+from streamer.records import Layout, Place
+from streamer.units import show_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streamer.records import Spec
+
+ALIGNMENT = 64  # a cache line: no two arrays share one, and vector instructions like it
+PAGE = 4096
+
+
+def make_layout(specs: Mapping[str, Spec]) -> Layout:
+    """Put the arrays of one frame side by side, each aligned to 64 bytes."""
+    places = []
+    end = 0
+    for name, spec in specs.items():
+        nbytes = math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+        places.append(Place(name, end, nbytes, spec))
+        end = _round_up(end + nbytes, ALIGNMENT)
+    return Layout(tuple(places), max(_round_up(end, PAGE), PAGE))
+
+
+def count_slots(layout: Layout, budget: int, frames: int, least: int) -> int:
+    """Return how many slots a budget of bytes gives: not more than there are frames to hold.
+
+    Raises:
+        ConfigError: fewer than ``least``, with the arithmetic.
+
+    """
+    count = budget // layout.slot_size
+    if count < least:
+        parts = ", ".join(f"{p.name} {_shape(p.spec)} = {show_size(p.nbytes)}" for p in layout.places)
+        msg = (
+            f"pool: {show_size(budget)} cannot hold {'one frame' if least == 1 else f'{least} frames'}: "
+            f"a frame needs {show_size(layout.slot_size)} ({parts}); "
+            f"set 'pool: {math.ceil(layout.slot_size * max(least, 4) / 10**6)} MB' or more, or 'resize' the images"
+        )
+        raise ConfigError(msg)
+    return max(min(count, frames), least)
+
+
+def _shape(spec: Spec) -> str:
+    dtype = np.dtype(spec.dtype)
+    kind = f"{dtype.itemsize}-byte records" if dtype.names else dtype.name
+    return f"{'x'.join(map(str, spec.shape))} {kind}"
+
+
+def _round_up(number: int, step: int) -> int:
+    return -(-number // step) * step

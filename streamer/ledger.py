@@ -1,0 +1,183 @@
+"""Commits → an SQLite file that survives everything: recordings, cursors, states, attempts, skips.
+
+One process writes at a time (the reader of a run). WAL with ``synchronous=NORMAL``: a killed process
+loses nothing; a power cut may lose the last commits, which are then replayed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from streamer.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+_SCHEMA = """
+CREATE TABLE recordings (
+    id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, path TEXT NOT NULL, fingerprint TEXT NOT NULL DEFAULT '',
+    plan TEXT NOT NULL DEFAULT '', frames INTEGER NOT NULL DEFAULT 0, chunks INTEGER NOT NULL DEFAULT 0,
+    state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '', updated REAL NOT NULL, UNIQUE (pipeline, path)
+);
+CREATE TABLE cursors (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
+    chunk INTEGER NOT NULL, state BLOB, closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (recording, consumer)
+) WITHOUT ROWID;
+CREATE TABLE attempts (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
+    chunk INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (recording, consumer)
+) WITHOUT ROWID;
+CREATE TABLE skips (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, frame INTEGER NOT NULL,
+    reason TEXT NOT NULL, PRIMARY KEY (recording, frame)
+) WITHOUT ROWID;
+"""
+_VERSION = 1
+
+
+class Known(NamedTuple):
+    """What the ledger knows of a recording; ``state`` is running, interrupted, failed or done."""
+
+    number: int
+    path: str
+    plan: str
+    state: str
+    committed: int
+
+
+class Cursor(NamedTuple):
+    """How far a consumer has committed: ``chunk`` chunks; its state; whether it closed its outputs."""
+
+    chunk: int
+    state: bytes | None
+    closed: bool
+
+
+class Ledger:
+    """The ledger of one work folder; use it as a ``with`` block."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            StorageError: it cannot be written, or comes from a newer version of this program.
+
+        """
+        self._path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+        if version > _VERSION:
+            msg = f"{path}: written by a newer version of this program (schema {version}, known is {_VERSION})"
+            raise StorageError(msg)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def recordings(self, pipeline: str) -> dict[str, Known]:
+        """Return all recordings of a pipeline, by path."""
+        rows = self._do(
+            "SELECT id, path, plan, state, (SELECT coalesce(sum(chunk), 0) FROM cursors WHERE recording = id)"
+            " FROM recordings WHERE pipeline = ? ORDER BY id",
+            pipeline,
+        )
+        return {row[1]: Known(*row) for row in rows}
+
+    def forget(self, pipeline: str) -> None:
+        """Remove all that is known of a pipeline's recordings: the next run begins anew."""
+        self._do("DELETE FROM recordings WHERE pipeline = ?", pipeline)
+
+    def begin(self, pipeline: str, path: str, fingerprint: str, plan: str, frames: int, chunks: int) -> int:  # noqa: PLR0913 - a row
+        """Note that a recording is running; return its number. Cursors that exist stay."""
+        self._do(
+            "INSERT INTO recordings (pipeline, path, fingerprint, plan, frames, chunks, state, updated)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'running', ?) ON CONFLICT (pipeline, path) DO UPDATE SET"
+            " fingerprint = excluded.fingerprint, plan = excluded.plan, frames = excluded.frames,"
+            " chunks = excluded.chunks, state = 'running', error = '', updated = excluded.updated",
+            *(pipeline, path, fingerprint, plan, frames, chunks, time.time()),
+        )
+        rows = self._do("SELECT id FROM recordings WHERE pipeline = ? AND path = ?", pipeline, path)
+        return int(rows[0][0])
+
+    def reset(self, recording: int) -> None:
+        """Drop what a run noted that committed nothing: its plan may have been another."""
+        for table in ("cursors", "attempts", "skips"):
+            self._do(f"DELETE FROM {table} WHERE recording = ?", recording)  # noqa: S608 - names from the line above
+
+    def finish(self, recording: int, state: str, error: str = "") -> None:
+        """Note how a run over a recording ended: interrupted, failed or done."""
+        self._do(
+            "UPDATE recordings SET state = ?, error = ?, updated = ? WHERE id = ?", state, error, time.time(), recording
+        )
+
+    def cursor(self, recording: int, consumer: str) -> Cursor:
+        """Return a consumer's cursor; chunk 0 and no state at the beginning."""
+        rows = self._do(
+            "SELECT chunk, state, closed FROM cursors WHERE recording = ? AND consumer = ?", recording, consumer
+        )
+        return Cursor(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else Cursor(0, None, closed=False)
+
+    def commit(self, recording: int, consumer: str, chunk: int, state: bytes | None) -> None:
+        """Move a cursor behind ``chunk`` and store the consumer's state, both or neither."""
+        self._do(
+            "INSERT INTO cursors (recording, consumer, chunk, state) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (recording, consumer) DO UPDATE SET chunk = excluded.chunk, state = excluded.state",
+            *(recording, consumer, chunk + 1, state),
+        )
+
+    def close_consumer(self, recording: int, consumer: str) -> None:
+        """Note that a consumer has finished its outputs of a recording."""
+        self._do(
+            "INSERT INTO cursors (recording, consumer, chunk, closed) VALUES (?, ?, 0, 1)"
+            " ON CONFLICT (recording, consumer) DO UPDATE SET closed = 1",
+            recording,
+            consumer,
+        )
+
+    def attempt(self, recording: int, consumer: str, chunk: int) -> int:
+        """Count that a chunk is about to be delivered; return how often that has been so."""
+        rows = self._do(
+            "INSERT INTO attempts (recording, consumer, chunk, count) VALUES (?, ?, ?, 1)"
+            " ON CONFLICT (recording, consumer) DO UPDATE SET"
+            " count = CASE WHEN chunk = excluded.chunk THEN count + 1 ELSE 1 END, chunk = excluded.chunk"
+            " RETURNING count",
+            *(recording, consumer, chunk),
+        )
+        return int(rows[0][0])
+
+    def forgive(self, recording: int, consumer: str) -> None:
+        """Forget attempts: a planned end of a process in mid-chunk is not the chunk's fault."""
+        self._do("DELETE FROM attempts WHERE recording = ? AND consumer = ?", recording, consumer)
+
+    def skip(self, recording: int, frame: int, reason: str) -> None:
+        """Note that a frame is left out, and why."""
+        self._do("INSERT OR REPLACE INTO skips VALUES (?, ?, ?)", recording, frame, reason)
+
+    def skips(self, recording: int) -> dict[int, str]:
+        """Return the frames left out, with their reasons."""
+        return dict(self._do("SELECT frame, reason FROM skips WHERE recording = ?", recording))
+
+    def _do(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: sqlite3.Error) -> StorageError:
+        return StorageError(f"{self._path}: the ledger cannot be used: {error}")

@@ -1,0 +1,175 @@
+"""Stamps of the streams × ticks → the plan: which messages make each sample, and how far off.
+
+Pure numpy on int64 nanoseconds; nothing here knows of chunks, so a plan cannot depend on their size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamer.errors import RecordingError
+from streamer.records import Flag, Plan, StreamPlan
+from streamer.stamps import nearest
+from streamer.units import show_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from streamer.records import Alignment
+
+    Stamps = NDArray[np.int64]
+
+
+def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) -> Plan:
+    """Lay every stream against the ticks; ticks that a stream says to skip become no frames.
+
+    Raises:
+        RecordingError: a tick has no sample of a stream that does not say what to do then.
+
+    """
+    keep = np.ones(len(ticks), bool)
+    skipped: Counter[str] = Counter()
+    aligned = []
+    for name, (stamps, how) in streams.items():
+        stream, missing = _align(name, ticks, stamps, how)
+        if how.missing == "skip":
+            skipped[f"missing {name}"] += int(np.count_nonzero(missing & keep))
+            keep &= ~missing
+        aligned.append(stream)
+    numbers = np.flatnonzero(keep)
+    return Plan(
+        ticks[numbers],
+        numbers,
+        len(ticks),
+        {reason: count for reason, count in skipped.items() if count},
+        tuple(_mark_repeats(_take(stream, numbers)) for stream in aligned),
+    )
+
+
+def _align(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[StreamPlan, NDArray[np.bool_]]:
+    """Lay one stream against the ticks; return its plan and where it has no sample within tolerance."""
+    first, second, weight = _choose(ticks, stamps, how.align)
+    found = first >= 0
+    near = np.where(weight > 0.5, second, first)  # noqa: PLR2004 - the closer of two messages
+    if len(stamps) == 0:
+        offset = np.zeros(len(ticks), np.int64)
+        missing = np.ones(len(ticks), bool)
+    else:
+        offset = np.where(found, stamps[near] - ticks, 0)
+        worst = np.maximum(np.abs(stamps[first] - ticks), np.abs(stamps[second] - ticks))
+        missing = ~found if how.tolerance is None else ~found | (worst > how.tolerance)
+    flags = np.zeros(len(ticks), np.uint8)
+    if missing.any():
+        first, second, weight, offset = _fill(name, ticks, stamps, how, missing, (first, second, weight, offset))
+        flags[missing & (first >= 0)] |= np.uint8(Flag.HELD)
+    flags[(second != first) & (weight > 0)] |= np.uint8(Flag.INTERPOLATED)
+    if how.gap is not None:
+        flags[_in_gap(ticks, stamps, how.gap)] |= np.uint8(Flag.GAP)
+    interpolated = flags & np.uint8(Flag.INTERPOLATED) != 0
+    stamp = np.where(interpolated, ticks, ticks + offset)
+    plan = StreamPlan(name, first.astype(np.int32), second.astype(np.int32), weight, stamp, offset, flags)
+    return plan, missing
+
+
+def _choose(
+    ticks: Stamps, stamps: Stamps, align: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return first message, second message and the share of the second, for each tick."""
+    weight = np.zeros(len(ticks))
+    if len(stamps) == 0:
+        none = np.full(len(ticks), -1, np.int64)
+        return none, none, weight
+    if align == "nearest":
+        first = nearest(stamps, ticks)
+        return first, first, weight
+    before = np.searchsorted(stamps, ticks, side="right") - 1
+    if align == "previous":
+        return before, before, weight
+    first = np.clip(before, 0, None)
+    second = np.where(before < 0, 0, np.clip(before + 1, None, len(stamps) - 1))
+    span = stamps[second] - stamps[first]
+    np.divide(ticks - stamps[first], span, out=weight, where=span > 0)
+    second = np.where(weight > 0, second, first)
+    return first, second, weight
+
+
+def _fill(  # noqa: PLR0913 - the four arrays of a choice are one value
+    name: str,
+    ticks: Stamps,
+    stamps: Stamps,
+    how: Alignment,
+    missing: NDArray[np.bool_],
+    chosen: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], Stamps],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], Stamps]:
+    """Say what stands where a stream has no sample: an error, nothing, or an older value."""
+    first, second, weight, offset = (array.copy() for array in chosen)
+    if how.missing == "error":
+        raise RecordingError(_complaint(name, ticks, stamps, how, missing))
+    if how.missing == "hold" and len(stamps):
+        held = np.clip(np.searchsorted(stamps, ticks, side="right") - 1, 0, None)
+        first = np.where(missing, held, first)
+        offset = np.where(missing, stamps[first] - ticks, offset)
+    else:
+        first = np.where(missing, -1, first)
+        offset = np.where(missing, 0, offset)
+    return first, np.where(missing, first, second), np.where(missing, 0.0, weight), offset
+
+
+def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[np.bool_]) -> str:
+    count = int(np.count_nonzero(missing))
+    at = int(ticks[np.argmax(missing)])
+    when = show_duration(at - int(ticks[0]))
+    if len(stamps) == 0:
+        why = "its topic has no message"
+    elif how.align == "previous" and at < stamps[0]:
+        why = f"its first message comes {show_duration(int(stamps[0]) - at)} later"
+    else:
+        distance = int(np.abs(stamps - at).min())
+        why = f"the nearest message is {show_duration(distance)} off, tolerance is {show_duration(how.tolerance or 0)}"
+    return (
+        f"streams.{name}: no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}; "
+        "say what to do with 'missing: skip' (leave the frames out), 'none' (None in the frame) or 'hold' (the older value)"
+    )
+
+
+def _in_gap(ticks: Stamps, stamps: Stamps, gap: int) -> NDArray[np.bool_]:
+    """Tell which ticks lie between neighbouring messages that are more than ``gap`` apart."""
+    if len(stamps) == 0:
+        return np.ones(len(ticks), bool)
+    edges = np.concatenate([[np.iinfo(np.int64).min // 2], stamps, [np.iinfo(np.int64).max // 2]])
+    after = np.searchsorted(edges, ticks, side="left")
+    exact = edges[after] == ticks
+    wide = edges[after] - edges[after - 1] > gap
+    wide[ticks < stamps[0]] = (stamps[0] - ticks[ticks < stamps[0]]) > gap
+    wide[ticks > stamps[-1]] = (ticks[ticks > stamps[-1]] - stamps[-1]) > gap
+    return wide & ~exact
+
+
+def _take(stream: StreamPlan, numbers: NDArray[np.int64]) -> StreamPlan:
+    arrays = (stream.first, stream.second, stream.weight, stream.stamp, stream.offset, stream.flags)
+    return StreamPlan(stream.name, *(array[numbers] for array in arrays))
+
+
+def _mark_repeats(stream: StreamPlan) -> StreamPlan:
+    """Flag the samples that show the same message as the frame before."""
+    same = (stream.first[1:] == stream.first[:-1]) & (stream.first[1:] >= 0)
+    same &= (stream.second[1:] == stream.first[1:]) & (stream.second[:-1] == stream.first[:-1])
+    stream.flags[1:][same] |= np.uint8(Flag.HELD)
+    return stream
+
+
+def digest(plan: Plan, settings: str, chunk_size: int) -> str:
+    """Return what a resumed run must find again: the frames, how they are decoded, the chunks."""
+    total = hashlib.sha256(f"{settings}\n{chunk_size}\n".encode())
+    total.update(plan.ticks.tobytes())
+    for stream in plan.streams:
+        total.update(stream.name.encode())
+        for array in (stream.first, stream.second, stream.weight):
+            total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

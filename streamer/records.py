@@ -1,0 +1,184 @@
+"""The frozen values that stages hand to each other: nothing here reads, writes or decides.
+
+Stamps, ticks and offsets are int64 nanoseconds everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic of a recording, as its index tells it.
+
+    ``definition`` is the text of the message definition and ``definition_format`` says how to read
+    it: ``msg``, ``idl``, or empty where the recording holds none.
+    """
+
+    name: str
+    msgtype: str
+    count: int
+    definition: str = ""
+    definition_format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where each message of one topic lies, in the order of their stamps (ties: file order).
+
+    ``stamps`` (n,) int64 nanoseconds; ``block`` (n,) int32, the part of the recording that is read
+    or decompressed as one; ``offset`` (n,) int64, the place in the block (a row id in SQLite).
+    """
+
+    stamps: NDArray[np.int64]
+    block: NDArray[np.int32]
+    offset: NDArray[np.int64]
+
+
+class Flag(IntFlag):
+    """What a reader of a sample should know about it; a bit field of one byte."""
+
+    NONE = 0
+    HELD = 1  # the frame before showed the same message, or the value is older than the tolerance
+    INTERPOLATED = 2  # computed from two messages
+    GAP = 4  # neighbouring messages are further apart than the stream's `gap`
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How one stream's messages become arrays: the decoding half of a stream's settings.
+
+    ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
+    whose samples vary in length, None to find out; ``scale`` multiplies numbers.
+    """
+
+    field: str | None = None
+    dtype: str | None = None
+    scale: float | None = None
+    resize: tuple[int, int] | None = None
+    color: str | None = None  # rgb | bgr | gray; None: rgb for colour images, others as they are
+    capacity: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How one stream is laid against the ticks: the policy half of a stream's settings.
+
+    ``tolerance`` and ``gap`` in nanoseconds, None for none.
+    """
+
+    align: str = "nearest"  # nearest | previous | linear
+    tolerance: int | None = None
+    missing: str = "error"  # error | skip | none | hold
+    gap: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """One stream as the user wants it: the first of ``topics`` that the recording has is read.
+
+    ``undecodable`` says what becomes of a frame whose message is damaged: error, skip (the frame is
+    left out and counted) or none (the frame has None there).
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    clock: str = "receive"  # receive | header
+    undecodable: str = "error"
+    decoding: Decoding = Decoding()
+    alignment: Alignment = Alignment()
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineSettings:
+    """Where the ticks come from: a stream's name, ``busiest`` (image stream) or ``grid``.
+
+    ``rate`` in hertz as (numerator, denominator), None for the stream's own; ``crop`` the fraction of
+    the timeline that is kept, ``skip`` the ticks left out at both ends of that.
+    """
+
+    source: str = "busiest"
+    rate: tuple[int, int] | None = None
+    skip: int = 0
+    crop: tuple[float, float] = (0.0, 1.0)
+    end: str = "common"  # common | longest | timeline
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """Which messages make one stream's sample, for every frame (n frames).
+
+    ``first`` (n,) int32 message numbers in the topic's index, -1 where there is no sample;
+    ``second`` (n,) int32, the other message where the sample is interpolated, else equal to
+    ``first``; ``weight`` (n,) float64, the share of ``second``; ``stamp`` (n,) int64, the stamp of
+    the sample; ``offset`` (n,) int64, stamp of the nearest message used minus the tick;
+    ``flags`` (n,) uint8 of `Flag`.
+    """
+
+    name: str
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    weight: NDArray[np.float64]
+    stamp: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    flags: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that will be streamed, decided before any payload is read.
+
+    ``ticks`` (n,) int64 are the ticks that became frames, ``numbers`` (n,) int64 their numbers in
+    the timeline, ``planned`` the length of the timeline, ``skipped`` the ticks left out by reason.
+    """
+
+    ticks: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    planned: int
+    skipped: Mapping[str, int]
+    streams: tuple[StreamPlan, ...]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames to stream."""
+        return len(self.ticks)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What one stream's array looks like.
+
+    ``dtype`` is a numpy dtype description (``np.dtype(dtype)``: a string, or a dict for records);
+    where ``variable`` is set, ``shape[0]`` is the capacity and each sample says its own length.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    variable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one stream's array lies in a slot: ``offset`` and ``nbytes`` in bytes."""
+
+    name: str
+    offset: int
+    nbytes: int
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a slot is divided; ``slot_size`` is a whole number of pages."""
+
+    places: tuple[Place, ...]
+    slot_size: int

@@ -1,0 +1,84 @@
+"""Messages between the supervisor and one child, both ways, over a socket pair nobody else has.
+
+A message is a dict of plain values with the key ``event``; msgpack finds where it ends.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import msgpack
+
+_PIECE = 1 << 16
+_MOST = 64 * 2**20
+
+
+class Channel:
+    """One end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        """Take over a connected socket."""
+        self._end = end
+        self._unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=_MOST)
+        self._waiting: list[dict[str, Any]] = []
+        self.open = True
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, socket.socket]:
+        """Make a channel; return the supervisor's end and the socket for the child."""
+        mine, theirs = socket.socketpair()
+        return cls(mine), theirs
+
+    @classmethod
+    def inherited(cls, fd: int) -> Channel:
+        """Make the child's end of a descriptor that it was started with."""
+        end = socket.socket(fileno=fd)
+        end.set_inheritable(False)
+        return cls(end)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for polling."""
+        return self._end.fileno()
+
+    def send(self, event: str, **values: object) -> None:
+        """Send a message; a peer that is gone is not an error here: its end is noticed otherwise."""
+        try:
+            self._end.sendall(msgpack.packb({"event": event, **values}))
+        except (BrokenPipeError, ConnectionResetError):
+            self.open = False
+
+    def receive(self) -> list[dict[str, Any]]:
+        """Return what has come; waits for at least one message, or for the peer's end (empty list)."""
+        found = self._waiting
+        self._waiting = []
+        while not found and self.open:
+            try:
+                piece = self._end.recv(_PIECE)
+            except ConnectionResetError:
+                piece = b""
+            if not piece:
+                self.open = False
+                break
+            self._unpacker.feed(piece)
+            found = list(self._unpacker)
+        return found
+
+    def receive_one(self) -> dict[str, Any]:
+        """Return the next message alone.
+
+        Raises:
+            EOFError: the peer is gone.
+
+        """
+        found = self.receive()
+        if not found:
+            msg = "the supervisor is gone"
+            raise EOFError(msg)
+        self._waiting = found[1:]
+        return found[0]
+
+    def close(self) -> None:
+        """Close this end."""
+        self._end.close()
+        self.open = False

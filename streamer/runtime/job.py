@@ -1,0 +1,85 @@
+"""What the supervisor asks of a child, as plain values that cross the channel and come out typed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSeat:
+    """What the reader knows of a consumer; ``streams`` are the ones it is shown, in this order."""
+
+    streams: tuple[str, ...]
+    latest: bool = False
+    every: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderJob:
+    """One recording to stream; paths are absolute, ``pool`` in bytes, ``pool_fd`` inherited."""
+
+    pipeline: str
+    path: str
+    base: str
+    ledger: str
+    scratch: str
+    endpoint: str
+    pool_fd: int
+    pool: int
+    chunk_size: int
+    threads: int
+    types: tuple[str, ...]
+    timeline: TimelineSettings
+    streams: tuple[StreamSettings, ...]
+    consumers: dict[str, ConsumerSeat]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_wire(cls, values: dict[str, Any]) -> ReaderJob:
+        """Make a job of what came through the channel."""
+        timeline = values["timeline"]
+        rate = tuple(timeline["rate"]) if timeline["rate"] else None
+        return cls(
+            **values
+            | {
+                "types": tuple(values["types"]),
+                "timeline": TimelineSettings(**timeline | {"rate": rate, "crop": tuple(timeline["crop"])}),
+                "streams": tuple(_stream(stream) for stream in values["streams"]),
+                "consumers": {name: ConsumerSeat(**seat) for name, seat in values["consumers"].items()},
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJob:
+    """One generation of a consumer; ``use`` names it, ``paths`` go in front of ``sys.path``."""
+
+    name: str
+    generation: int
+    use: str
+    options: dict[str, Any]
+    endpoint: str
+    identity: str
+    pool_fd: int
+    paths: tuple[str, ...]
+
+
+def to_wire(job: ReaderJob | WorkerJob) -> dict[str, Any]:
+    """Turn a job into plain values."""
+    return asdict(job)
+
+
+def _stream(values: dict[str, Any]) -> StreamSettings:
+    decoding = values["decoding"]
+    resize = tuple(decoding["resize"]) if decoding["resize"] else None
+    return StreamSettings(
+        **values
+        | {
+            "topics": tuple(values["topics"]),
+            "decoding": Decoding(**decoding | {"resize": resize}),
+            "alignment": Alignment(**values["alignment"]),
+        }
+    )

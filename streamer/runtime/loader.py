@@ -1,0 +1,138 @@
+"""Orders to load frames → frames in their slots, by a few threads that decode side by side."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from streamer.decode.interpolate import between
+from streamer.decode.vector import VectorDecoder
+from streamer.errors import RecordingError
+from streamer.runtime.prepare import where
+
+if TYPE_CHECKING:
+    from streamer.delivery import Load
+    from streamer.pool import Pool
+    from streamer.records import Place
+    from streamer.runtime.prepare import Prepared, Stream
+
+Rows = list[int | None]
+
+
+class Loaded(NamedTuple):
+    """A finished order: ``rows`` has for each stream the rows of its sample, None for no sample.
+
+    ``error`` says why the frame cannot be had; ``reason`` is then set where it is to be left out,
+    and None where the run is to fail.
+    """
+
+    frame: int
+    rows: Rows
+    error: Exception | None = None
+    reason: str | None = None
+
+
+class Loader:
+    """A bounded number of threads; `descriptor` becomes readable when an order is finished."""
+
+    def __init__(self, prepared: Prepared, pool: Pool, threads: int) -> None:
+        """Start the threads."""
+        self._prepared = prepared
+        self._pool = pool
+        self._work = list(zip(prepared.streams, prepared.layout.places, strict=True))
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        self._running: dict[int, Future[Rows]] = {}
+        self._finished: SimpleQueue[int] = SimpleQueue()
+        self.descriptor, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def submit(self, load: Load, source_rows: Rows | None) -> None:
+        """Order a frame; ``source_rows`` are those of the frame before, where it is loaded already."""
+        before = self._running.get(load.frame - 1) if load.source is not None else None
+        future = self._threads.submit(self._load, load, source_rows, before)
+        self._running[load.frame] = future
+        future.add_done_callback(lambda _: self._announce(load.frame))
+
+    def _announce(self, frame: int) -> None:
+        self._finished.put(frame)
+        try:
+            os.write(self._wake, b"x")
+        except BlockingIOError:  # full of wake-ups already
+            return
+
+    def finished(self) -> list[Loaded]:
+        """Return the orders that are finished; does not wait."""
+        try:
+            os.read(self.descriptor, 4096)
+        except BlockingIOError:
+            pass  # no new wake-up; the queue is looked at all the same
+        found = []
+        while True:
+            try:
+                frame = self._finished.get_nowait()
+            except Empty:
+                return found
+            found.append(self._result(frame, self._running.pop(frame)))
+
+    def _result(self, frame: int, future: Future[Rows]) -> Loaded:
+        error = future.exception()
+        if error is None:
+            return Loaded(frame, future.result())
+        if isinstance(error, _Unreadable):
+            settings = error.stream.settings
+            told = where(error.cause, settings.name, error.message, frame)
+            reason = f"undecodable {settings.name}" if settings.undecodable == "skip" else None
+            return Loaded(frame, [], told, reason)
+        if not isinstance(error, Exception):
+            raise error
+        return Loaded(frame, [], error)
+
+    def close(self) -> None:
+        """Finish what runs and end the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        os.close(self.descriptor)
+        os.close(self._wake)
+
+    # ---- in the threads
+
+    def _load(self, load: Load, source_rows: Rows | None, before: Future[Rows] | None) -> Rows:
+        if before is not None:
+            source_rows = before.result() if before.exception() is None else None
+        return [self._fill(load, stream, place, n, source_rows) for n, (stream, place) in enumerate(self._work)]
+
+    def _fill(self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None) -> int | None:
+        """Put one stream's sample into its place; return its rows, None where there is no sample."""
+        plan = stream.plan
+        first, second = int(plan.first[load.frame]), int(plan.second[load.frame])
+        if first < 0:
+            return None
+        out = self._pool.array(load.slot, place)
+        if load.source is not None and source_rows is not None and stream.repeats[load.frame]:
+            out[...] = self._pool.array(load.source, place)
+            return source_rows[number]
+        try:
+            source = self._prepared.source
+            payload = source.payload(stream.index, first)
+            if first == second or not isinstance(stream.decoder, VectorDecoder):
+                return stream.decoder.decode(payload, out)
+            a = np.array(stream.decoder.values(payload))
+            b = stream.decoder.values(source.payload(stream.index, second))
+            value = between(a, b, float(plan.weight[load.frame]), stream.decoder.quaternions)
+            return stream.decoder.write(value, out)
+        except RecordingError as error:
+            if stream.settings.undecodable == "none":
+                return None
+            raise _Unreadable(stream, first, error) from error
+
+
+class _Unreadable(Exception):  # noqa: N818 - carries an error to the reader's thread, is none of its own
+    """A sample that cannot be read, on its way to the thread that decides."""
+
+    def __init__(self, stream: Stream, message: int, cause: RecordingError) -> None:
+        super().__init__(str(cause))
+        self.stream = stream
+        self.message = message
+        self.cause = cause

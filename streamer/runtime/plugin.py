@@ -1,0 +1,122 @@
+"""The name of a consumer and its options → an object with the four methods, checked before it runs."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from streamer.contract import Consumer
+from streamer.errors import ConfigError, StreamerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from streamer.contract import Frame
+
+GROUP = "streamer.consumers"
+_METHODS = ("open", "on_frame", "on_chunk", "close")
+
+
+class _Function(Consumer):
+    """A plain function as a consumer."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self._function = function
+
+    def on_frame(self, frame: Frame) -> None:
+        self._function(frame)
+
+
+def make_consumer(name: str, use: str, options: Mapping[str, Any]) -> Consumer:
+    """Import what ``use`` names and construct it with its options.
+
+    Raises:
+        ConfigError: it does not exist, is no consumer, or does not take these options.
+
+    """
+    found = _find(name, use)
+    if inspect.isclass(found):
+        _check_options(name, use, found, options)
+        consumer = _construct(name, found, options)
+        if not callable(getattr(consumer, "on_frame", None)):
+            msg = f"consumers.{name}.use: {use} has no method on_frame(frame)"
+            raise ConfigError(msg)
+        return consumer if isinstance(consumer, Consumer) else _complete(consumer)
+    if not callable(found):
+        msg = f"consumers.{name}.use: {use} is a {type(found).__name__}, neither a class nor a function"
+        raise ConfigError(msg)
+    _check_options(name, use, found, options, frame=True)
+    return _Function(functools.partial(found, **options))
+
+
+def _find(name: str, use: str) -> Any:  # noqa: ANN401 - whatever the user's module holds
+    module, colon, attribute = use.partition(":")
+    if not colon:
+        known = {entry.name: entry for entry in entry_points(group=GROUP)}
+        if use not in known:
+            near = difflib.get_close_matches(use, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            msg = (
+                f"consumers.{name}.use: there is no consumer {use!r}{hint} Known: {', '.join(sorted(known))}; "
+                "your own is written 'module:Name'"
+            )
+            raise ConfigError(msg)
+        module, _, attribute = known[use].value.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ImportError as error:
+        msg = f"consumers.{name}.use: {use!r} cannot be imported: {error}"
+        raise ConfigError(msg) from error
+    except AttributeError as error:
+        msg = f"consumers.{name}.use: the module {module!r} has no {attribute!r}"
+        raise ConfigError(msg) from error
+    return found
+
+
+def _check_options(
+    name: str, use: str, target: Callable[..., object], options: Mapping[str, Any], *, frame: bool = False
+) -> None:
+    """Hold the options against the signature, so that a typing error is found before anything runs."""
+    signature = inspect.signature(target)
+    accepted = [
+        p.name for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ][1 if frame else 0 :]
+    open_ended = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
+    for option in options:
+        if option not in accepted and not open_ended:
+            near = difflib.get_close_matches(option, accepted, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            takes = ", ".join(accepted) or "no options"
+            msg = f"consumers.{name}.options: {use!r} takes no option {option!r}{hint} It takes: {takes}"
+            raise ConfigError(msg)
+    try:
+        signature.bind(*([None] if frame else []), **options)
+    except TypeError as error:
+        msg = f"consumers.{name}.options: {use!r}: {error}"
+        raise ConfigError(msg) from error
+
+
+def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of the user's class
+    try:
+        return cls(**options)
+    except StreamerError as error:
+        msg = f"consumers.{name}.options: {error}"
+        raise type(error)(msg) from error
+    except (TypeError, ValueError) as error:
+        msg = f"consumers.{name}.options: {error}"
+        raise ConfigError(msg) from error
+
+
+def _complete(consumer: object) -> Consumer:
+    """Let an object that has only some of the methods serve as a consumer."""
+    whole = Consumer()
+    for method in _METHODS:
+        if callable(own := getattr(consumer, method, None)):
+            setattr(whole, method, own)
+    return whole

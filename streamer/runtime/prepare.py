@@ -1,0 +1,255 @@
+"""Settings and a recording → everything that is decided before the first payload is streamed.
+
+This is where stages are joined: source → index → timeline → plan → decoders → layout.
+"""
+
+from __future__ import annotations
+
+import difflib
+import struct
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamer.decode import IMAGE_TYPES, make_decoder
+from streamer.decode.vector import VectorDecoder
+from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.layout import make_layout
+from streamer.plan import make_plan
+from streamer.records import Index, Spec
+from streamer.source.payload import sorted_index
+from streamer.stamps import own_period
+from streamer.timeline import finish_at, follow, grid, trim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from rosbags.interfaces.typing import Typesdict
+
+    from streamer.decode import Decoder
+    from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.source.source import Source
+    from streamer.source.types import Types
+
+_STAMP = {"ros1": struct.Struct("<II"), "cdr": struct.Struct("<iI"), "cdr_be": struct.Struct(">iI")}
+_STAMP_AT = 4  # behind `seq` in ROS 1, behind the encapsulation in CDR
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream, ready to be read."""
+
+    settings: StreamSettings
+    topic: Topic
+    index: Index
+    decoder: Decoder
+    plan: StreamPlan
+    spec: Spec
+    repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the loader needs; ``seconds`` says how long opening and planning took."""
+
+    source: Source
+    plan: Plan
+    streams: tuple[Stream, ...]
+    layout: Layout
+    rate: float | None
+    seconds: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+
+def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: Sequence[StreamSettings]) -> Prepared:
+    """Decide everything about a run.
+
+    Raises:
+        ConfigError: a topic, field or setting does not fit the recording.
+        RecordingError: the recording does not hold what is asked of it.
+
+    """
+    began = time.monotonic()
+    topics = {settings.name: _choose_topic(settings, source) for settings in streams}
+    fields = {name: types.fields(topic) for name, topic in topics.items()}
+    decoders = {
+        s.name: make_decoder(s.name, topics[s.name], fields[s.name], source.encoding, s.decoding) for s in streams
+    }
+    _check_linear(streams, decoders)
+    by_receipt = source.index({topic.name for topic in topics.values()})
+    indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
+    opened = time.monotonic()
+    ticks = _make_ticks(timeline, streams, topics, indexes)
+    plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
+    specs = {s.name: _probe(s, source, indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
+    ready = tuple(
+        Stream(s, topics[s.name], indexes[s.name], decoders[s.name], p, specs[s.name], _repeats(p))
+        for s, p in _zip(streams, plan)
+    )
+    rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(ticks)
+    seconds = {"open": opened - began, "plan": time.monotonic() - opened}
+    return Prepared(source, plan, ready, make_layout(specs), rate, seconds, _warnings(types, plan))
+
+
+def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
+    return list(zip(streams, plan.streams, strict=True))
+
+
+def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
+    for name in settings.topics:
+        if name in source.topics:
+            return source.topics[name]
+    near = difflib.get_close_matches(settings.topics[0], source.topics, 1, 0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    wanted = " or ".join(map(repr, settings.topics))
+    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint} It has: {', '.join(sorted(source.topics))}"
+    raise ConfigError(msg)
+
+
+def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
+    for settings in streams:
+        if settings.alignment.align == "linear" and not isinstance(decoders[settings.name], VectorDecoder):
+            msg = f"streams.{settings.name}.align: 'linear' is for vectors; use 'nearest' or 'previous' here"
+            raise ConfigError(msg)
+
+
+def _on_clock(
+    settings: StreamSettings, topic: Topic, indexes: Mapping[str, Index], source: Source, types: Typesdict
+) -> Index:
+    """Return a stream's index on the clock that it asks for."""
+    index = indexes[topic.name]
+    if settings.clock == "receive":
+        return index
+    first = types[topic.msgtype][1][:1]
+    if not first or first[0][1][1] != "std_msgs/msg/Header":
+        msg = f"streams.{settings.name}.clock: {topic.msgtype} has no header, so no header stamp; use 'receive'"
+        raise ConfigError(msg)
+    stamps = np.fromiter(
+        (_header_stamp(source.payload(index, n).head(), source.encoding) for n in range(len(index.stamps))),
+        np.int64,
+        len(index.stamps),
+    )
+    if len(stamps) and not stamps.any():
+        msg = f"streams.{settings.name}.clock: all header stamps of {topic.name} are 0; use 'receive'"
+        raise ConfigError(msg)
+    return sorted_index(stamps, index.block, index.offset)
+
+
+def _header_stamp(head: memoryview, encoding: str) -> int:
+    if encoding == "cdr" and len(head) and head[1] == 0:
+        encoding = "cdr_be"
+    try:
+        seconds, nanoseconds = _STAMP[encoding].unpack_from(head, _STAMP_AT)
+    except (struct.error, IndexError) as error:
+        msg = f"a message of {len(head)} bytes is too short for a header"
+        raise RecordingError(msg) from error
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def _make_ticks(
+    timeline: TimelineSettings,
+    streams: Sequence[StreamSettings],
+    topics: Mapping[str, Topic],
+    indexes: Mapping[str, Index],
+) -> NDArray[np.int64]:
+    rate = Fraction(*timeline.rate) if timeline.rate else None
+    stamps = {name: index.stamps for name, index in indexes.items() if len(index.stamps)}
+    endless = {s.name for s in streams if _holds(s)}
+    stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
+    if timeline.source == "grid":
+        starts = [int(s[0]) for s in stamps.values()]
+        if rate is None:
+            msg = "timeline.rate: a grid needs a rate, such as '10 Hz'"
+            raise ConfigError(msg)
+        if not starts:
+            return np.empty(0, np.int64)
+        start = max(starts) if timeline.end == "common" else min(starts)
+        last = max(int(s[-1]) for s in stamps.values())
+        ticks = grid(start, last, rate)
+    else:
+        name = _busiest(streams, topics, indexes) if timeline.source == "busiest" else timeline.source
+        if name not in indexes:
+            near = difflib.get_close_matches(name, indexes, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {', '.join(indexes)}, or 'busiest', 'grid'"
+            raise ConfigError(msg)
+        ticks = follow(indexes[name].stamps, rate, name)
+    return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
+
+
+def _holds(settings: StreamSettings) -> bool:
+    """Tell whether a stream's last value stays good for ever, so that the stream has no end."""
+    how = settings.alignment
+    return how.missing == "hold" or (how.align == "previous" and how.tolerance is None)
+
+
+def _busiest(streams: Sequence[StreamSettings], topics: Mapping[str, Topic], indexes: Mapping[str, Index]) -> str:
+    images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
+    if not images:
+        msg = f"timeline.from: 'busiest' looks for an image stream and there is none: name one of {', '.join(topics)}, or 'grid'"
+        raise ConfigError(msg)
+    return max(images, key=lambda name: len(indexes[name].stamps))
+
+
+def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:
+    """Find out what a stream's arrays look like from the first planned message that decodes."""
+    numbers = np.unique(np.concatenate([plan.first, plan.second]))
+    numbers = numbers[numbers >= 0]
+    spec = None
+    for number in numbers:
+        try:
+            spec = decoder.probe(source.payload(index, number))
+            break
+        except RecordingError as error:
+            if settings.undecodable == "error":
+                raise where(error, settings.name, int(number), None) from error
+        except ConfigError as error:
+            msg = f"streams.{settings.name}: {error}"
+            raise ConfigError(msg) from error
+    if spec is None:
+        return Spec((0,), "<f8")
+    if not spec.variable or settings.decoding.capacity is not None:
+        return spec
+    rows = 0
+    for number in numbers:
+        try:
+            rows = max(rows, decoder.rows(source.payload(index, number)))
+        except DecodeError:  # counted where the frame is loaded
+            continue
+    return Spec((max(rows, 1), *spec.shape[1:]), spec.dtype, variable=True)
+
+
+def where(error: RecordingError, stream: str, message: int, frame: int | None) -> RecordingError:
+    """Say in an error's text which message of which stream it is about."""
+    place = f", needed for frame {frame}" if frame is not None else ""
+    text = (
+        f"streams.{stream}: message {message}{place}: {error}; "
+        "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
+    )
+    return type(error)(text)
+
+
+def _repeats(plan: StreamPlan) -> NDArray[np.bool_]:
+    single = (plan.first == plan.second) & (plan.first >= 0)
+    same = np.zeros(len(single), bool)
+    same[1:] = single[1:] & single[:-1] & (plan.first[1:] == plan.first[:-1])
+    return same
+
+
+def _pace(ticks: NDArray[np.int64]) -> float | None:
+    period = own_period(ticks)
+    return 1e9 / period if period else None
+
+
+def _warnings(types: Types, plan: Plan) -> tuple[str, ...]:
+    found = [
+        f"{topic}: the recording holds no definition of its type; {distro}'s was used (set 'types:' to choose)"
+        for topic, distro in types.borrowed.items()
+    ]
+    if plan.frames == 0:
+        found.append("the plan has no frame: the streams do not overlap, or 'crop' and 'skip' leave nothing")
+    return tuple(found)

@@ -1,0 +1,462 @@
+"""The reader process: a job → frames decoded once into the pool and offered to every consumer.
+
+One thread owns the table (`delivery`), the socket and the ledger; the loader's threads fill slots. The
+loop below waits for any of four things - a consumer's message, an order of the supervisor, a finished
+frame, the time to say how far it is - and then lets the table decide.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zmq
+
+from streamer.delivery import Delivery, End, EndChunk, Load, Retire, Send
+from streamer.errors import ConfigError, StreamerError
+from streamer.layout import count_slots
+from streamer.ledger import Ledger
+from streamer.memory import anonymous
+from streamer.plan import digest
+from streamer.pool import Pool
+from streamer.records import Flag
+from streamer.runtime import child
+from streamer.runtime.job import ReaderJob
+from streamer.runtime.loader import Loader
+from streamer.runtime.prepare import Prepared, prepare
+from streamer.source.source import Source
+from streamer.source.types import Types
+from streamer.transport import Kind, ReaderSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.delivery import Action
+    from streamer.records import StreamPlan
+    from streamer.runtime.channel import Channel
+    from streamer.runtime.job import ConsumerSeat
+    from streamer.runtime.loader import Loaded, Rows
+    from streamer.transport import Heard
+
+_PROGRESS_SECONDS = 0.2
+_CREDIT = 8  # frames a consumer may hold at once
+_log = logging.getLogger("streamer.reader")
+
+
+def main(channel: Channel) -> None:
+    """Prepare, say so, stream until all is done or the supervisor says to stop, report."""
+    order = channel.receive_one()
+    job = ReaderJob.from_wire(order["job"])
+    with ExitStack() as stack:
+        source = stack.enter_context(Source(Path(job.path), Path(job.scratch)))
+        types = Types(job.types, source.distro, Path(job.base))
+        prepared = prepare(source, types, job.timeline, job.streams)
+        lossless = [seat for seat in job.consumers.values() if not seat.latest]
+        least = 1 + len(job.consumers) - len(lossless)
+        slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
+        ledger = stack.enter_context(Ledger(Path(job.ledger)))
+        recording = _begin(ledger, job, prepared, source)
+        pool = Pool(job.pool_fd, prepared.layout, slots)
+        context = stack.enter_context(zmq.Context())
+        socket = ReaderSocket(context, job.endpoint)
+        stack.callback(socket.close)
+        loader = Loader(prepared, pool, job.threads)
+        stack.callback(loader.close)
+        _Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run()
+
+
+def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -> int:
+    """Enter the recording into the ledger; make sure that what was committed belongs to this plan."""
+    settings = json.dumps([asdict(s.settings.decoding) for s in prepared.streams], sort_keys=True)
+    plan = digest(prepared.plan, settings, job.chunk_size)
+    known = ledger.recordings(job.pipeline).get(job.path)
+    if known and known.committed and known.plan != plan:
+        msg = (
+            f"{job.path}: the unfinished run had another plan (other streams, timeline, chunk_size, or the recording "
+            "was changed), so it cannot be continued: undo the change, or begin anew with --restart"
+        )
+        raise ConfigError(msg)
+    chunks = -(-prepared.plan.frames // job.chunk_size)
+    number = ledger.begin(job.pipeline, job.path, source.fingerprint(), plan, prepared.plan.frames, chunks)
+    if known and not known.committed:
+        ledger.reset(number)
+    return number
+
+
+class _Peer:
+    """What the reader remembers of one consumer beside its seat in the table."""
+
+    def __init__(self, name: str, seat: ConsumerSeat, places: list[int]) -> None:
+        self.name = name
+        self.seat = seat
+        self.places = places  # which of the plan's streams it is shown
+        self.identity = b""
+        self.to_open: int | None | bool = False  # chunks it may have, once it is there; False: not yet
+        self.attempted = -1  # the chunk whose attempt was counted last
+        self.heard = time.monotonic()
+
+
+class _Reader:
+    """The loop and its hands."""
+
+    def __init__(  # noqa: PLR0913 - the one place where everything meets
+        self,
+        job: ReaderJob,
+        prepared: Prepared,
+        pool: Pool,
+        ledger: Ledger,
+        recording: int,
+        socket: ReaderSocket,
+        loader: Loader,
+        channel: Channel,
+    ) -> None:
+        self._job = job
+        self._prepared = prepared
+        self._pool = pool
+        self._ledger = ledger
+        self._recording = recording
+        self._socket = socket
+        self._loader = loader
+        self._channel = channel
+        self._rows: dict[int, Rows] = {}  # by slot
+        self._present: set[bytes] = set()  # the processes that have said hello
+        self._error: StreamerError | None = None
+        self._draining = False
+        self._began = time.monotonic()
+        self._samples = [(s.plan.stamp, s.plan.offset, s.plan.flags) for s in prepared.streams]
+        self._table = self._make_table()
+        self._peers = self._seat_consumers()
+        self._anonymous = Counter(start=anonymous())
+
+    def _make_table(self) -> Delivery:
+        frames = self._prepared.plan.frames
+        heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind != "vector"]
+        window = 2 * self._job.threads
+        return Delivery(
+            frames,
+            self._job.chunk_size,
+            self._pool.slots,
+            window=window,
+            readahead=window + _CREDIT,
+            repeats=np.any(heavy, axis=0).tolist() if heavy else (),
+        )
+
+    def _seat_consumers(self) -> dict[str, _Peer]:
+        names = [stream.settings.name for stream in self._prepared.streams]
+        peers = {}
+        for name, seat in self._job.consumers.items():
+            peers[name] = _Peer(name, seat, [names.index(stream) for stream in seat.streams])
+            cursor = self._ledger.cursor(self._recording, name)
+            credit = max(1, min(_CREDIT, self._pool.slots - 1))
+            self._table.add(name, cursor=cursor.chunk, latest=seat.latest, every=seat.every, credit=credit)
+            if cursor.closed:
+                self._table.drop(name)
+            self._ledger.forgive(self._recording, name)
+        return peers
+
+    # ---- the loop
+
+    def run(self) -> None:
+        """Work until every consumer is done, or stopped, and tell the supervisor how it went."""
+        self._channel.send("ready", **self._describe())
+        self._pool.warm(self._table_warmth())
+        poller = zmq.Poller()
+        for what in (self._socket.socket, self._channel.fileno(), self._loader.descriptor):
+            poller.register(what, zmq.POLLIN)
+        told = 0.0
+        while not self._over():
+            self._act(self._table.step())
+            now = time.monotonic()
+            if now - told >= _PROGRESS_SECONDS:
+                told = now
+                self._channel.send("progress", **self._progress(now))
+            happened = dict(poller.poll(_PROGRESS_SECONDS * 1000))
+            if self._channel.fileno() in happened:
+                for order in self._channel.receive() or [{"event": "stop"}]:
+                    self._obey(order)
+            if self._socket.socket in happened:
+                for heard in self._socket.receive():
+                    self._hear(heard)
+            if self._loader.descriptor in happened:
+                for loaded in self._loader.finished():
+                    self._take(loaded)
+        self._finish()
+
+    def _over(self) -> bool:
+        if self._table.finished:
+            return True
+        return (self._draining or self._error is not None) and self._table.idle
+
+    def _table_warmth(self) -> int:
+        return min(self._pool.slots, 2 * self._job.threads + _CREDIT)
+
+    def _act(self, actions: Iterator[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Load):
+                before = self._rows.get(action.source) if action.source is not None else None
+                self._loader.submit(action, before)
+            elif isinstance(action, Send):
+                self._send(self._peers[action.consumer], action)
+            elif isinstance(action, EndChunk):
+                self._end_chunk(self._peers[action.consumer], action.chunk)
+            elif isinstance(action, Retire):
+                self._channel.send("retiring", name=action.consumer)
+                self._tell(action.consumer, Kind.RETIRE)
+            elif isinstance(action, End):
+                self._channel.send("ending", name=action.consumer)
+                self._tell(action.consumer, Kind.END)
+
+    def _tell(self, name: str, kind: Kind, *values: object) -> None:
+        self._socket.send(self._peers[name].identity, kind, *values)
+
+    def _send(self, peer: _Peer, send: Send) -> None:
+        frame = send.frame
+        chunk = frame // self._job.chunk_size
+        if chunk != peer.attempted:
+            peer.attempted = chunk
+            count = self._ledger.attempt(self._recording, peer.name, chunk)
+            if count > 1:
+                self._channel.send("attempt", name=peer.name, chunk=chunk, count=count)
+        if self._table.holds(peer.name) == 1:
+            peer.heard = time.monotonic()  # it held nothing until now: its time begins here
+        rows = self._rows[send.slot]
+        samples = [
+            None if rows[n] is None else (*(column.item(frame) for column in self._samples[n]), rows[n]) for n in peer.places
+        ]
+        plan = self._prepared.plan
+        self._tell(
+            peer.name, Kind.FRAME, frame, int(plan.numbers[frame]), int(plan.ticks[frame]), send.slot, samples
+        )
+
+    def _end_chunk(self, peer: _Peer, chunk: int) -> None:
+        first = chunk * self._job.chunk_size
+        last = min(first + self._job.chunk_size, self._prepared.plan.frames) - 1
+        self._tell(peer.name, Kind.CHUNK, chunk, first, last)
+
+    # ---- what consumers say
+
+    def _hear(self, heard: Heard) -> None:
+        peer = next((p for p in self._peers.values() if p.identity == heard.peer), None)
+        if heard.kind == Kind.HELLO:
+            self._present.add(heard.peer)
+            if peer is not None:
+                self._open(peer)
+            return
+        if peer is None:
+            self._socket.rejected += 1
+            return
+        peer.heard = time.monotonic()
+        if heard.kind == Kind.RELEASE:
+            self._socket.rejected += not self._table.release(peer.name, heard.values[0])
+        elif heard.kind == Kind.COMMIT:
+            self._commit(peer, *heard.values)
+        elif heard.kind == Kind.CLOSED:
+            if self._table.closed(peer.name):
+                self._ledger.close_consumer(self._recording, peer.name)
+                self._channel.send("closed", name=peer.name)
+            else:
+                self._socket.rejected += 1
+
+    def _commit(self, peer: _Peer, chunk: int, state: bytes | None) -> None:
+        if not self._table.committed(peer.name, chunk):
+            self._socket.rejected += 1
+            return
+        self._ledger.commit(self._recording, peer.name, chunk, state)
+        self._channel.send("committed", name=peer.name, chunk=chunk)
+
+    def _open(self, peer: _Peer) -> None:
+        """Let a generation begin, once its process is there and the supervisor wants it."""
+        if peer.identity not in self._present or peer.to_open is False:
+            return
+        chunks: int | None = peer.to_open
+        peer.to_open = False
+        peer.attempted = -1
+        cursor = self._ledger.cursor(self._recording, peer.name)
+        self._tell(peer.name, Kind.OPEN, self._about(peer), cursor.state)
+        self._table.activate(peer.name, chunks)
+
+    # ---- what the supervisor says
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        event = order["event"]
+        if event == "expect":  # a process with this identity will come
+            self._socket.admit(order["identity"].encode())
+        elif event == "activate":
+            self._activate(order)
+        elif event == "gone":
+            self._gone(order)
+        elif event == "retire":
+            self._table.retire(order["name"])
+        elif event == "drop":
+            self._table.drop(order["name"])
+        elif event == "drain":
+            self._draining = True
+            self._table.drain()
+        elif event == "stop":
+            msg = "the supervisor is gone"
+            raise EOFError(msg)
+
+    def _activate(self, order: dict[str, Any]) -> None:
+        peer = self._peers[order["name"]]
+        peer.identity = order["identity"].encode()
+        peer.to_open = order["chunks"]
+        self._open(peer)
+
+    def _gone(self, order: dict[str, Any]) -> None:
+        peer = self._peers[order["name"]]
+        if order["identity"].encode() == peer.identity:
+            self._table.gone(peer.name)
+            peer.identity, peer.to_open = b"", False
+        self._socket.expel(order["identity"].encode())
+        self._present.discard(order["identity"].encode())
+
+    # ---- what the loader says
+
+    def _take(self, loaded: Loaded) -> None:
+        if loaded.error is None:
+            self._rows[self._table.slot(loaded.frame)] = loaded.rows
+            self._table.loaded(loaded.frame)
+            return
+        self._table.failed(loaded.frame)
+        if loaded.reason is not None:
+            _log.warning("frame %d left out: %s", loaded.frame, loaded.error)
+            self._ledger.skip(self._recording, loaded.frame, loaded.reason)
+        elif self._error is None:
+            self._error = _as_streamer_error(loaded.error)
+            child.report(self._channel, self._error)
+            self._table.drain()
+
+    # ---- what it tells the supervisor
+
+    def _describe(self) -> dict[str, Any]:
+        prepared = self._prepared
+        plan = prepared.plan
+        return {
+            "frames": plan.frames,
+            "chunks": self._table.chunks,
+            "planned": plan.planned,
+            "skipped": dict(plan.skipped),
+            "slots": self._pool.slots,
+            "slot_size": prepared.layout.slot_size,
+            "warnings": list(prepared.warnings),
+            "seconds": dict(prepared.seconds),
+            "cursors": {name: self._table.cursor(name) for name in self._peers},
+            "done": [name for name in self._peers if self._table.is_done(name)],
+            "streams": {s.settings.name: _stream_report(s.plan) for s in prepared.streams},
+        }
+
+    def _progress(self, now: float) -> dict[str, Any]:
+        used = anonymous()
+        self._anonymous["peak"] = max(self._anonymous["peak"], used)
+        consumers = {
+            name: {
+                "position": self._table.position(name),
+                "cursor": self._table.cursor(name),
+                "holds": self._table.holds(name),
+                "silent": now - peer.heard if self._table.owes(name) else 0.0,
+            }
+            for name, peer in self._peers.items()
+        }
+        return {
+            "consumers": consumers,
+            "slots": self._table.slots_in_use,
+            "reached": self._table.reached(),
+            "bytes": self._table.loads * self._prepared.layout.slot_size,
+            "anon": used,
+        }
+
+    def _finish(self) -> None:
+        skips = self._ledger.skips(self._recording)
+        reached = self._table.reached()
+        self._channel.send("progress", **self._progress(time.monotonic()))
+        self._channel.send(
+            "report",
+            finished=self._table.finished,
+            reached=reached,
+            skipped=dict(Counter(skips.values())),
+            skipped_reached=dict(Counter(reason for frame, reason in skips.items() if frame < reached)),
+            consumers={name: self._shown(name, set(skips)) for name in self._peers},
+            loads=self._table.loads,
+            rejected=self._socket.rejected,
+            blocks=self._prepared.source.blocks_loaded,
+            pool_peak=self._table.peak_slots * self._prepared.layout.slot_size,
+            stream_seconds=time.monotonic() - self._began,
+            anon={"start": self._anonymous["start"], "peak": self._anonymous["peak"], "end": anonymous()},
+        )
+        state = "failed" if self._error else "done" if self._table.finished else "interrupted"
+        self._ledger.finish(self._recording, state, str(self._error or ""))
+
+    def _shown(self, name: str, skips: set[int]) -> dict[str, int]:
+        """Count the frames and chunks that a consumer has had, in this run and those that it continues."""
+        seat = self._peers[name].seat
+        position = self._table.position(name)
+        if seat.latest:
+            frames = self._table.sent(name)
+        else:
+            frames = -(-position // seat.every) - sum(f < position and f % seat.every == 0 for f in skips)
+        return {"frames": frames, "chunks": self._table.cursor(name)}
+
+    def _about(self, peer: _Peer) -> dict[str, Any]:
+        """Describe the recording and the slots to a consumer."""
+        prepared = self._prepared
+        ticks = prepared.plan.ticks
+        streams = [prepared.streams[n] for n in peer.places]
+        places = [prepared.layout.places[n] for n in peer.places]
+        return {
+            "name": prepared.source.name,
+            "path": str(prepared.source.path),
+            "frames": prepared.plan.frames,
+            "chunk_size": self._job.chunk_size,
+            "rate": prepared.rate,
+            "start": int(ticks[0]) if len(ticks) else 0,
+            "end": int(ticks[-1]) if len(ticks) else 0,
+            "provenance": self._job.provenance | {"fingerprint": prepared.source.fingerprint()},
+            "slots": self._pool.slots,
+            "slot_size": prepared.layout.slot_size,
+            "streams": [
+                {
+                    "name": s.settings.name,
+                    "topic": s.topic.name,
+                    "msgtype": s.topic.msgtype,
+                    "kind": s.decoder.kind,
+                    "clock": s.settings.clock,
+                    "shape": s.spec.shape,
+                    "dtype": s.spec.dtype,
+                    "variable": s.spec.variable,
+                    "offset": p.offset,
+                    "nbytes": p.nbytes,
+                }
+                for s, p in zip(streams, places, strict=True)
+            ],
+        }
+
+
+def _stream_report(plan: StreamPlan) -> dict[str, Any]:
+    """Count what a reader of the report wants to know of one stream's alignment."""
+    flags, offset, first = plan.flags, plan.offset, plan.first
+    return {
+        "held": int(np.count_nonzero(flags & Flag.HELD)),
+        "interpolated": int(np.count_nonzero(flags & Flag.INTERPOLATED)),
+        "gaps": int(np.count_nonzero(flags & Flag.GAP)),
+        "none": int(np.count_nonzero(first < 0)),
+        "max_offset_ms": round(float(np.abs(offset).max(initial=0)) / 1e6, 6),
+    }
+
+
+def _as_streamer_error(error: Exception) -> StreamerError:
+    if isinstance(error, StreamerError):
+        return error
+    wrapped = StreamerError(f"a frame could not be loaded: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+if __name__ == "__main__":
+    child.run(main)

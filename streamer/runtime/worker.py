@@ -1,0 +1,189 @@
+"""The worker process: one generation of a consumer, from its import to its exit.
+
+Foreign code is called in one place (`_call`), where whatever it raises is caught and brought home.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import weakref
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zmq
+
+from streamer import contract
+from streamer.errors import ConsumerError, EscapedViewError, StreamerError, from_os_error
+from streamer.memory import anonymous
+from streamer.pool import PoolView
+from streamer.records import Layout, Place, Spec
+from streamer.runtime import child
+from streamer.runtime.job import WorkerJob
+from streamer.runtime.plugin import make_consumer
+from streamer.transport import ConsumerSocket, Kind, pack_state, unpack_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.contract import Consumer
+    from streamer.runtime.channel import Channel
+
+_log = logging.getLogger("streamer.worker")
+
+
+def main(channel: Channel) -> None:
+    """Import and construct the consumer, wait to be activated, work until told to end."""
+    order = channel.receive_one()
+    job = WorkerJob(**order["job"] | {"paths": tuple(order["job"]["paths"])})
+    sys.path[:0] = [path for path in job.paths if path not in sys.path]
+    with _call(job, "the constructor"):
+        consumer = make_consumer(job.name, job.use, job.options)
+    with ExitStack() as stack:
+        context = stack.enter_context(zmq.Context())
+        socket = ConsumerSocket(context, job.endpoint, job.identity.encode())
+        stack.callback(socket.socket.close)
+        channel.send("ready", anon=anonymous())
+        _Worker(job, consumer, socket, channel).run()
+
+
+@contextmanager
+def _call(job: WorkerJob, what: str) -> Iterator[None]:
+    """Call foreign code: its errors come home named, and sys.exit in it ends nothing silently."""
+    try:
+        yield
+    except (StreamerError, KeyboardInterrupt):
+        raise
+    except OSError as error:
+        known = from_os_error(error)
+        if known is not None:
+            msg = f"consumer {job.name}: {known}"
+            raise type(known)(msg) from error
+        raise _wrapped(job, what, error) from error
+    except (Exception, SystemExit) as error:
+        raise _wrapped(job, what, error) from error
+
+
+def _wrapped(job: WorkerJob, what: str, error: BaseException) -> ConsumerError:
+    return ConsumerError(f"consumer {job.name}: {what} raised {type(error).__name__}: {error}")
+
+
+class _Worker:
+    """The loop of a generation."""
+
+    def __init__(self, job: WorkerJob, consumer: Consumer, socket: ConsumerSocket, channel: Channel) -> None:
+        self._job = job
+        self._consumer = consumer
+        self._socket = socket
+        self._channel = channel
+        self._shown = 0
+        self._pool: PoolView
+        self._places: list[Place] = []
+        self._recording: contract.Recording
+
+    def run(self) -> None:
+        """Take messages until one says to end."""
+        poller = zmq.Poller()
+        poller.register(self._socket.socket, zmq.POLLIN)
+        poller.register(self._channel.fileno(), zmq.POLLIN)
+        while True:
+            happened = dict(poller.poll())
+            if self._channel.fileno() in happened and not self._channel.receive():
+                msg = "the supervisor is gone"
+                raise EOFError(msg)
+            while self._socket.socket.poll(0):
+                if not self._handle(self._socket.receive()):
+                    return
+
+    def _handle(self, message: list[Any]) -> bool:
+        """Act on one message of the reader; False where it was the last."""
+        kind, *values = message
+        if kind == Kind.FRAME:
+            self._show(*values)
+        elif kind == Kind.CHUNK:
+            self._end_chunk(*values)
+        elif kind == Kind.OPEN:
+            self._open(*values)
+        elif kind == Kind.END:
+            with _call(self._job, "close"):
+                self._consumer.close(self._recording)
+            self._channel.send("memory", anon=anonymous(), chunk=None)
+            self._socket.send(Kind.CLOSED)
+            return False
+        return kind != Kind.RETIRE
+
+    def _open(self, about: dict[str, Any], state: bytes | None) -> None:
+        streams = {}
+        for s in about["streams"]:
+            spec = Spec(tuple(s["shape"]), s["dtype"], s["variable"])
+            self._places.append(Place(s["name"], s["offset"], s["nbytes"], spec))
+            streams[s["name"]] = contract.StreamInfo(
+                *(s["name"], s["topic"], s["msgtype"], s["kind"], spec.shape),
+                *(np.dtype(spec.dtype), spec.variable, s["clock"]),
+            )
+        self._pool = PoolView(self._job.pool_fd, Layout(tuple(self._places), about["slot_size"]), about["slots"])
+        os.close(self._job.pool_fd)
+        keys = ("name", "path", "frames", "chunk_size", "rate", "start", "end")
+        self._recording = contract.Recording(
+            **{key: about[key] for key in keys}, streams=streams, provenance=about["provenance"]
+        )
+        with _call(self._job, "open"):
+            self._consumer.open(self._recording, unpack_state(state))
+
+    def _show(self, number: int, tick_number: int, tick: int, slot: int, samples: list[Any]) -> None:
+        """Call `on_frame` and give the frame's memory back, whatever happens."""
+        roots: dict[str, weakref.ref[Any]] = {}
+        shown: dict[str, contract.Sample | None] = {}
+        for place, sample in zip(self._places, samples, strict=True):
+            if sample is None:
+                shown[place.name] = None
+                continue
+            stamp, offset, flags, rows = sample
+            root = self._pool.array(slot, place, rows)
+            roots[place.name] = weakref.ref(root)
+            shape = (rows, *place.spec.shape[1:]) if place.spec.variable else place.spec.shape
+            shown[place.name] = contract.Sample(root.reshape(shape), stamp, offset, flags)
+            del root
+        frame = contract.Frame(number, tick_number, tick, shown)
+        try:
+            with _call(self._job, f"on_frame, frame {number},"):
+                self._consumer.on_frame(frame)
+        finally:
+            shown.clear()
+            del frame
+        self._check_escaped(number, roots)
+        self._shown += 1
+        self._socket.send(Kind.RELEASE, number)
+
+    def _check_escaped(self, number: int, roots: dict[str, weakref.ref[Any]]) -> None:
+        """Make sure that no array of the frame is still reachable: its memory is about to change."""
+        if not any(root() is not None for root in roots.values()):
+            return
+        gc.collect()  # garbage in a cycle has not escaped
+        kept = [name for name, root in roots.items() if root() is not None]
+        if kept:
+            msg = (
+                f"consumer {self._job.name}: on_frame kept an array of stream {kept[0]!r} of frame {number} (or a view "
+                "of it), whose memory is used again after the callback: keep a copy, frame[...].copy()"
+            )
+            raise EscapedViewError(msg)
+
+    def _end_chunk(self, number: int, first: int, last: int) -> None:
+        chunk = contract.Chunk(number, first, last, self._shown)
+        self._shown = 0
+        with _call(self._job, f"on_chunk, chunk {number},"):
+            state = self._consumer.on_chunk(chunk)
+        try:
+            packed = pack_state(state)
+        except ConsumerError as error:
+            msg = f"consumer {self._job.name}: {error}"
+            raise ConsumerError(msg) from error
+        self._channel.send("memory", anon=anonymous(), chunk=number)
+        self._socket.send(Kind.COMMIT, number, packed)
+
+
+if __name__ == "__main__":
+    child.run(main)

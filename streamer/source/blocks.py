@@ -1,0 +1,64 @@
+"""Block number → decompressed bytes, each block decompressed once while it is in use."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class BlockCache:
+    """The most recently used blocks within a budget; safe to call from many threads.
+
+    Two threads that need one block at once share one decompression: the second waits for the first.
+    """
+
+    def __init__(self, load: Callable[[int], bytes], budget: int = 32 * 2**20) -> None:
+        """Remember how to ``load`` a block; at least two blocks are kept, whatever their size."""
+        self._load = load
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._size = 0
+        self.loads = 0
+
+    def get(self, block: int) -> bytes:
+        """Return the bytes of a block.
+
+        Raises:
+            Whatever ``load`` raises, in every thread that waited for it; the failure is not kept.
+
+        """
+        with self._lock:
+            future = self._blocks.get(block)
+            if future is not None:
+                self._blocks.move_to_end(block)
+            else:
+                mine: Future[bytes] = Future()
+                self._blocks[block] = mine
+        if future is not None:
+            return future.result()
+        try:
+            content = self._load(block)
+        except BaseException as error:
+            with self._lock:
+                del self._blocks[block]
+            mine.set_exception(error)
+            raise
+        mine.set_result(content)
+        self._keep(content)
+        return content
+
+    def _keep(self, content: bytes) -> None:
+        with self._lock:
+            self.loads += 1
+            self._size += len(content)
+            for block, future in list(self._blocks.items()):
+                if self._size <= self._budget or len(self._blocks) <= 2:  # noqa: PLR2004 - see __init__
+                    break
+                if future.done():
+                    self._size -= len(self._blocks.pop(block).result())

@@ -1,0 +1,304 @@
+"""An MCAP file → its topics, the place of every message, and messages on request.
+
+Format: https://mcap.dev/spec. The summary at the end of the file is read first; a file without one
+is walked record by record.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from binascii import crc32
+from typing import TYPE_CHECKING, NamedTuple
+
+import lz4.frame
+import numpy as np
+
+from streamer.errors import RecordingError
+from streamer.records import Index, Topic
+from streamer.source.blocks import BlockCache
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, read_into, sorted_index
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from streamer.source.payload import Payload
+
+MAGIC = b"\x89MCAP0\r\n"
+_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_END = 3, 4, 5, 6, 8, 11, 15
+_ENTRY = np.dtype([("stamp", "<u8"), ("offset", "<u8")])
+_RECORD = struct.Struct("<BQ")
+_CHUNK_HEAD = struct.Struct("<QQQI")
+_INDEX_RECORD_HEAD = 9 + 2 + 4  # operation code and length; channel; length of the array
+_MESSAGE_HEAD = struct.Struct("<BQHIQQ")
+_FOOTER = 8 + 8 + 4
+_DEFINITION_FORMATS = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
+_DECOMPRESS = {"zstd": zstd.decompress, "lz4": lz4.frame.decompress}
+
+
+class _Block(NamedTuple):
+    """A stretch of records: a chunk's, or (block 0) the file itself for messages outside chunks."""
+
+    start: int
+    length: int
+    compression: str
+    size: int
+    crc: int
+    indexes: dict[int, int]  # channel → position of its message index record
+
+
+class McapSource:
+    """One ``.mcap`` file, open for reading; never written to."""
+
+    kind = "mcap"
+
+    def __init__(self, path: Path) -> None:
+        """Read the summary: channels, schemas, and the place of each chunk's index.
+
+        Raises:
+            RecordingError: not an MCAP file, not closed properly, cut off, or of an unknown kind.
+
+        """
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._schemas: dict[int, tuple[str, str, str]] = {}
+        self._channels: dict[int, tuple[str, int, str]] = {}
+        self._counts: dict[int, int] = {}
+        self._loose: dict[int, list[tuple[int, int, int]]] = {}  # channel → (stamp, block, offset)
+        try:
+            self.size = os.fstat(self._fd).st_size
+            self._blocks = [_Block(0, self.size, "", self.size, 0, {})]
+            self._cache = BlockCache(self._decompress)
+            self._open()
+        except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
+            self.close()
+            msg = f"{path}: the index is damaged ({error!r}); 'mcap recover' may repair a copy of it"
+            raise RecordingError(msg) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        if (magic := bytes(self._read(0, min(8, self.size)))) != MAGIC:
+            msg = f"{self.path}: not an MCAP file: it begins with {magic!r}, not {MAGIC!r}"
+            raise RecordingError(msg)
+        end = self.size - 8 - 9 - _FOOTER
+        if end < len(MAGIC) or bytes(self._read(self.size - 8, 8)) != MAGIC:
+            msg = (
+                f"{self.path}: the file is cut off or was not closed properly: it does not end with the MCAP magic; "
+                "'mcap recover' on a copy of it makes a whole one"
+            )
+            raise RecordingError(msg)
+        (summary,) = struct.unpack_from("<Q", self._read(end + 9, _FOOTER))
+        counted = self._read_summary(summary, end) if summary else False
+        if not counted or (len(self._blocks) == 1 and sum(self._counts.values())):
+            self._walk(len(MAGIC), summary or end)
+        self.topics = self._topics()
+
+    def _read_summary(self, start: int, end: int) -> bool:
+        """Read the summary section; say whether it counts the messages."""
+        counted = False
+        for op, record in _records(self._read(start, end - start)):
+            if op == _CHUNK_INDEX:
+                self._add_chunk(record)
+            elif op == _STATISTICS:
+                (length,) = struct.unpack_from("<I", record, 42)
+                self._counts = dict(struct.iter_unpack("<HQ", record[46 : 46 + length]))
+                counted = True
+            else:
+                self._describe(op, record)
+        return counted
+
+    def _add_chunk(self, record: memoryview) -> None:
+        (start,) = struct.unpack_from("<Q", record, 16)
+        (length,) = struct.unpack_from("<I", record, 32)
+        indexes = dict(struct.iter_unpack("<HQ", record[36 : 36 + length]))
+        compression, position = _string(record, 36 + length + 8)
+        compressed, size = struct.unpack_from("<QQ", record, position)
+        data = start + 9 + _CHUNK_HEAD.size + 4 + len(compression) + 8
+        crc = struct.unpack("<I", self._read(start + 9 + 24, 4))[0] if compression else 0
+        self._add_block(_Block(data, compressed, compression, size, crc, indexes))
+
+    def _add_block(self, block: _Block) -> None:
+        if block.compression and block.compression not in _DECOMPRESS:
+            msg = f"{self.path}: chunk compression {block.compression!r} is not one of none, lz4, zstd"
+            raise RecordingError(msg)
+        if block.start + block.length > self.size:
+            msg = f"{self.path}: a chunk at byte {block.start} reaches beyond the end of the file: it is damaged"
+            raise RecordingError(msg)
+        self._blocks.append(block)
+
+    def _describe(self, op: int, record: memoryview) -> None:
+        """Take in a schema or a channel; other records are of no use here."""
+        if op == _SCHEMA:
+            (number,) = struct.unpack_from("<H", record)
+            name, position = _string(record, 2)
+            encoding, position = _string(record, position)
+            text, _ = _string(record, position)
+            self._schemas[number] = (name, text, _DEFINITION_FORMATS.get(encoding, ""))
+        elif op == _CHANNEL:
+            number, schema = struct.unpack_from("<HH", record)
+            topic, position = _string(record, 4)
+            encoding, _ = _string(record, position)
+            self._channels[number] = (topic, schema, encoding)
+
+    def _walk(self, start: int, end: int) -> None:
+        """Find every message without a summary: read each record's head, and each chunk once."""
+        self._blocks = self._blocks[:1]
+        position = start
+        while position < end:
+            op, length = _RECORD.unpack(self._read(position, _RECORD.size))
+            if op == _CHUNK:
+                head = self._read(position + 9, min(length, HEAD))
+                _, _, size, crc = _CHUNK_HEAD.unpack_from(head)
+                compression, place = _string(head, _CHUNK_HEAD.size)
+                (compressed,) = struct.unpack_from("<Q", head, place)
+                self._add_block(_Block(position + 9 + place + 8, compressed, compression, size, crc, {}))
+                self._list_messages(len(self._blocks) - 1)
+            elif op == _MESSAGE:
+                _, _, channel, _, stamp, _ = _MESSAGE_HEAD.unpack(self._read(position, _MESSAGE_HEAD.size))
+                self._loose.setdefault(channel, []).append((stamp, 0, position))
+            elif op in (_SCHEMA, _CHANNEL):
+                self._describe(op, self._read(position + 9, length))
+            position += 9 + length
+        self._counts = {channel: len(entries) for channel, entries in self._loose.items()}
+
+    def _list_messages(self, number: int) -> None:
+        """Take in what a chunk holds by reading it: it may have no message index."""
+        block = self._blocks[number]
+        content = memoryview(self._cache.get(number)) if block.compression else self._read(block.start, block.length)
+        position = 0
+        for op, record in _records(content):
+            if op == _MESSAGE:
+                channel, _, stamp = struct.unpack_from("<HIQ", record)
+                self._loose.setdefault(channel, []).append((stamp, number, position))
+            else:
+                self._describe(op, record)
+            position += 9 + len(record)
+
+    def _topics(self) -> dict[str, Topic]:
+        topics: dict[str, Topic] = {}
+        for number, (name, schema, encoding) in self._channels.items():
+            msgtype, text, form = self._schemas.get(schema, ("", "", ""))
+            msgtype = msgtype if msgtype.count("/") != 1 else msgtype.replace("/", "/msg/")
+            count = self._counts.get(number, 0)
+            if known := topics.get(name):
+                msgtype = msgtype if msgtype == known.msgtype else f"{known.msgtype} and {msgtype}"
+                count += known.count
+            topics[name] = Topic(name, msgtype, count, text, form)
+            self.encoding = "ros1" if encoding == "ros1" else "cdr"
+        return topics
+
+    encoding = "cdr"
+
+    @property
+    def compression(self) -> str:
+        """The chunk compressions in use, in words."""
+        return ", ".join(sorted({block.compression or "none" for block in self._blocks[1:]})) or "none"
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the file has."""
+        return len(self._blocks)
+
+    @property
+    def blocks_loaded(self) -> int:
+        """How many blocks were decompressed so far."""
+        return self._cache.loads
+
+    def index(self, topics: Collection[str]) -> dict[str, Index]:
+        """Read the index entries of some topics: one small read for each chunk and channel."""
+        return {name: self._topic_index(name) for name in topics}
+
+    def _topic_index(self, topic: str) -> Index:
+        channels = [number for number, (name, _, _) in self._channels.items() if name == topic]
+        loose = [entry for channel in channels for entry in self._loose.get(channel, ())]
+        parts: list[bytes] = []
+        numbers: list[int] = []
+        for number, block in enumerate(self._blocks):
+            for channel in channels:
+                if (position := block.indexes.get(channel)) is not None:
+                    parts.append(self._message_index(position, channel))
+                    numbers.append(number)
+        table = np.frombuffer(b"".join(parts), _ENTRY)
+        lengths = [len(part) // _ENTRY.itemsize for part in parts]
+        stamps, blocks, offsets = np.asarray(loose, np.int64).reshape(-1, 3).T
+        return sorted_index(
+            np.concatenate([stamps, table["stamp"].astype(np.int64)]),
+            np.concatenate([blocks.astype(np.int32), np.repeat(np.asarray(numbers, np.int32), lengths)]),
+            np.concatenate([offsets, table["offset"].astype(np.int64)]),
+        )
+
+    def _message_index(self, position: int, channel: int) -> bytes:
+        head = self._read(position, _INDEX_RECORD_HEAD)
+        _, _, found, size = struct.unpack("<BQHI", head)
+        if found != channel or position + size > self.size:
+            msg = f"the message index at byte {position} is not that of channel {channel}"
+            raise ValueError(msg)
+        return bytes(self._read(position + _INDEX_RECORD_HEAD, size))
+
+    def payload(self, block: int, offset: int) -> Payload:
+        """Return the message at a place of the index; reads its record header, not its payload."""
+        start, length, compression, *_ = self._blocks[block]
+        if not compression:
+            head = self._read(start + offset, min(HEAD, length - offset))
+            size = _message_length(head)
+            begin = _MESSAGE_HEAD.size
+            return FilePayload(self._fd, start + offset + begin, size, head[begin:])
+        content = memoryview(self._cache.get(block))
+        size = _message_length(content[offset : offset + _MESSAGE_HEAD.size])
+        return MemoryPayload.cut(content, offset + _MESSAGE_HEAD.size, size)
+
+    def _decompress(self, number: int) -> bytes:
+        start, length, compression, size, crc, _ = self._blocks[number]
+        try:
+            content = _DECOMPRESS[compression](self._read(start, length))
+        except (RuntimeError, zstd.ZstdError, EOFError, ValueError) as error:
+            msg = f"{self.path}: chunk {number - 1} at byte {start} does not decompress: {error}"
+            raise RecordingError(msg) from error
+        if len(content) != size or (crc and crc32(content) != crc):
+            msg = f"{self.path}: chunk {number - 1} at byte {start} is damaged: its size or checksum differs"
+            raise RecordingError(msg)
+        return content
+
+    def _read(self, position: int, size: int) -> memoryview:
+        out = memoryview(bytearray(size))
+        read_into(self._fd, position, out)
+        return out
+
+
+def _records(buffer: memoryview) -> Iterator[tuple[int, memoryview]]:
+    position = 0
+    while position < len(buffer):
+        op, length = _RECORD.unpack_from(buffer, position)
+        yield op, buffer[position + 9 : position + 9 + length]
+        position += 9 + length
+
+
+def _string(buffer: memoryview, position: int) -> tuple[str, int]:
+    (length,) = struct.unpack_from("<I", buffer, position)
+    return bytes(buffer[position + 4 : position + 4 + length]).decode(), position + 4 + length
+
+
+def _message_length(head: memoryview) -> int:
+    try:
+        op, length, *_ = _MESSAGE_HEAD.unpack_from(head)
+    except struct.error:
+        op = length = 0
+    if op != _MESSAGE:
+        msg = "the index points at something that is not a message: the file is damaged"
+        raise RecordingError(msg)
+    return int(length) - 22

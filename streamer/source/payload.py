@@ -1,0 +1,150 @@
+"""A message's place in a file or in memory → its bytes, with as few copies as the place allows."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from streamer.errors import RecordingError
+from streamer.records import Index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEAD = 512  # bytes read together with a message's record header: most headers and small messages
+
+
+class Payload(Protocol):
+    """The serialized bytes of one message, fetched as far as they are asked for."""
+
+    def __len__(self) -> int:
+        """Return the length of the message in bytes."""
+
+    def head(self) -> memoryview:
+        """Return the first bytes: at least `HEAD` minus a record header, or the whole message."""
+
+    def all(self) -> memoryview:
+        """Return all bytes, valid until the next ``all()`` in the same thread."""
+
+    def into(self, start: int, out: memoryview) -> None:
+        """Copy the bytes from ``start`` on into ``out``, filling it."""
+
+
+class MemoryPayload:
+    """A message whose bytes are in memory already: a row, or a part of a decompressed block."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, content: memoryview) -> None:
+        """Wrap ``content``; nothing is copied."""
+        self._bytes = content
+
+    @classmethod
+    def cut(cls, content: memoryview, start: int, length: int) -> MemoryPayload:
+        """Take a message out of a larger piece; it must lie in it whole."""
+        if start + length > len(content):
+            raise_short(length, len(content) - start)
+        return cls(content[start : start + length])
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    def head(self) -> memoryview:
+        """Return the whole message."""
+        return self._bytes
+
+    def all(self) -> memoryview:
+        """Return the whole message."""
+        return self._bytes
+
+    def into(self, start: int, out: memoryview) -> None:
+        """Copy the bytes from ``start`` on into ``out``."""
+        part = self._bytes[start : start + len(out)]
+        if len(part) != len(out):
+            raise_short(start + len(out), len(self._bytes))
+        out[:] = part
+
+
+class _Scratch(threading.local):
+    """One growing buffer a thread: compressed images pass through it on their way to a decoder."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(1 << 16)
+
+    def take(self, length: int) -> memoryview:
+        if len(self.buffer) < length:
+            self.buffer = bytearray(length + length // 4)
+        return memoryview(self.buffer)[:length]
+
+
+_scratch = _Scratch()
+
+
+class FilePayload:
+    """A message that lies as it is in a file: read when asked, straight to where it is wanted."""
+
+    __slots__ = ("_fd", "_head", "_length", "_position")
+
+    def __init__(self, fd: int, position: int, length: int, head: memoryview) -> None:
+        """Describe ``length`` bytes at ``position`` of which ``head`` has been read already."""
+        self._fd = fd
+        self._position = position
+        self._length = length
+        self._head = head[:length]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def head(self) -> memoryview:
+        """Return what was read together with the record header."""
+        return self._head
+
+    def all(self) -> memoryview:
+        """Read the whole message into this thread's scratch buffer, unless the head holds it."""
+        if len(self._head) == self._length:
+            return self._head
+        scratch = _scratch.take(self._length)
+        self.into(0, scratch)
+        return scratch
+
+    def into(self, start: int, out: memoryview) -> None:
+        """Read from ``start`` on into ``out``: one ``preadv``, no copy in this process."""
+        if start + len(out) > self._length:
+            raise_short(start + len(out), self._length)
+        read_into(self._fd, self._position + start, out)
+
+
+def read_into(fd: int, position: int, out: memoryview) -> None:
+    """Fill ``out`` from the file.
+
+    Raises:
+        RecordingError: the file ends earlier (it was cut, or is cut while it is read).
+
+    """
+    done = 0
+    while done < len(out):
+        count = os.preadv(fd, [out[done:]], position + done)
+        if count == 0:
+            msg = (
+                f"the file ends at byte {position + done}, {len(out) - done} bytes before the message does: "
+                "it was cut off or is still being copied"
+            )
+            raise RecordingError(msg)
+        done += count
+
+
+def raise_short(wanted: int, length: int) -> None:
+    """Complain that a message is shorter than its own header says."""
+    msg = f"a message of {length} bytes should hold {wanted}: it is damaged"
+    raise RecordingError(msg)
+
+
+def sorted_index(stamps: NDArray[np.int64], block: NDArray[np.int32], offset: NDArray[np.int64]) -> Index:
+    """Order entries that stand in file order by their stamps; equal stamps keep the file's order."""
+    if np.all(stamps[1:] >= stamps[:-1]):
+        return Index(stamps, block, offset)
+    order = np.argsort(stamps, kind="stable")
+    return Index(stamps[order], block[order], offset[order])

@@ -1,0 +1,273 @@
+"""A ROS 1 bag file → its topics, the place of every message, and messages on request.
+
+Format: http://wiki.ros.org/Bags/Format/2.0. Only the records of the index are read here; chunks are
+opened when a message of theirs is asked for.
+"""
+
+from __future__ import annotations
+
+import bz2
+import os
+import struct
+from typing import TYPE_CHECKING
+
+import lz4.frame
+import numpy as np
+from rosbags.typesys.msg import normalize_msgtype
+
+from streamer.errors import RecordingError
+from streamer.records import Index, Topic
+from streamer.source.blocks import BlockCache
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, read_into, sorted_index
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from streamer.source.payload import Payload
+
+MAGIC = b"#ROSBAG V2.0\n"
+_MESSAGE, _BAG_HEADER, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6, 7
+_ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
+_INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
+_U32 = struct.Struct("<I")
+_DECOMPRESS = {"bz2": bz2.decompress, "lz4": lz4.frame.decompress}
+
+
+class Ros1Source:
+    """One ``.bag`` file of format 2.0, open for reading; never written to."""
+
+    kind = "ros1"
+    encoding = "ros1"
+
+    def __init__(self, path: Path) -> None:
+        """Read the connections, the chunk list and the place of each chunk's index.
+
+        Raises:
+            RecordingError: not a bag, not closed properly, cut off, or of an unknown compression.
+
+        """
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.size = os.fstat(self._fd).st_size
+            self._open()
+        except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
+            self.close()
+            msg = f"{path}: the index is damaged ({error!r}); 'rosbag reindex' may repair a copy of it"
+            raise RecordingError(msg) from error
+        except BaseException:
+            self.close()
+            raise
+        self._cache = BlockCache(self._decompress)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        magic = self._read(0, min(len(MAGIC), self.size))
+        if magic != MAGIC:
+            msg = f"{self.path}: not a ROS 1 bag: it begins with {bytes(magic[:13])!r}, not {MAGIC!r}"
+            raise RecordingError(msg)
+        header, _ = self._record(len(MAGIC), _BAG_HEADER)
+        (index_position,) = struct.unpack("<Q", header["index_pos"])
+        if index_position == 0:
+            msg = (
+                f"{self.path}: the bag has no index, as its recorder was not closed properly; "
+                "'rosbag reindex' on a copy of it makes one"
+            )
+            raise RecordingError(msg)
+        if index_position > self.size:
+            msg = (
+                f"{self.path}: the bag is cut off: its index should begin at byte {index_position}, "
+                f"the file ends at {self.size}"
+            )
+            raise RecordingError(msg)
+        tail = bytes(self._read(index_position, self.size - index_position))
+        position = self._read_connections(tail, _U32.unpack(header["conn_count"])[0])
+        self._read_chunks(tail, position, _U32.unpack(header["chunk_count"])[0])
+        self.topics = self._topics()
+
+    def _read_connections(self, tail: bytes, count: int) -> int:
+        self._connections: dict[int, tuple[str, str, str]] = {}
+        position = 0
+        for _ in range(count):
+            header, data, position = _parse_record(tail, position, _CONNECTION)
+            fields = _parse_fields(data)
+            self._connections[_U32.unpack(header["conn"])[0]] = (
+                _normal_name(header["topic"].decode()),
+                normalize_msgtype(fields["type"].decode()),
+                fields["message_definition"].decode(errors="replace"),
+            )
+        return position
+
+    def _read_chunks(self, tail: bytes, position: int, count: int) -> None:
+        self._counts: dict[int, int] = dict.fromkeys(self._connections, 0)
+        self._chunk_counts: list[np.ndarray] = []
+        self._data: list[tuple[int, int]] = []  # position and length of each chunk's data
+        self._compression: list[str] = []
+        for _ in range(count):
+            header, data, position = _parse_record(tail, position, _CHUNK_INFO)
+            (chunk_position,) = struct.unpack("<Q", header["chunk_pos"])
+            chunk, (start, length) = self._record(chunk_position, _CHUNK)
+            compression = chunk["compression"].decode()
+            if compression != "none" and compression not in _DECOMPRESS:
+                msg = f"{self.path}: chunk compression {compression!r} is not one of none, lz4, bz2"
+                raise RecordingError(msg)
+            self._data.append((start, length))
+            self._compression.append(compression)
+            counts = np.frombuffer(data, "<u4").reshape(-1, 2)
+            self._chunk_counts.append(counts)
+            for connection, messages in counts.tolist():
+                self._counts[connection] += messages
+
+    def _topics(self) -> dict[str, Topic]:
+        topics: dict[str, Topic] = {}
+        for connection, (name, msgtype, definition) in self._connections.items():
+            known = topics.get(name)
+            count = self._counts[connection] + (known.count if known else 0)
+            if known and known.msgtype != msgtype:
+                msgtype = f"{known.msgtype} and {msgtype}"
+            topics[name] = Topic(name, msgtype, count, definition, "msg")
+        return topics
+
+    @property
+    def compression(self) -> str:
+        """The chunk compressions in use, in words."""
+        return ", ".join(sorted(set(self._compression))) or "none"
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the file has."""
+        return len(self._data)
+
+    @property
+    def blocks_loaded(self) -> int:
+        """How many blocks were decompressed so far."""
+        return self._cache.loads
+
+    def index(self, topics: Collection[str]) -> dict[str, Index]:
+        """Read the index entries of some topics: one small read a chunk, parsed as arrays."""
+        wanted = {c: name for c, (name, _, _) in self._connections.items() if name in topics}
+        parts: dict[str, list[bytes]] = {name: [] for name in topics}
+        blocks: dict[str, list[int]] = {name: [] for name in topics}
+        for block, counts in enumerate(self._chunk_counts):
+            if wanted.keys().isdisjoint(counts[:, 0].tolist()):
+                continue
+            for connection, entries in self._index_records(block, counts):
+                if name := wanted.get(connection):
+                    parts[name].append(entries)
+                    blocks[name].append(block)
+        return {name: _to_index(parts[name], blocks[name]) for name in topics}
+
+    def _index_records(self, block: int, counts: np.ndarray) -> list[tuple[int, bytes]]:
+        """Split what follows a chunk into (connection, raw entries)."""
+        start, length = self._data[block]
+        size = _INDEX_RECORD_HEAD * len(counts) + _ENTRY.itemsize * int(counts[:, 1].sum())
+        raw = bytes(self._read(start + length, size))
+        records: list[tuple[int, bytes]] = []
+        position = 0
+        for _ in range(len(counts)):
+            head = raw[position : position + _INDEX_RECORD_HEAD]
+            (connection,) = _U32.unpack_from(head, head.index(b"conn=") + 5)
+            (entries,) = _U32.unpack_from(head, head.index(b"count=") + 6)
+            position += _INDEX_RECORD_HEAD
+            records.append((connection, raw[position : position + entries * _ENTRY.itemsize]))
+            position += entries * _ENTRY.itemsize
+        return records
+
+    def payload(self, block: int, offset: int) -> Payload:
+        """Return the message at a place of the index; reads its record header, not its payload."""
+        start, length = self._data[block]
+        if self._compression[block] == "none":
+            while True:
+                head = self._read(start + offset, min(HEAD, length - offset))
+                op, begin, size = _message_head(head)
+                if op == _MESSAGE:
+                    return FilePayload(self._fd, start + offset + begin, size, head[begin:])
+                offset += begin + size  # a connection record may stand before its first message
+        content = memoryview(self._cache.get(block))
+        while True:
+            op, begin, size = _message_head(content[offset:])
+            if op == _MESSAGE:
+                return MemoryPayload.cut(content, offset + begin, size)
+            offset += begin + size
+
+    def _decompress(self, block: int) -> bytes:
+        start, length = self._data[block]
+        try:
+            return _DECOMPRESS[self._compression[block]](self._read(start, length))
+        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            msg = f"{self.path}: chunk {block} at byte {start} does not decompress: {error}"
+            raise RecordingError(msg) from error
+
+    def _read(self, position: int, size: int) -> memoryview:
+        out = memoryview(bytearray(size))
+        read_into(self._fd, position, out)
+        return out
+
+    def _record(self, position: int, op: int) -> tuple[dict[str, bytes], tuple[int, int]]:
+        """Read a record's header; return its fields and the position and length of its data."""
+        (length,) = _U32.unpack(self._read(position, 4))
+        fields = _parse_fields(bytes(self._read(position + 4, length)))
+        _expect(fields, op)
+        (data_length,) = _U32.unpack(self._read(position + 4 + length, 4))
+        return fields, (position + 8 + length, data_length)
+
+
+def _to_index(parts: list[bytes], blocks: list[int]) -> Index:
+    table = np.frombuffer(b"".join(parts), _ENTRY)
+    lengths = [len(part) // _ENTRY.itemsize for part in parts]
+    stamps = table["sec"].astype(np.int64) * 10**9 + table["nsec"]
+    block_of = np.repeat(np.asarray(blocks, np.int32), lengths)
+    return sorted_index(stamps, block_of, table["offset"].astype(np.int64))
+
+
+def _parse_record(buffer: bytes, position: int, op: int) -> tuple[dict[str, bytes], bytes, int]:
+    (length,) = _U32.unpack_from(buffer, position)
+    fields = _parse_fields(buffer[position + 4 : position + 4 + length])
+    _expect(fields, op)
+    position += 4 + length
+    (length,) = _U32.unpack_from(buffer, position)
+    return fields, buffer[position + 4 : position + 4 + length], position + 4 + length
+
+
+def _parse_fields(header: bytes) -> dict[str, bytes]:
+    fields: dict[str, bytes] = {}
+    position = 0
+    while position < len(header):
+        (length,) = _U32.unpack_from(header, position)
+        name, _, value = header[position + 4 : position + 4 + length].partition(b"=")
+        fields[name.decode()] = value
+        position += 4 + length
+    return fields
+
+
+def _expect(fields: dict[str, bytes], op: int) -> None:
+    if fields["op"][0] != op:
+        msg = f"a record of kind {fields['op'][0]} where one of kind {op} should be"
+        raise ValueError(msg)
+
+
+def _message_head(head: memoryview) -> tuple[int, int, int]:
+    """Return the kind of a record, and the place and length of its data."""
+    try:
+        (length,) = _U32.unpack_from(head, 0)
+        if length == 38:  # noqa: PLR2004 - op, conn and time, in any order: every known writer
+            raw = bytes(head[4:42])
+            op = raw[raw.index(b"op=") + 3]
+        else:
+            op = _parse_fields(bytes(head[4 : 4 + length]))["op"][0]
+        (size,) = _U32.unpack_from(head, 4 + length)
+    except (struct.error, ValueError, KeyError) as error:
+        msg = f"the index points at something that is not a message ({error!r}): the bag is damaged"
+        raise RecordingError(msg) from error
+    return op, 8 + length, size
+
+
+def _normal_name(name: str) -> str:
+    """Write a topic's name with single slashes, as rosbags does."""
+    return ("/" if name.startswith("/") else "") + "/".join(part for part in name.split("/") if part)

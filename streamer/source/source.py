@@ -1,0 +1,253 @@
+"""A path → an open recording: its topics, the index of each, and any message's bytes on request.
+
+A source is opened once and asked for messages by (topic, message number); it never writes to the
+recording and never reads a payload that nobody asked for. The format is told by the first bytes
+of a file, not by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import yaml
+
+from streamer.errors import RecordingError
+from streamer.source import mcap, ros1, sqlite
+from streamer.source.find import recording_name
+from streamer.source.payload import sorted_index
+from streamer.source.unpack import UnpackedReader, unpack_message
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from streamer.records import Index, Topic
+    from streamer.source.payload import Payload
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ENDS = 64 * 1024  # bytes at each end of a file that go into its fingerprint
+
+
+class Reader(Protocol):
+    """What each file format offers; `Source` joins them."""
+
+    kind: str
+    encoding: str
+    topics: dict[str, Topic]
+    size: int
+
+    @property
+    def compression(self) -> str:
+        """Name the compression inside the file."""
+
+    @property
+    def blocks(self) -> int:
+        """Return the number of blocks."""
+
+    @property
+    def blocks_loaded(self) -> int:
+        """Return how many blocks were decompressed so far."""
+
+    def index(self, topics: Collection[str]) -> dict[str, Index]:
+        """Return where the messages of some topics lie."""
+
+    def payload(self, block: int, offset: int) -> Payload:
+        """Return one message."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class Source:
+    """One open recording, of one file or of several that a rosbag2 folder lists.
+
+    Use it as a ``with`` block. All methods may be called from several threads.
+    """
+
+    def __init__(self, path: Path, scratch: Path) -> None:
+        """Open the recording at ``path``; a compressed file is unpacked into the folder ``scratch``.
+
+        Raises:
+            RecordingError: it does not exist, is damaged, or is of a kind that is not known.
+
+        """
+        self.path = path
+        self.name = recording_name(path)
+        self.distro = ""
+        self.file_compression = ""
+        self._message_compression = False
+        with ExitStack() as stack:
+            self.files = self._list_files()
+            self._readers = [stack.enter_context(_closing(_open_file(file, scratch))) for file in self.files]
+            self._stack = stack.pop_all()
+        self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
+        self.kind = self._readers[0].kind
+        self.encoding = self._readers[0].encoding
+        self.size = sum(file.stat().st_size for file in self.files)
+        self.topics = _merge(reader.topics.values() for reader in self._readers)
+
+    def _list_files(self) -> list[Path]:
+        if not self.path.exists():
+            msg = f"{self.path}: no such file or folder"
+            raise RecordingError(msg)
+        if not self.path.is_dir():
+            return [self.path]
+        about = _metadata(self.path)
+        self.distro = str(about.get("ros_distro") or "")
+        mode = str(about.get("compression_mode") or "").lower()
+        if mode not in ("", "none") and about.get("compression_format") != "zstd":
+            msg = f"{self.path}: compression {about.get('compression_format')!r} is not known; only 'zstd' is"
+            raise RecordingError(msg)
+        self._message_compression = mode == "message"
+        self.file_compression = "zstd messages" if self._message_compression else "zstd files" if mode == "file" else ""
+        names = [Path(str(name)).name for name in about.get("relative_file_paths") or ()]
+        if missing := [name for name in names if not (self.path / name).exists()]:
+            msg = f"{self.path}: metadata.yaml lists {missing[0]!r}, which is not in the folder"
+            raise RecordingError(msg)
+        if not names:
+            msg = f"{self.path}: metadata.yaml lists no file"
+            raise RecordingError(msg)
+        return [self.path / name for name in names]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all files and remove what was unpacked."""
+        self._stack.close()
+
+    @property
+    def compression(self) -> str:
+        """The compressions in use, in words; ``none`` where there are none."""
+        inner = {reader.compression for reader in self._readers} - {"none"}
+        return ", ".join(sorted(inner | ({self.file_compression} - {""}))) or "none"
+
+    @property
+    def blocks_loaded(self) -> int:
+        """How many compressed blocks were decompressed so far."""
+        return sum(reader.blocks_loaded for reader in self._readers)
+
+    def index(self, topics: Collection[str]) -> dict[str, Index]:
+        """Return where the messages of some topics lie, in the order of their receive stamps."""
+        parts: dict[str, list[tuple[Index, int]]] = {topic: [] for topic in topics}
+        base = 0
+        for reader in self._readers:
+            for topic, index in reader.index([t for t in topics if t in reader.topics]).items():
+                parts[topic].append((index, base))
+            base += reader.blocks
+        result = {}
+        for topic, found in parts.items():
+            if len(found) == 1 and found[0][1] == 0:
+                result[topic] = found[0][0]
+                continue
+            result[topic] = sorted_index(
+                np.concatenate([index.stamps for index, _ in found]),
+                np.concatenate([index.block + np.int32(base) for index, base in found]),
+                np.concatenate([index.offset for index, _ in found]),
+            )
+        return result
+
+    def payload(self, index: Index, number: int) -> Payload:
+        """Return message ``number`` of the topic that ``index`` describes.
+
+        Raises:
+            RecordingError: the file is damaged or was cut there.
+
+        """
+        reader, block = self._owner[index.block[number]]
+        payload = reader.payload(block, int(index.offset[number]))
+        return unpack_message(payload) if self._message_compression else payload
+
+    def fingerprint(self) -> str:
+        """Return a digest of the content: names left out, sizes and both ends of each file taken."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            size = file.stat().st_size
+            digest.update(size.to_bytes(8, "little"))
+            with file.open("rb") as stream:
+                digest.update(stream.read(_ENDS))
+                stream.seek(max(size - _ENDS, 0))
+                digest.update(stream.read(_ENDS))
+        return digest.hexdigest()
+
+
+class _closing(ExitStack):  # noqa: N801 - named after contextlib.closing, whose typed twin it is
+    """Enter with a reader, leave by closing it."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self.reader = reader
+        self.callback(reader.close)
+
+    def __enter__(self) -> Reader:  # type: ignore[override]
+        return self.reader
+
+
+def _open_file(path: Path, scratch: Path) -> Reader:
+    try:
+        with path.open("rb") as file:
+            magic = file.read(16)
+    except OSError as error:
+        msg = f"{path}: cannot be opened: {error.strerror}"
+        raise RecordingError(msg) from error
+    if not magic:
+        msg = f"{path}: the file is empty"
+        raise RecordingError(msg)
+    if magic.startswith(_ZSTD_MAGIC):
+        return UnpackedReader(path, scratch, _open_file)
+    if magic.startswith(mcap.MAGIC):
+        return mcap.McapSource(path)
+    if magic.startswith(sqlite.MAGIC):
+        return sqlite.SqliteSource(path)
+    if magic.startswith(b"#ROSBAG"):
+        return ros1.Ros1Source(path)
+    msg = f"{path}: not a recording: it begins with {magic[:12]!r}, which is no ROS 1 bag, MCAP or rosbag2 SQLite file"
+    raise RecordingError(msg)
+
+
+def _metadata(folder: Path) -> Mapping[str, object]:
+    path = folder / "metadata.yaml"
+    if not path.exists():
+        msg = (
+            f"{folder}: the folder has no metadata.yaml, so it is no rosbag2 recording or its recorder was not "
+            "closed properly; 'ros2 bag reindex' on a copy of it makes one"
+        )
+        raise RecordingError(msg)
+    try:
+        with path.open("rb") as file:
+            about = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+        found = about["rosbag2_bagfile_information"]
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        msg = f"{path}: not the metadata of a rosbag2 recording: {error}"
+        raise RecordingError(msg) from error
+    if not isinstance(found, dict):
+        msg = f"{path}: not the metadata of a rosbag2 recording"
+        raise RecordingError(msg)
+    return found
+
+
+def _merge(parts: Iterable[Iterable[Topic]]) -> dict[str, Topic]:
+    topics: dict[str, Topic] = {}
+    for part in parts:
+        for topic in part:
+            known = topics.get(topic.name)
+            if known is None:
+                topics[topic.name] = topic
+                continue
+            msgtype = topic.msgtype if topic.msgtype == known.msgtype else f"{known.msgtype} and {topic.msgtype}"
+            definition = known if known.definition else topic
+            topics[topic.name] = replace(
+                definition, name=topic.name, msgtype=msgtype, count=known.count + topic.count
+            )
+    return topics

@@ -1,0 +1,134 @@
+"""A rosbag2 SQLite file (.db3) → its topics, the place of every message, and messages on request.
+
+Format: the tables of rosbag2_storage_sqlite3 (schema versions 1 to 4). Opened as immutable: nothing
+is locked and no file appears beside the recording.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import numpy as np
+
+from streamer.errors import RecordingError
+from streamer.records import Index, Topic
+from streamer.source.payload import MemoryPayload, sorted_index
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from streamer.source.payload import Payload
+
+MAGIC = b"SQLite format 3\x00"
+_ROWS = 65_536
+_DEFINITION_FORMATS = {"ros2msg": "msg", "ros2idl": "idl"}
+
+
+class SqliteSource:
+    """One ``.db3`` file, open for reading; never written to."""
+
+    kind = "sqlite3"
+    encoding = "cdr"
+    compression = "none"
+    blocks = 1
+    blocks_loaded = 0
+
+    def __init__(self, path: Path) -> None:
+        """Read the topics and count their messages.
+
+        Raises:
+            RecordingError: not an SQLite file, not a rosbag2 one, or damaged.
+
+        """
+        self.path = path
+        with path.open("rb") as file:
+            magic = file.read(len(MAGIC))
+        if magic != MAGIC:
+            msg = f"{path}: not a rosbag2 SQLite file: it begins with {magic!r}, not {MAGIC!r}"
+            raise RecordingError(msg)
+        self.size = path.stat().st_size
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        try:
+            self._ids: dict[int, str] = {}
+            self.topics = self._read_topics()
+        except sqlite3.Error as error:
+            self.close()
+            msg = f"{path}: the database cannot be read ({error}): it is damaged, cut off or not a rosbag2 recording"
+            raise RecordingError(msg) from error
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            while self._connections:
+                self._connections.pop().close()
+
+    def _database(self) -> sqlite3.Connection:
+        """Return this thread's own connection: SQLite serialises the calls of one."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            uri = f"file:{quote(str(self.path))}?immutable=1"
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._local.connection = connection
+            with self._lock:
+                self._connections.append(connection)
+        return connection
+
+    def _read_topics(self) -> dict[str, Topic]:
+        database = self._database()
+        counts = dict(database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        definitions: dict[str, tuple[str, str]] = {}
+        if "message_definitions" in tables:
+            rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
+            definitions = {t: (text, _DEFINITION_FORMATS.get(encoding, "")) for t, encoding, text in rows}
+        topics: dict[str, Topic] = {}
+        for number, name, msgtype, serialization in database.execute(
+            "SELECT id, name, type, serialization_format FROM topics ORDER BY id"
+        ):
+            if serialization != "cdr":
+                msg = f"{self.path}: topic {name} is serialized as {serialization!r}; only 'cdr' is known"
+                raise RecordingError(msg)
+            self._ids[number] = name
+            known = topics.get(name)
+            kind = msgtype if not known or known.msgtype == msgtype else f"{known.msgtype} and {msgtype}"
+            count = counts.get(number, 0) + (known.count if known else 0)
+            topics[name] = Topic(name, kind, count, *definitions.get(msgtype, ("", "")))
+        return topics
+
+    def index(self, topics: Collection[str]) -> dict[str, Index]:
+        """Read stamp and row number of the messages of some topics, payloads left alone."""
+        wanted = [number for number, name in self._ids.items() if name in topics]
+        tables: list[np.ndarray] = [np.empty((0, 3), np.int64)]
+        marks = ",".join("?" * len(wanted))
+        rows = self._database().execute(
+            f"SELECT topic_id, timestamp, id FROM messages WHERE topic_id IN ({marks}) ORDER BY id",  # noqa: S608
+            wanted,
+        )
+        while part := rows.fetchmany(_ROWS):
+            tables.append(np.asarray(part, np.int64))
+        table = np.concatenate(tables)
+        result = {}
+        for topic in topics:
+            numbers = [number for number, name in self._ids.items() if name == topic]
+            own = table[np.isin(table[:, 0], numbers)]
+            result[topic] = sorted_index(own[:, 1].copy(), np.zeros(len(own), np.int32), own[:, 2].copy())
+        return result
+
+    def payload(self, block: int, offset: int) -> Payload:
+        """Return the message in a row."""
+        del block  # one file is one block
+        try:
+            row = self._database().execute("SELECT data FROM messages WHERE id = ?", (offset,)).fetchone()
+        except sqlite3.Error as error:
+            msg = f"{self.path}: row {offset} cannot be read: {error}"
+            raise RecordingError(msg) from error
+        if row is None:
+            msg = f"{self.path}: row {offset} is gone: the file was changed while it was read"
+            raise RecordingError(msg)
+        return MemoryPayload(memoryview(row[0]))

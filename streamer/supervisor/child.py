@@ -1,0 +1,69 @@
+"""A module to run and what to give it → one child process, its channel and its end."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from streamer.runtime.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class Child:
+    """A process started by this one; it dies with this one (see `runtime.child`)."""
+
+    def __init__(self, module: str, title: str, *, folder: Path, log: Path, descriptors: Sequence[int] = ()) -> None:
+        """Start ``python -m module`` in ``folder``, output going to ``log``."""
+        self.title = title
+        self.channel, theirs = Channel.pair()
+        command = [sys.executable, "-m", module, title, str(theirs.fileno()), str(os.getpid())]
+        with log.open("ab") as output, theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(theirs.fileno(), *descriptors),
+            )
+        self.pid = self._process.pid
+
+    def heard(self) -> list[dict[str, Any]]:
+        """Return what the child has said up to now; does not wait."""
+        found: list[dict[str, Any]] = []
+        while self.channel.open and select.select([self.channel], [], [], 0)[0]:
+            found += self.channel.receive()
+        return found
+
+    def ended(self) -> int | None:
+        """Return the exit status where the process has ended: negative for a signal."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """End the process now (SIGKILL: it cannot refuse, and a stopped one obeys too)."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Make sure that the process is gone, and close the channel."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self.channel.close()
+
+
+def how_it_ended(code: int) -> str:
+    """Write an exit status for a person."""
+    if code >= 0:
+        return f"exit code {code}"
+    import signal
+
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

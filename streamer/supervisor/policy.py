@@ -1,0 +1,283 @@
+"""What happened to the processes of a run → what to do about it: the one judge of life and death.
+
+Pure: time comes in as an argument, orders go out as values. A generation is one process in the life
+of a consumer. Recycling is a generation that is given a number of chunks and exits when they are
+committed; the next one stands ready by then, and is activated once the old one has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import NamedTuple
+
+MOST_CRASHES = 5  # without a commit in between
+MOST_ATTEMPTS = 3  # at one chunk
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+
+
+class Start(NamedTuple):
+    """Start a process for a generation; it warms up and touches no output."""
+
+    name: str
+    generation: int
+
+
+class Activate(NamedTuple):
+    """Let a generation begin, for so many chunks (None: to the end)."""
+
+    name: str
+    generation: int
+    chunks: int | None
+
+
+class Gone(NamedTuple):
+    """Tell the reader that a generation has ended, so that its leases are free."""
+
+    name: str
+    generation: int
+
+
+class Kill(NamedTuple):
+    """End a generation's process now."""
+
+    name: str
+    generation: int
+
+
+class Drop(NamedTuple):
+    """Tell the reader that a consumer is given up."""
+
+    name: str
+
+
+class Drain(NamedTuple):
+    """Tell the reader to let every generation finish its chunk, and then to end."""
+
+
+Order = Start | Activate | Gone | Kill | Drop | Drain
+
+
+class Phase(Enum):
+    """Where a consumer stands."""
+
+    STARTING = auto()  # its next generation is warming up
+    READY = auto()  # … and waits for the run to begin
+    ACTIVE = auto()
+    WAITING = auto()  # after a crash, for its time to come
+    STOPPED = auto()  # ended by a drain; a later run goes on from its cursor
+    DONE = auto()
+    FAILED = auto()
+
+
+@dataclass(slots=True)
+class Seat:
+    """One consumer's life."""
+
+    name: str
+    recycle_chunks: int | None = None
+    isolate: bool = False
+    deadline: float = float("inf")
+    phase: Phase = Phase.STARTING
+    generation: int = 0
+    standby: int | None = None
+    standby_ready: bool = False
+    cursor: int = 0
+    began_at: int = 0  # the cursor when the present generation was activated
+    retiring: bool = False
+    closed: bool = False
+    crashes: int = 0  # since the last commit
+    attempts: int = 0  # at the present chunk
+    wait_until: float = 0.0
+    planned: int = 0
+    crashed: int = 0
+    generations: int = 0
+    last_error: str = ""
+    fatal: bool = False
+
+
+@dataclass(slots=True)
+class Policy:
+    """All consumers of one session."""
+
+    seats: dict[str, Seat]
+    chunks: int = 0
+    begun: bool = False  # all were ready once
+    draining: bool = False
+    failure: str | None = None  # the consumer because of which the run stops
+    _reader_ready: bool = field(default=False)
+
+    def start(self) -> list[Order]:
+        """Begin: a first generation of everyone."""
+        return [self._start_next(seat) for seat in self.seats.values()]
+
+    def reader_ready(self, chunks: int, cursors: dict[str, int], done: list[str]) -> list[Order]:
+        """Take in what the plan says; those that had closed their outputs in an earlier run are done."""
+        self._reader_ready = True
+        self.chunks = chunks
+        orders: list[Order] = []
+        for name, seat in self.seats.items():
+            seat.cursor = cursors[name]
+            if name in done:
+                seat.phase = Phase.DONE
+                orders.append(Kill(name, seat.generation))
+        return orders + self._begin()
+
+    def consumer_ready(self, name: str, generation: int) -> list[Order]:
+        """Take in that a process has warmed up."""
+        seat = self.seats[name]
+        if generation == seat.standby:
+            seat.standby_ready = True
+            return []
+        if generation != seat.generation or seat.phase is not Phase.STARTING:
+            return []
+        seat.phase = Phase.READY
+        return self._activate(seat) if self.begun else self._begin()
+
+    def committed(self, name: str, chunk: int) -> list[Order]:
+        """Take in a commit; start the successor while the last chunk before a recycling is under way."""
+        seat = self.seats[name]
+        seat.cursor = chunk + 1
+        seat.crashes = seat.attempts = 0
+        return self._prepare_successor(seat)
+
+    def attempted(self, name: str, count: int) -> list[Order]:
+        """Take in how often the present chunk has been begun."""
+        self.seats[name].attempts = count
+        return []
+
+    def retiring(self, name: str) -> list[Order]:
+        """Take in that a generation was told to exit with its share committed."""
+        self.seats[name].retiring = True
+        return []
+
+    def closed(self, name: str) -> list[Order]:
+        """Take in that a consumer has finished its outputs."""
+        self.seats[name].closed = True
+        return []
+
+    def failed(self, name: str, generation: int, message: str, *, fatal: bool) -> list[Order]:
+        """Take in why a process is about to end; ``fatal``: another try would end the same way."""
+        seat = self.seats[name]
+        if generation in (seat.generation, seat.standby):
+            seat.last_error, seat.fatal = message, fatal
+        return []
+
+    def exited(self, name: str, generation: int, code: int, now: float) -> list[Order]:
+        """Take in the proven end of a process."""
+        seat = self.seats[name]
+        if generation == seat.standby:
+            seat.standby, seat.standby_ready = None, False
+            return []
+        if generation != seat.generation or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED):
+            return []
+        orders: list[Order] = [Gone(name, generation)]
+        if seat.closed:
+            seat.phase = Phase.DONE
+            return orders + self._dismiss_standby(seat)
+        if seat.retiring and code == 0 and not self.draining:
+            seat.retiring = False
+            seat.planned += 1
+            return orders + self._next(seat)
+        if self.draining:
+            seat.phase = Phase.STOPPED
+            return orders + self._dismiss_standby(seat)
+        return orders + self._crash(seat, now)
+
+    def silent(self, name: str, seconds: float) -> list[Order]:
+        """Take in how long a consumer with work has said nothing; end it beyond its deadline."""
+        seat = self.seats[name]
+        if seat.phase is not Phase.ACTIVE or seconds <= seat.deadline:
+            return []
+        seat.last_error = f"it was silent for {seconds:.1f} s with work at hand (deadline: {seat.deadline:.1f} s)"
+        return [Kill(name, seat.generation)]
+
+    def tick(self, now: float) -> list[Order]:
+        """Start those whose time of waiting is over."""
+        orders: list[Order] = []
+        for seat in self.seats.values():
+            if seat.phase is Phase.WAITING and now >= seat.wait_until:
+                orders += self._next(seat)
+        return orders
+
+    def drain(self) -> list[Order]:
+        """Let everyone finish the chunk it is in and stop; whoever has not begun is stopped now."""
+        self.draining = True
+        orders: list[Order] = [Drain()]
+        for seat in self.seats.values():
+            if seat.phase in (Phase.STARTING, Phase.READY, Phase.WAITING):
+                if seat.phase is not Phase.WAITING:
+                    orders.append(Kill(seat.name, seat.generation))
+                seat.phase = Phase.STOPPED
+            orders += self._dismiss_standby(seat)
+        return orders
+
+    def next_wake(self) -> float:
+        """Return the time at which `tick` has something to do; infinity where it has not."""
+        waits = [seat.wait_until for seat in self.seats.values() if seat.phase is Phase.WAITING]
+        return min(waits, default=float("inf"))
+
+    # ---- decisions
+
+    def _begin(self) -> list[Order]:
+        waiting = (Phase.STARTING,)
+        if self.begun or not self._reader_ready or any(s.phase in waiting for s in self.seats.values()):
+            return []
+        self.begun = True
+        return [o for seat in self.seats.values() if seat.phase is Phase.READY for o in self._activate(seat)]
+
+    def _start_next(self, seat: Seat) -> Order:
+        seat.generation = seat.generations = seat.generations + 1
+        seat.phase = Phase.STARTING
+        return Start(seat.name, seat.generation)
+
+    def _activate(self, seat: Seat) -> list[Order]:
+        if self.draining:
+            return []
+        seat.phase = Phase.ACTIVE
+        seat.began_at = seat.cursor
+        seat.fatal, seat.last_error = False, ""
+        return [Activate(seat.name, seat.generation, seat.recycle_chunks), *self._prepare_successor(seat)]
+
+    def _prepare_successor(self, seat: Seat) -> list[Order]:
+        share = seat.recycle_chunks
+        if share is None or seat.standby is not None or self.draining or seat.phase is not Phase.ACTIVE:
+            return []
+        if seat.cursor < seat.began_at + share - 1 or seat.began_at + share >= self.chunks:
+            return []
+        seat.generations += 1
+        seat.standby = seat.generations
+        return [Start(seat.name, seat.standby)]
+
+    def _next(self, seat: Seat) -> list[Order]:
+        """Hand over to the successor: the one that stands ready, the one that warms up, or a new one."""
+        if seat.standby is None:
+            return [self._start_next(seat)]
+        seat.generation, ready = seat.standby, seat.standby_ready
+        seat.standby, seat.standby_ready = None, False
+        seat.phase = Phase.READY if ready else Phase.STARTING
+        return self._activate(seat) if ready else []
+
+    def _crash(self, seat: Seat, now: float) -> list[Order]:
+        seat.retiring = False
+        seat.crashed += 1
+        seat.crashes += 1
+        if not self.begun or seat.fatal or seat.crashes >= MOST_CRASHES or seat.attempts >= MOST_ATTEMPTS:
+            return self._give_up(seat)
+        seat.phase = Phase.WAITING
+        seat.wait_until = now + min(_FIRST_WAIT * 2 ** (seat.crashes - 1), _LONGEST_WAIT)
+        return []
+
+    def _give_up(self, seat: Seat) -> list[Order]:
+        seat.phase = Phase.FAILED
+        orders: list[Order] = [*self._dismiss_standby(seat), Drop(seat.name)]
+        if seat.isolate and self.begun:
+            return orders
+        self.failure = self.failure or seat.name
+        return orders if self.draining else orders + self.drain()
+
+    def _dismiss_standby(self, seat: Seat) -> list[Order]:
+        if seat.standby is None:
+            return []
+        dismissed, seat.standby, seat.standby_ready = seat.standby, None, False
+        return [Kill(seat.name, dismissed)]

@@ -1,0 +1,147 @@
+"""What the processes told of a run → ``report.json``, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from streamer.errors import BusyError, OutputError, StreamerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamer.supervisor.session import Outcome, Tally
+
+_MB = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """One recording's part of the report."""
+
+    path: Path
+    state: str  # done | interrupted | failed
+    values: dict[str, Any]
+    error: StreamerError | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """A run: what every recording came to."""
+
+    config: str
+    recordings: list[Streamed] = field(default_factory=list)
+
+    def add(self, streamed: Streamed) -> None:
+        """Take in a recording."""
+        self.recordings.append(streamed)
+
+    @property
+    def error(self) -> StreamerError | None:
+        """The first error of the run."""
+        return next((r.error for r in self.recordings if r.error is not None), None)
+
+    @property
+    def exit_code(self) -> int:
+        """The code with which the command ends."""
+        if self.error is not None:
+            return self.error.exit_code
+        return BusyError.exit_code if any(r.state != "done" for r in self.recordings) else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values: of one recording, its values; of more, also each one's."""
+        each = [{"path": str(r.path), "state": r.state, **r.values} for r in self.recordings]
+        last = each[-1] if each else {"frames": {"planned": 0, "delivered": 0, "skipped": {}}}
+        whole = dict(last)
+        if len(each) > 1:
+            whole["frames"] = _add_up([e["frames"] for e in each])
+        error = self.error
+        return {
+            "config": self.config,
+            "exit_code": self.exit_code,
+            "error": None if error is None else {"kind": type(error).__name__, "message": str(error)},
+            **whole,
+            "recordings": each,
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the report; the name appears when it is whole.
+
+        Raises:
+            OutputError: it cannot be written.
+
+        """
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            temporary.write_text(json.dumps(self.as_json(), indent=2) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            msg = f"the report {path} cannot be written: {error.strerror}"
+            raise OutputError(msg) from error
+
+
+def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: float) -> Streamed:
+    """Put together what is known of one recording."""
+    ready, told = outcome.ready, outcome.report
+    skipped = dict(ready.get("skipped", {}))
+    for reason, count in told.get("skipped", {}).items():
+        skipped[reason] = skipped.get(reason, 0) + count
+    planned = ready.get("planned", 0)
+    left_out = sum(told.get("skipped_reached", {}).values())
+    delivered = told.get("reached", 0) - left_out
+    values = {
+        "frames": {
+            "planned": planned,
+            "delivered": delivered,
+            "skipped": skipped,
+            "remaining": planned - delivered - sum(skipped.values()),
+        },
+        "streams": {
+            name: {key: stream[key] for key in ("held", "interpolated", "gaps", "none", "max_offset_ms")}
+            for name, stream in ready.get("streams", {}).items()
+        },
+        "consumers": {name: _consumer(tally, told.get("consumers", {}).get(name, {})) for name, tally in tallies.items()},
+        "reader": {"anon_mb": _mb(told.get("anon", {})), "loads": told.get("loads", 0), "rejected": told.get("rejected", 0)},
+        "pool": {
+            "budget_mb": round(ready.get("slots", 0) * ready.get("slot_size", 0) / _MB, 3),
+            "peak_mb": round(told.get("pool_peak", 0) / _MB, 3),
+            "slots": ready.get("slots", 0),
+        },
+        "seconds": {
+            **{key: round(value, 6) for key, value in ready.get("seconds", {"open": 0.0, "plan": 0.0}).items()},
+            "stream": round(told.get("stream_seconds", 0.0), 6),
+        },
+        "warnings": ready.get("warnings", []),
+        "began": began,
+    }
+    return Streamed(path, outcome.state, values, outcome.error)
+
+
+def already_done(path: Path) -> Streamed:
+    """Stand for a recording that an earlier run has finished."""
+    return Streamed(path, "done", {"frames": {"planned": 0, "delivered": 0, "skipped": {}, "remaining": 0}, "earlier": True})
+
+
+def _consumer(tally: Tally, told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "frames": told.get("frames", 0),
+        "chunks": told.get("chunks", 0),
+        "generations": tally.generations,
+        "restarts": {"planned": tally.planned, "crash": tally.crash},
+        "anon_mb": {key: round(getattr(tally, key) / _MB, 3) for key in ("start", "peak", "end")},
+    }
+
+
+def _mb(sizes: dict[str, int]) -> dict[str, float]:
+    return {key: round(sizes.get(key, 0) / _MB, 3) for key in ("start", "peak", "end")}
+
+
+def _add_up(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    skipped: dict[str, int] = {}
+    for part in parts:
+        for reason, count in part["skipped"].items():
+            skipped[reason] = skipped.get(reason, 0) + count
+    whole = {key: sum(part[key] for part in parts) for key in ("planned", "delivered", "remaining")}
+    return {**whole, "skipped": skipped}

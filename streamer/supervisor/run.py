@@ -1,0 +1,279 @@
+"""A configuration → its recordings, streamed one after the other, and a report: one run."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import platform
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from streamer.errors import BusyError, ConfigError, OutputError, RecordingError, StreamerError, UsageError
+from streamer.ledger import Ledger
+from streamer.runtime.job import ReaderJob
+from streamer.source.find import find_recordings, recording_name
+from streamer.supervisor import report
+from streamer.supervisor.jobs import consumer_seats, stream_settings, timeline_settings
+from streamer.supervisor.session import Session, Tally
+from streamer.supervisor.signals import listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.config.load import Loaded
+    from streamer.supervisor.session import Observer, Outcome
+    from streamer.supervisor.signals import Signals
+
+_MOST_DEATHS = 5  # of the reader, without a commit in between
+_LONGEST_SOCKET = 100  # bytes; the system takes 107
+_log = logging.getLogger("streamer.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Workdir:
+    """The folder in which a run keeps what is its own; nobody else may look into it."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def logs(self) -> Path:
+        """One file for each process."""
+        return self.path / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """What is unpacked for the time of a run."""
+        return self.path / "scratch"
+
+    @property
+    def report(self) -> Path:
+        """The report of the last run."""
+        return self.path / "report.json"
+
+    def endpoint(self, folder: Path) -> str:
+        """Return the address of the reader's socket, as seen from ``folder``.
+
+        Raises:
+            ConfigError: the path is too long for a socket.
+
+        """
+        absolute = str(self.path / "reader.sock")
+        name = min(absolute, os.path.relpath(absolute, folder), key=len)
+        if len(name.encode()) > _LONGEST_SOCKET:
+            msg = f"workdir: {self.path} is too long a path for a socket ({_LONGEST_SOCKET} bytes): choose a shorter one"
+            raise ConfigError(msg)
+        return f"ipc://{name}"
+
+
+@contextmanager
+def open_workdir(path: Path) -> Iterator[Workdir]:
+    """Make the folder where it is missing, and keep others out of it for the time of the block.
+
+    Raises:
+        BusyError: another run holds it. OutputError: it cannot be made.
+
+    """
+    workdir = Workdir(path)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        workdir.logs.mkdir(exist_ok=True)
+        lock = (path / "lock").open("a+")
+    except OSError as error:
+        msg = f"workdir: {path} cannot be written: {error.strerror}; set 'workdir' to a folder that can"
+        raise OutputError(msg) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            msg = f"workdir: {path} is in use by another run; wait for it, or set another 'workdir'"
+            raise BusyError(msg) from error
+        shutil.rmtree(workdir.scratch, ignore_errors=True)
+        (path / "reader.sock").unlink(missing_ok=True)
+        try:
+            yield workdir
+        finally:
+            (path / "reader.sock").unlink(missing_ok=True)
+            shutil.rmtree(workdir.scratch, ignore_errors=True)
+
+
+def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
+    """Stream every recording of a configuration; ``mode`` is fresh, resume or restart.
+
+    The first SIGINT or SIGTERM lets every consumer finish its chunk, the second stops at once.
+
+    Raises:
+        StreamerError: the run could not begin; what happens later stands in the report.
+
+    """
+    config = loaded.config
+    with open_workdir(loaded.base / Path(config.workdir).expanduser()) as workdir, listen() as signals:
+        _write_log(workdir)
+        paths = _recordings(loaded, workdir)
+        done = _settle_with_past(workdir, loaded.path.name, paths, mode)
+        found = report.Report(str(loaded.path))
+        for path in paths:
+            if str(path) in done:
+                observer.note(f"{path.name}: done in an earlier run")
+                found.add(report.already_done(path))
+                continue
+            found.add(_stream(loaded, workdir, path, observer, signals))
+            if found.error is not None or signals.asked:
+                break
+        found.write(workdir.report)
+        return found
+
+
+def _write_log(workdir: Workdir) -> None:
+    for old in workdir.logs.glob("*.log"):
+        old.unlink()
+    handler = logging.FileHandler(workdir.logs / "supervisor.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s supervisor %(levelname)s %(message)s"))
+    root = logging.getLogger("streamer")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(logging.INFO)
+
+
+def _recordings(loaded: Loaded, workdir: Workdir) -> list[Path]:
+    paths: list[Path] = []
+    for pattern in loaded.config.source.path:
+        if pattern.startswith("demo://"):
+            paths.append(_demo(pattern, workdir))
+        else:
+            paths += find_recordings([pattern], loaded.base)
+    return paths
+
+
+def _demo(address: str, workdir: Workdir) -> Path:
+    """Make the recording that a demo:// address names, unless it exists from an earlier run."""
+    parts = urlsplit(address)
+    if parts.netloc != "tabletop":
+        msg = f"source.path: there is no demo {address!r}; there is 'demo://tabletop'"
+        raise ConfigError(msg)
+    query = parse_qs(parts.query)
+    try:
+        seconds = float(query.get("seconds", ["20"])[0])
+        seed = int(query.get("seed", ["7"])[0])
+    except ValueError as error:
+        msg = f"source.path: {address!r}: {error}"
+        raise ConfigError(msg) from error
+    path = workdir.path / "demo" / f"tabletop-{seconds:g}s-{seed}.bag"
+    if not path.exists():
+        from streamer.demo import tabletop
+
+        path.parent.mkdir(exist_ok=True)
+        tabletop(path, seconds=seconds, seed=seed)
+    return path
+
+
+def _settle_with_past(workdir: Workdir, pipeline: str, paths: list[Path], mode: str) -> set[str]:
+    """Decide what an earlier run of this configuration means; return the recordings that are done."""
+    with Ledger(workdir.ledger) as ledger:
+        known = ledger.recordings(pipeline)
+        wanted = {str(path) for path in paths}
+        unfinished = [k for k in known.values() if k.path in wanted and k.state != "done" and k.committed]
+        if mode == "fresh" and unfinished:
+            msg = (
+                f"an earlier run of {pipeline} over {Path(unfinished[0].path).name} is unfinished: "
+                "continue it with --resume, or begin anew with --restart"
+            )
+            raise UsageError(msg)
+        if mode != "resume":
+            ledger.forget(pipeline)
+            return set()
+        return {k.path for k in known.values() if k.state == "done"}
+
+
+def _stream(loaded: Loaded, workdir: Workdir, path: Path, observer: Observer, signals: Signals) -> report.Streamed:
+    """Stream one recording; a reader that dies is replaced, and everyone goes on from the last commit."""
+    config = loaded.config
+    tallies = {name: Tally() for name in config.consumers}
+    began = time.time()
+    deaths = 0
+    while True:
+        outcome = _session(loaded, workdir, path, tallies, observer, signals)
+        deaths = 1 if outcome.committed else deaths + 1
+        if outcome.state != "died":
+            break
+        if deaths >= _MOST_DEATHS:
+            outcome.error = StreamerError(f"the reader ended {deaths} times; its log: {workdir.logs / 'reader.log'}")
+            outcome.state = "failed"
+            break
+        observer.note("the reader is started again")
+    return report.streamed(path, outcome, tallies, began)
+
+
+def _session(  # noqa: PLR0913 - what one session needs
+    loaded: Loaded,
+    workdir: Workdir,
+    path: Path,
+    tallies: dict[str, Tally],
+    observer: Observer,
+    signals: Signals,
+) -> Outcome:
+    config = loaded.config
+    endpoint = workdir.endpoint(loaded.base)
+    job = ReaderJob(
+        pipeline=loaded.path.name,
+        path=str(path),
+        base=str(loaded.base),
+        ledger=str(workdir.ledger),
+        scratch=str(workdir.scratch),
+        endpoint=endpoint,
+        pool_fd=-1,
+        pool=config.pool,
+        chunk_size=config.chunk_size,
+        threads=config.threads,
+        types=tuple(config.types),
+        timeline=timeline_settings(config),
+        streams=stream_settings(config),
+        consumers=consumer_seats(config),
+        provenance=_provenance(loaded),
+    )
+    consumers = {n: c.model_copy(update={"options": _fill_in(c.options, path)}) for n, c in config.consumers.items()}
+    return Session(
+        job,
+        consumers,
+        folder=loaded.base,
+        logs=workdir.logs,
+        paths=tuple(dict.fromkeys([str(loaded.base), str(Path.cwd())])),
+        tallies=tallies,
+        observer=observer,
+        signals=signals,
+    ).run()
+
+
+def _fill_in(value: Any, path: Path) -> Any:  # noqa: ANN401 - any option's value
+    """Put the recording's name where an option says ``{recording}``."""
+    if isinstance(value, str):
+        return value.replace("{recording}", recording_name(path))
+    if isinstance(value, dict):
+        return {key: _fill_in(inner, path) for key, inner in value.items()}
+    return [_fill_in(inner, path) for inner in value] if isinstance(value, list) else value
+
+
+def _provenance(loaded: Loaded) -> dict[str, Any]:
+    return {
+        "config": str(loaded.path),
+        "settings": loaded.values,
+        "versions": {
+            "rosbag-streamer": version("rosbag-streamer"),
+            "rosbags": version("rosbags"),
+            "numpy": version("numpy"),
+            "python": platform.python_version(),
+            "platform": sys.platform,
+        },
+    }

@@ -1,0 +1,342 @@
+"""One recording and its processes → an outcome: the loop that carries out what the policy decides."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import selectors
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from streamer import pool
+from streamer.errors import ConsumerError, StreamerError, by_name
+from streamer.runtime.job import WorkerJob, to_wire
+from streamer.supervisor.child import Child, how_it_ended
+from streamer.supervisor.policy import Activate, Drain, Drop, Gone, Kill, Phase, Policy, Seat, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from streamer.config.model import ConsumerConfig
+    from streamer.runtime.job import ReaderJob
+    from streamer.supervisor.policy import Order
+    from streamer.supervisor.signals import Signals
+
+_GRACE_SECONDS = 5.0  # for processes that have said that they end
+_LONGEST_SLEEP = 1.0
+_log = logging.getLogger("streamer.supervisor")
+
+
+class Observer(Protocol):
+    """Who shows a person what goes on."""
+
+    def planned(self, about: dict[str, Any]) -> None:
+        """Take in the plan: the reader's ``ready`` message."""
+
+    def progress(self, values: dict[str, Any]) -> None:
+        """Take in how far everyone is: the reader's ``progress`` message, several times a second."""
+
+    def note(self, text: str) -> None:
+        """Take in something that a person should know now."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted of one consumer over all sessions of a recording; memory in bytes."""
+
+    generations: int = 0
+    planned: int = 0
+    crash: int = 0
+    start: int = 0
+    peak: int = 0
+    end: int = 0
+
+    def sample(self, anonymous: int, *, first: bool) -> None:
+        """Take in a measurement of anonymous memory."""
+        if first and not self.start:
+            self.start = anonymous
+        self.peak = max(self.peak, anonymous)
+        self.end = anonymous
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a session ended: done, interrupted, failed, or ``died`` (the reader did; worth another try)."""
+
+    state: str
+    error: StreamerError | None = None
+    ready: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    committed: bool = False  # whether anything was committed
+
+
+class Session:
+    """The processes of one recording, from their start to their end."""
+
+    def __init__(  # noqa: PLR0913 - the values that a session is made of
+        self,
+        job: ReaderJob,
+        consumers: dict[str, ConsumerConfig],
+        *,
+        folder: Path,
+        logs: Path,
+        paths: tuple[str, ...],
+        tallies: dict[str, Tally],
+        observer: Observer,
+        signals: Signals,
+    ) -> None:
+        """Take what is to be run; nothing starts yet."""
+        self._job = job
+        self._consumers = consumers
+        self._folder = folder
+        self._logs = logs
+        self._paths = paths
+        self._tallies = tallies
+        self._observer = observer
+        self._signals = signals
+        self._children: dict[tuple[str, int], Child] = {}
+        self._identities: dict[tuple[str, int], str] = {}
+        self._error: StreamerError | None = None
+        self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
+        self._asked = 0
+        self._outcome = Outcome("died")
+        self._policy = Policy(
+            {
+                name: Seat(name, c.recycle.chunks, c.on_failed == "isolate", c.deadline / 1e9)
+                for name, c in consumers.items()
+            }
+        )
+
+    def run(self) -> Outcome:
+        """Run to the end; every process is gone when this returns."""
+        with ExitStack() as stack:
+            writable, readable = pool.create()
+            stack.callback(_close, (writable, readable))
+            self._pool_fd = readable
+            self._reader = Child(
+                "streamer.runtime.reader",
+                "reader",
+                folder=self._folder,
+                log=self._logs / "reader.log",
+                descriptors=[writable],
+            )
+            stack.callback(self._end_all)
+            self._reader.channel.send("job", job=to_wire(self._job) | {"pool_fd": writable})
+            self._carry_out(self._policy.start())
+            while not self._over():
+                self._wait()
+                self._look()
+            self._settle()
+        return self._outcome
+
+    # ---- the loop
+
+    def _over(self) -> bool:
+        if self._reader.ended() is not None:
+            return True
+        return self._stop_now or (not self._policy.begun and self._policy.failure is not None)
+
+    @property
+    def _stop_now(self) -> bool:
+        return self._signals.asked > 1
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        seconds = max(0.0, min(self._policy.next_wake() - now, _LONGEST_SLEEP))
+        with selectors.DefaultSelector() as selector:
+            for child in (self._reader, *self._children.values()):
+                if child.channel.open:
+                    selector.register(child.channel, selectors.EVENT_READ)
+            selector.register(self._signals, selectors.EVENT_READ)
+            selector.select(seconds)
+        self._signals.clear()
+
+    def _look(self) -> None:
+        """Take in everything that has happened since the last look."""
+        for message in self._reader.heard():
+            self._hear_reader(message)
+        for key, child in list(self._children.items()):
+            code = child.ended()
+            for message in child.heard():
+                self._hear_consumer(key, message)
+            if code is not None:
+                self._bury(key, code)
+        if self._signals.asked > self._asked:
+            self._asked = self._signals.asked
+            if self._asked == 1:
+                self._observer.note("stopping: every consumer finishes its chunk (again to stop at once)")
+                self._carry_out(self._policy.drain())
+        self._carry_out(self._policy.tick(time.monotonic()))
+
+    def _bury(self, key: tuple[str, int], code: int) -> None:
+        name, generation = key
+        seat = self._policy.seats[name]
+        expected = code == 0 or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED)
+        if not expected and generation in (seat.generation, seat.standby):
+            why = seat.last_error or how_it_ended(code)
+            _log.warning("%s.%d ended: %s", name, generation, why)
+            seat.last_error = why
+        before = seat.crashed
+        orders = self._policy.exited(name, generation, code, time.monotonic())
+        if seat.crashed > before:
+            self._observer.note(f"{name}: {seat.last_error}" + ("" if seat.phase is Phase.FAILED else "; starting again"))
+        self._children.pop(key).close()
+        self._carry_out(orders)
+        if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == name:
+            self._error = self._error_of(seat)
+
+    def _error_of(self, seat: Seat) -> StreamerError:
+        kind = self._kinds.get(seat.name, ConsumerError)
+        tries = "" if seat.fatal or not self._policy.begun else f" (after {seat.crashed} failures)"
+        where = "" if seat.last_error.startswith("consumer") else f"consumer {seat.name}: "
+        return kind(f"{where}{seat.last_error}{tries}; its log: {self._logs / (seat.name + '.log')}")
+
+    # ---- what the children say
+
+    def _hear_reader(self, message: dict[str, Any]) -> None:
+        event = message.pop("event")
+        policy = self._policy
+        if event == "ready":
+            self._outcome.ready = message
+            self._observer.planned(message)
+            self._carry_out(policy.reader_ready(message["chunks"], message["cursors"], message["done"]))
+        elif event == "progress":
+            self._observer.progress(message)
+            self._outcome.report = {"reached": message["reached"]}  # all there is if the reader says no more
+            for name, values in message["consumers"].items():
+                self._carry_out(policy.silent(name, values["silent"]))
+        elif event == "committed":
+            self._outcome.committed = True
+            self._carry_out(policy.committed(message["name"], message["chunk"]))
+        elif event == "attempt":
+            self._carry_out(policy.attempted(message["name"], message["count"]))
+        elif event == "retiring":
+            self._carry_out(policy.retiring(message["name"]))
+        elif event == "closed":
+            self._carry_out(policy.closed(message["name"]))
+        elif event == "error":
+            self._error = self._error or by_name(message["kind"])(message["message"])
+        elif event == "report":
+            self._outcome.report = message
+
+    def _hear_consumer(self, key: tuple[str, int], message: dict[str, Any]) -> None:
+        name, generation = key
+        event = message["event"]
+        tally = self._tallies[name]
+        if event == "ready":
+            tally.sample(message["anon"], first=True)
+            self._carry_out(self._policy.consumer_ready(name, generation))
+        elif event == "memory":
+            tally.sample(message["anon"], first=False)
+        elif event == "error":
+            kind = by_name(message["kind"])
+            self._kinds[name] = kind
+            self._carry_out(
+                self._policy.failed(name, generation, message["message"], fatal=kind is not ConsumerError)
+            )
+
+    # ---- what the policy orders
+
+    def _carry_out(self, orders: Iterable[Order]) -> None:
+        for order in orders:
+            self._do[type(order)](self, order)
+
+    def _start(self, order: Start) -> None:
+        key = (order.name, order.generation)
+        config = self._consumers[order.name]
+        identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"
+        self._identities[key] = identity
+        self._reader.channel.send("expect", identity=identity)
+        child = Child(
+            "streamer.runtime.worker",
+            f"{order.name}.{order.generation}",
+            folder=self._folder,
+            log=self._logs / f"{order.name}.log",
+            descriptors=[self._pool_fd],
+        )
+        job = WorkerJob(
+            order.name,
+            order.generation,
+            config.use or order.name,
+            config.options,
+            self._job.endpoint,
+            identity,
+            self._pool_fd,
+            self._paths,
+        )
+        child.channel.send("job", job=to_wire(job))
+        self._children[key] = child
+        self._tallies[order.name].generations += 1
+
+    def _activate(self, order: Activate) -> None:
+        identity = self._identities[order.name, order.generation]
+        self._reader.channel.send("activate", name=order.name, identity=identity, chunks=order.chunks)
+
+    def _gone(self, order: Gone) -> None:
+        identity = self._identities.pop((order.name, order.generation))
+        self._reader.channel.send("gone", name=order.name, identity=identity)
+
+    def _kill(self, order: Kill) -> None:
+        if child := self._children.get((order.name, order.generation)):
+            child.kill()
+
+    def _drop(self, order: Drop) -> None:
+        self._reader.channel.send("drop", name=order.name)
+
+    def _drain(self, order: Drain) -> None:
+        del order
+        self._reader.channel.send("drain")
+
+    _do: dict[type, Callable[[Any, Any], None]] = {
+        Start: _start,
+        Activate: _activate,
+        Gone: _gone,
+        Kill: _kill,
+        Drop: _drop,
+        Drain: _drain,
+    }
+
+    # ---- the end
+
+    def _settle(self) -> None:
+        """Say how it ended."""
+        code = self._reader.ended()
+        deadline = time.monotonic() + (_GRACE_SECONDS if code == 0 else 0.0)
+        while code == 0 and self._children and time.monotonic() < deadline:
+            self._look()
+            if any(child.ended() is None for child in self._leaving()):
+                self._wait()
+            else:
+                break
+        for message in self._reader.heard():
+            self._hear_reader(message)
+        for name, seat in self._policy.seats.items():
+            self._tallies[name].planned += seat.planned
+            self._tallies[name].crash += seat.crashed
+        self._outcome.error = self._error
+        if self._error is not None:
+            self._outcome.state = "failed"
+        elif code == 0 and self._outcome.report.get("finished"):
+            self._outcome.state = "done"
+        elif self._signals.asked or self._policy.draining:
+            self._outcome.state = "interrupted"
+        elif code is not None and code != 0:
+            self._observer.note(f"the reader ended ({how_it_ended(code)})")
+
+    def _leaving(self) -> list[Child]:
+        """Return the processes that end by themselves: those that were not only standing by."""
+        seats = self._policy.seats
+        return [child for (name, generation), child in self._children.items() if generation == seats[name].generation]
+
+    def _end_all(self) -> None:
+        for child in (self._reader, *self._children.values()):
+            child.close()
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for fd in descriptors:
+        os.close(fd)

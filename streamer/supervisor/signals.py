@@ -1,0 +1,57 @@
+"""Signals → a readable descriptor and a count: handlers only take notes, the loop decides."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Signals:
+    """What has been asked for: 1 is drain, 2 is stop now."""
+
+    def __init__(self, wake: socket.socket) -> None:
+        """Read wake-ups from ``wake``."""
+        self._wake = wake
+        self.asked = 0
+
+    def fileno(self) -> int:
+        """Return the descriptor, readable after any signal (the end of a child among them)."""
+        return self._wake.fileno()
+
+    def clear(self) -> None:
+        """Take the wake-ups away."""
+        try:
+            self._wake.recv(4096)
+        except BlockingIOError:
+            return
+
+    def note(self, number: int, frame: object) -> None:
+        """Handle SIGINT and SIGTERM."""
+        del number, frame
+        self.asked += 1
+
+
+@contextmanager
+def listen() -> Iterator[Signals]:
+    """Take SIGINT, SIGTERM and SIGCHLD for the time of the block."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        signals = Signals(ours)
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
+        before_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, signals.note)
+        signal.signal(signal.SIGTERM, signals.note)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        try:
+            yield signals
+        finally:
+            signal.set_wakeup_fd(before_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,104 @@
+"""Stamps of the streams → the ticks: every instant for which a frame is planned.
+
+All arithmetic is on int64 nanoseconds and exact fractions, so a timeline is the same on every
+machine and does not drift.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamer.errors import ConfigError
+from streamer.stamps import nearest, own_period
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Stamps = NDArray[np.int64]
+
+_SECOND = 10**9
+_SAME_RATE = Fraction(102, 100)  # a rate within 2 % of the stream's own takes every message
+_BREAK = Fraction(3, 2)  # messages further apart than this many periods are a gap in the stream
+
+
+def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
+    """Take the stamps of the stream ``name`` as ticks, thinned to ``rate`` hertz.
+
+    The wanted instants lie on a grid from the first stamp on; each takes the nearest message that no
+    other instant took, and an instant inside a gap of the stream takes none. So 30 Hz thinned to
+    20 Hz is 20 Hz, whatever the jitter, and every tick is the stamp of a real message.
+
+    Raises:
+        ConfigError: the stream is slower than ``rate``.
+
+    """
+    stamps = np.unique(stamps)
+    period = own_period(stamps)
+    if rate is None or period == 0:
+        return stamps
+    own = Fraction(_SECOND, period)
+    if rate > own * _SAME_RATE:
+        msg = (
+            f"timeline.rate: {float(rate):g} Hz is more than the {float(own):.2f} Hz at which {name!r} comes: "
+            f"use a lower rate, or 'from: grid' for instants of your own"
+        )
+        raise ConfigError(msg)
+    if rate * _SAME_RATE > own:
+        return stamps
+    breaks = np.flatnonzero(np.diff(stamps) > int(max(period, _SECOND / rate) * _BREAK)) + 1
+    parts = [_thin(part, int(stamps[0]), rate, period) for part in np.split(stamps, breaks)]
+    return np.concatenate(parts)
+
+
+def _thin(stamps: Stamps, origin: int, rate: Fraction, period: int) -> Stamps:
+    """Choose the message for each grid instant within one unbroken stretch of a stream."""
+    reach = period // 2
+    first = -(-Fraction(int(stamps[0]) - reach - origin, _SECOND) * rate // 1)
+    last = Fraction(int(stamps[-1]) + reach - origin, _SECOND) * rate // 1
+    wanted = origin + grid_instants(int(first), int(last) + 1, rate)
+    chosen = nearest(stamps, wanted)
+    steps = np.arange(len(chosen))
+    chosen = np.maximum.accumulate(chosen - steps) + steps  # each message at most once
+    return stamps[chosen[chosen < len(stamps)]]
+
+
+def grid_instants(first: int, stop: int, rate: Fraction) -> Stamps:
+    """Return the instants number ``first`` to ``stop`` - 1 of a grid of ``rate``, exact and rounded down."""
+    numbers = np.arange(first, stop, dtype=np.int64) * rate.denominator
+    seconds, rest = np.divmod(numbers, rate.numerator)
+    return seconds * _SECOND + rest * _SECOND // rate.numerator
+
+
+def grid(start: int, end: int, rate: Fraction) -> Stamps:
+    """Return the instants from ``start`` to ``end`` (included) at ``rate`` hertz."""
+    if end < start:
+        return np.empty(0, np.int64)
+    count = int(Fraction(end - start, _SECOND) * rate // 1) + 1
+    return start + grid_instants(0, count, rate)
+
+
+def finish_at(ticks: Stamps, end: str, stops: Sequence[int], rate: Fraction | None) -> Stamps:
+    """Apply the policy ``end``: ``timeline``, ``common`` or ``longest``.
+
+    ``stops`` are the last stamps of the streams that have an end: ``common`` leaves out the ticks
+    after the first of them; ``longest`` goes on, at the timeline's pace, to the last of them.
+    """
+    if len(ticks) == 0 or not stops or end == "timeline":
+        return ticks
+    if end == "common":
+        return ticks[ticks <= min(stops)]
+    pace = rate or Fraction(_SECOND, max(own_period(ticks), 1))
+    more = grid(int(ticks[-1]), max(stops), pace)[1:]
+    return np.concatenate([ticks, more])
+
+
+def trim(ticks: Stamps, crop: tuple[float, float], skip: int) -> Stamps:
+    """Keep the fraction ``crop`` of the ticks, then leave out ``skip`` of them at both ends."""
+    low, high = (round(edge * len(ticks)) for edge in crop)
+    cropped = ticks[low:high]
+    return cropped[skip : max(len(cropped) - skip, skip)]

@@ -1,0 +1,189 @@
+"""Small messages between the reader and its consumers over ZeroMQ: never payloads, never dropped.
+
+A message is a msgpack array whose first item is its `Kind`. The reader has a ROUTER socket with
+ROUTER_MANDATORY; a consumer's routing id ends in a token that only its supervisor and the reader
+know, so a stranger on the socket is recognised and its messages are counted and dropped.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+import zmq
+
+from streamer.errors import ConsumerError
+
+MAX_STATE = 64 * 2**20  # bytes of a consumer's state
+_MAX_MESSAGE = MAX_STATE + 2**16
+_LIMITS = {"max_str_len": 2**16, "max_bin_len": MAX_STATE, "max_array_len": 2**16, "max_map_len": 2**16}
+
+
+class Kind(IntEnum):
+    """What a message says; the comment gives what follows in the array."""
+
+    HELLO = 1  # consumer → reader
+    RELEASE = 2  # consumer → reader: frame
+    COMMIT = 3  # consumer → reader: chunk, state
+    CLOSED = 4  # consumer → reader
+    OPEN = 10  # reader → consumer: about, state
+    FRAME = 11  # reader → consumer: frame, tick number, tick, slot, samples
+    CHUNK = 12  # reader → consumer: chunk, first, last
+    END = 13  # reader → consumer
+    RETIRE = 14  # reader → consumer
+
+
+_SHAPES: dict[int, tuple[type | tuple[type, ...], ...]] = {
+    Kind.HELLO: (),
+    Kind.RELEASE: (int,),
+    Kind.COMMIT: (int, (bytes, type(None))),
+    Kind.CLOSED: (),
+}
+
+
+class Heard(NamedTuple):
+    """A valid message from a consumer."""
+
+    peer: bytes
+    kind: int
+    values: tuple[Any, ...]
+
+
+class ReaderSocket:
+    """The reader's end."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+        """Bind."""
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE)
+        self._socket.bind(endpoint)
+        self._peers: set[bytes] = set()
+        self.rejected = 0
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The socket, for polling."""
+        return self._socket
+
+    def admit(self, peer: bytes) -> None:
+        """Listen to a peer from now on."""
+        self._peers.add(peer)
+
+    def expel(self, peer: bytes) -> None:
+        """Listen to a peer no more."""
+        self._peers.discard(peer)
+
+    def receive(self) -> list[Heard]:
+        """Return all messages that have come; those that make no sense are counted and dropped."""
+        heard = []
+        while True:
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return heard
+            message = self._parse(parts)
+            if message is None:
+                self.rejected += 1
+            else:
+                heard.append(message)
+
+    def _parse(self, parts: list[bytes]) -> Heard | None:
+        if len(parts) != 2 or parts[0] not in self._peers:  # noqa: PLR2004 - routing id and body
+            return None
+        try:
+            body = msgpack.unpackb(parts[1], **_LIMITS)
+        except (ValueError, msgpack.UnpackException):
+            return None
+        if not isinstance(body, list) or not body or type(body[0]) is not int:
+            return None
+        shape = _SHAPES.get(body[0])
+        values = tuple(body[1:])
+        if shape is None or len(shape) != len(values):
+            return None
+        fits = all(isinstance(v, t) and not isinstance(v, bool) for v, t in zip(values, shape, strict=True))
+        return Heard(parts[0], body[0], values) if fits else None
+
+    def send(self, peer: bytes, kind: Kind, *values: object) -> bool:
+        """Send; False where the peer is not there (its end is the supervisor's to prove)."""
+        try:
+            self._socket.send_multipart((peer, msgpack.packb((int(kind), *values))))
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class ConsumerSocket:
+    """A consumer's end."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: bytes) -> None:
+        """Connect and say hello."""
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.ROUTING_ID, identity)
+        self._socket.setsockopt(zmq.LINGER, 2000)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.connect(endpoint)
+        self.send(Kind.HELLO)
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The socket, for polling."""
+        return self._socket
+
+    def send(self, kind: Kind, *values: object) -> None:
+        """Send a message to the reader."""
+        self._socket.send(msgpack.packb((int(kind), *values)))
+
+    def receive(self) -> list[Any]:
+        """Return the next message; waits for it."""
+        message: list[Any] = msgpack.unpackb(self._socket.recv(), strict_map_key=False)
+        return message
+
+
+def pack_state(state: object) -> bytes | None:
+    """Turn what `on_chunk` returned into bytes; numpy scalars become plain numbers.
+
+    Raises:
+        ConsumerError: it is no dict of plain values, or too large.
+
+    """
+    if state is None:
+        return None
+    try:
+        if not isinstance(state, dict):
+            msg = f"it is a {type(state).__name__}, not a dict"
+            raise TypeError(msg)
+        packed: bytes = msgpack.packb(state, default=_plain)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"on_chunk returned something that cannot be stored as state: {error}"
+        raise ConsumerError(msg) from error
+    if len(packed) > MAX_STATE:
+        msg = f"on_chunk returned a state of {len(packed)} bytes; {MAX_STATE} is the most: put the rest into a file"
+        raise ConsumerError(msg)
+    return packed
+
+
+def unpack_state(packed: bytes | None) -> dict[str, Any] | None:
+    """Turn stored bytes into a state again."""
+    if packed is None:
+        return None
+    state: dict[str, Any] = msgpack.unpackb(packed, strict_map_key=False)
+    return state
+
+
+def _plain(value: object) -> object:
+    import numpy as np
+
+    if isinstance(value, np.generic):
+        return value.item()
+    msg = f"a {type(value).__name__} is no plain value (None, bool, number, str, bytes, list, dict)"
+    raise TypeError(msg)

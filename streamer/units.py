@@ -1,0 +1,100 @@
+"""Text with a unit ("50 ms", "10 Hz", "512 MB") → exact numbers; and back, for people."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_DURATION_NS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "min": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+_SIZE_BYTES = {
+    "B": 1,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_RATE_HZ = {"mHz": Fraction(1, 1000), "Hz": Fraction(1), "kHz": Fraction(1000)}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
+
+
+def duration(text: object) -> int:
+    """Parse a duration such as ``50 ms`` into whole nanoseconds.
+
+    Raises:
+        ValueError: no number, no unit, an unknown unit, or a fraction of a nanosecond.
+
+    """
+    value = _parse(text, _DURATION_NS, "a duration", "50 ms")
+    if value.denominator != 1:
+        msg = f"{text!r} is not a whole number of nanoseconds"
+        raise ValueError(msg)
+    return int(value)
+
+
+def size(text: object) -> int:
+    """Parse a size such as ``512 MB`` (10⁶) or ``512 MiB`` (2²⁰) into bytes.
+
+    Raises:
+        ValueError: no number, no unit or an unknown unit.
+
+    """
+    return int(_parse(text, _SIZE_BYTES, "a size", "512 MB"))
+
+
+def rate(text: object) -> Fraction:
+    """Parse a rate such as ``10 Hz`` or ``29.97 Hz`` into an exact fraction of hertz, above 0.
+
+    Raises:
+        ValueError: no number, no unit, an unknown unit or zero.
+
+    """
+    value = _parse(text, _RATE_HZ, "a rate", "10 Hz")
+    if value <= 0:
+        msg = f"{text!r} is not a rate above 0 Hz"
+        raise ValueError(msg)
+    return value
+
+
+def _parse(text: object, units: dict[str, int] | dict[str, Fraction], what: str, example: str) -> Fraction:
+    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        msg = f"{text!r} is not {what}: write a number and its unit, such as '{example}'"
+        raise ValueError(msg)
+    number, unit = match.groups()
+    if unit not in units:
+        msg = f"{text!r} has the unknown unit {unit!r}: use one of {', '.join(units)}"
+        raise ValueError(msg)
+    return Fraction(number) * units[unit]
+
+
+def show_duration(nanoseconds: int) -> str:
+    """Write a duration for a person: ``12.4 ms``, ``3.2 s``, ``2 min 05 s``."""
+    if nanoseconds < 10**6:
+        return f"{nanoseconds / 10**3:.3g} µs"
+    if nanoseconds < 10**9:
+        return f"{nanoseconds / 10**6:.3g} ms"
+    if nanoseconds < 60 * 10**9:
+        return f"{nanoseconds / 10**9:.3g} s"
+    minutes, rest = divmod(round(nanoseconds / 10**9), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def show_size(count: int) -> str:
+    """Write a number of bytes for a person, in powers of ten: ``3.66 MB``."""
+    for name, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {name}"
+    return f"{count} B"
