@@ -32,5 +32,3 @@ def make_folder(path: Path) -> Path:
     probe.touch()
     probe.unlink()
     return path
-
-

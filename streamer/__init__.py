@@ -1,0 +1,36 @@
+"""Recordings of robots as aligned frames, streamed to many consumers in bounded memory.
+
+The flow, in the order of the rooms:
+
+    source     a path          → topics, where every message lies, any message's bytes on request
+    timeline   stamps          → ticks
+    plan       stamps × ticks  → which messages make each sample, decided before a payload is read
+    decode     bytes           → an array, in the place where it is wanted
+    layout     shapes          → places in a slot;  pool: the shared memory that is cut into slots
+    delivery   events          → who gets which frame next, and when a slot is free
+    transport  descriptors     → consumers, and what they answer;  ledger: what must survive
+    runtime    the two child processes, where stages are joined: the reader, and a consumer's worker
+    supervisor starts, watches, replaces and stops them;  config, cli: what a person writes and types
+
+Importing this package imports nothing else: the public names below are found when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamer.contract import Chunk, Consumer, Frame, Recording, Sample, StreamInfo
+    from streamer.errors import StreamerError
+
+__all__ = ["Chunk", "Consumer", "Frame", "Recording", "Sample", "StreamInfo", "StreamerError"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module on first use."""
+    if name not in __all__:
+        msg = f"module 'streamer' has no attribute {name!r}"
+        raise AttributeError(msg)
+    module = "streamer.errors" if name == "StreamerError" else "streamer.contract"
+    return getattr(import_module(module), name)

@@ -103,7 +103,7 @@ class Ledger:
         """Remove all that is known of a pipeline's recordings: the next run begins anew."""
         self._do("DELETE FROM recordings WHERE pipeline = ?", pipeline)
 
-    def begin(self, pipeline: str, path: str, fingerprint: str, plan: str, frames: int, chunks: int) -> int:  # noqa: PLR0913 - a row
+    def begin(self, pipeline: str, path: str, fingerprint: str, plan: str, frames: int, chunks: int) -> int:
         """Note that a recording is running; return its number. Cursors that exist stay."""
         self._do(
             "INSERT INTO recordings (pipeline, path, fingerprint, plan, frames, chunks, state, updated)"

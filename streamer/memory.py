@@ -19,7 +19,7 @@ def anonymous(pid: int | None = None) -> int:
     if sys.platform != "linux":
         return _unique(pid)
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123 - called often; Path costs more than the read
+        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123 - called often: Path costs more than the read
             for line in file:
                 if line.startswith(b"RssAnon:"):
                     return int(line.split()[1]) * 1024

@@ -56,7 +56,7 @@ def _align(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[St
     """Lay one stream against the ticks; return its plan and where it has no sample within tolerance."""
     first, second, weight = _choose(ticks, stamps, how.align)
     found = first >= 0
-    near = np.where(weight > 0.5, second, first)  # noqa: PLR2004 - the closer of two messages
+    near = np.where(weight > 0.5, second, first)
     if len(stamps) == 0:
         offset = np.zeros(len(ticks), np.int64)
         missing = np.ones(len(ticks), bool)
@@ -99,7 +99,7 @@ def _choose(
     return first, second, weight
 
 
-def _fill(  # noqa: PLR0913 - the four arrays of a choice are one value
+def _fill(
     name: str,
     ticks: Stamps,
     stamps: Stamps,
@@ -108,7 +108,7 @@ def _fill(  # noqa: PLR0913 - the four arrays of a choice are one value
     chosen: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], Stamps],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], Stamps]:
     """Say what stands where a stream has no sample: an error, nothing, or an older value."""
-    first, second, weight, offset = (array.copy() for array in chosen)
+    first, second, weight, offset = chosen
     if how.missing == "error":
         raise RecordingError(_complaint(name, ticks, stamps, how, missing))
     if how.missing == "hold" and len(stamps):
@@ -134,7 +134,7 @@ def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing
         why = f"the nearest message is {show_duration(distance)} off, tolerance is {show_duration(how.tolerance or 0)}"
     return (
         f"streams.{name}: no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}; "
-        "say what to do with 'missing: skip' (leave the frames out), 'none' (None in the frame) or 'hold' (the older value)"
+        "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (an older value)"
     )
 
 
@@ -148,12 +148,20 @@ def _in_gap(ticks: Stamps, stamps: Stamps, gap: int) -> NDArray[np.bool_]:
     wide = edges[after] - edges[after - 1] > gap
     wide[ticks < stamps[0]] = (stamps[0] - ticks[ticks < stamps[0]]) > gap
     wide[ticks > stamps[-1]] = (ticks[ticks > stamps[-1]] - stamps[-1]) > gap
-    return wide & ~exact
+    in_gap: NDArray[np.bool_] = wide & ~exact
+    return in_gap
 
 
 def _take(stream: StreamPlan, numbers: NDArray[np.int64]) -> StreamPlan:
-    arrays = (stream.first, stream.second, stream.weight, stream.stamp, stream.offset, stream.flags)
-    return StreamPlan(stream.name, *(array[numbers] for array in arrays))
+    return StreamPlan(
+        stream.name,
+        first=stream.first[numbers],
+        second=stream.second[numbers],
+        weight=stream.weight[numbers],
+        stamp=stream.stamp[numbers],
+        offset=stream.offset[numbers],
+        flags=stream.flags[numbers],
+    )
 
 
 def _mark_repeats(stream: StreamPlan) -> StreamPlan:

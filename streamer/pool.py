@@ -64,7 +64,8 @@ class Pool:
         """Return the writable array of one stream in one slot."""
         start = slot * self.layout.slot_size + place.offset
         raw = self._bytes[start : start + place.nbytes]
-        return raw.view(np.dtype(place.spec.dtype)).reshape(place.spec.shape)
+        array: NDArray[Any] = raw.view(np.dtype(place.spec.dtype)).reshape(place.spec.shape)
+        return array
 
     def warm(self, slots: int) -> None:
         """Make the first slots present, so that the first write to them is as fast as any later one."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def own_period(stamps: Stamps) -> int:
     """Return the median distance of neighbouring stamps in nanoseconds; 0 for fewer than two."""
-    if len(stamps) < 2:  # noqa: PLR2004 - one stamp has no neighbour
+    if len(stamps) < 2:
         return 0
     return int(np.median(np.diff(stamps)))
 

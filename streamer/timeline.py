@@ -6,6 +6,7 @@ machine and does not drift.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
         raise ConfigError(msg)
     if rate * _SAME_RATE > own:
         return stamps
-    breaks = np.flatnonzero(np.diff(stamps) > int(max(period, _SECOND / rate) * _BREAK)) + 1
+    breaks = np.flatnonzero(np.diff(stamps) > int(max(Fraction(period), _SECOND / rate) * _BREAK)) + 1
     parts = [_thin(part, int(stamps[0]), rate, period) for part in np.split(stamps, breaks)]
     return np.concatenate(parts)
 
@@ -58,9 +59,9 @@ def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
 def _thin(stamps: Stamps, origin: int, rate: Fraction, period: int) -> Stamps:
     """Choose the message for each grid instant within one unbroken stretch of a stream."""
     reach = period // 2
-    first = -(-Fraction(int(stamps[0]) - reach - origin, _SECOND) * rate // 1)
-    last = Fraction(int(stamps[-1]) + reach - origin, _SECOND) * rate // 1
-    wanted = origin + grid_instants(int(first), int(last) + 1, rate)
+    first = math.ceil(Fraction(int(stamps[0]) - reach - origin, _SECOND) * rate)
+    last = math.floor(Fraction(int(stamps[-1]) + reach - origin, _SECOND) * rate)
+    wanted = origin + grid_instants(first, last + 1, rate)
     chosen = nearest(stamps, wanted)
     steps = np.arange(len(chosen))
     chosen = np.maximum.accumulate(chosen - steps) + steps  # each message at most once
@@ -71,7 +72,8 @@ def grid_instants(first: int, stop: int, rate: Fraction) -> Stamps:
     """Return the instants number ``first`` to ``stop`` - 1 of a grid of ``rate``, exact and rounded down."""
     numbers = np.arange(first, stop, dtype=np.int64) * rate.denominator
     seconds, rest = np.divmod(numbers, rate.numerator)
-    return seconds * _SECOND + rest * _SECOND // rate.numerator
+    instants: Stamps = seconds * _SECOND + rest * _SECOND // rate.numerator
+    return instants
 
 
 def grid(start: int, end: int, rate: Fraction) -> Stamps:

@@ -79,7 +79,7 @@ class ReaderSocket:
 
     def receive(self) -> list[Heard]:
         """Return all messages that have come; those that make no sense are counted and dropped."""
-        heard = []
+        heard: list[Heard] = []
         while True:
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
@@ -92,7 +92,7 @@ class ReaderSocket:
                 heard.append(message)
 
     def _parse(self, parts: list[bytes]) -> Heard | None:
-        if len(parts) != 2 or parts[0] not in self._peers:  # noqa: PLR2004 - routing id and body
+        if len(parts) != 2 or parts[0] not in self._peers:
             return None
         try:
             body = msgpack.unpackb(parts[1], **_LIMITS)
@@ -158,10 +158,10 @@ def pack_state(state: object) -> bytes | None:
     """
     if state is None:
         return None
+    if not isinstance(state, dict):
+        msg = f"on_chunk returned a {type(state).__name__} as state, which should be a dict"
+        raise ConsumerError(msg)
     try:
-        if not isinstance(state, dict):
-            msg = f"it is a {type(state).__name__}, not a dict"
-            raise TypeError(msg)
         packed: bytes = msgpack.packb(state, default=_plain)
     except (TypeError, ValueError, OverflowError) as error:
         msg = f"on_chunk returned something that cannot be stored as state: {error}"

@@ -37,7 +37,7 @@ def _invoke() -> int:
         error.show()
         return UsageError.exit_code
     except StreamerError as error:
-        print(f"streamer: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        print(f"streamer: {error}", file=sys.stderr)
         return error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130

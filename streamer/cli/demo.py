@@ -1,4 +1,97 @@
+"""``streamer demo make OUT``: write a synthetic recording to try or to measure the system on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
 import typer
-app=typer.Typer()
+
+from streamer.errors import OutputError, UsageError
+
+app = typer.Typer(no_args_is_help=True, help="Make synthetic recordings.")
+
+
 @app.callback()
-def x(): ...
+def demo() -> None:
+    """Make synthetic recordings."""
+
+
+@app.command()
+def tabletop(
+    out: Annotated[Path, typer.Argument(help="the .bag file to write", show_default=False)],
+    seconds: Annotated[float, typer.Option(help="length")] = 20.0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 7,
+) -> None:
+    """Write the recording of the quickstart: a small robot with two cameras, depth, joints and a gripper.
+
+    Example: streamer demo tabletop demo.bag
+    """
+    from streamer.demo import tabletop as write
+
+    with _explained(out):
+        write(out, seconds=seconds, seed=seed)
+
+
+@app.command()
+def make(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
+    out: Annotated[Path, typer.Argument(help="a .bag file (ros1) or a folder (mcap, db3)", show_default=False)],
+    cameras: Annotated[int, typer.Option(help="number of cameras")] = 3,
+    size: Annotated[str, typer.Option(help="pixels, WIDTHxHEIGHT")] = "848x480",
+    hz: Annotated[float, typer.Option(help="frames a second of each camera")] = 30.0,
+    form: Annotated[str, typer.Option("--format", help="ros1, mcap or db3")] = "ros1",
+    image: Annotated[str, typer.Option(help="raw or jpeg")] = "raw",
+    compression: Annotated[str, typer.Option(help="none, lz4, bz2 or zstd, as the format has it")] = "none",
+    joints: Annotated[str, typer.Option(help="joint topics, COUNTxHZ")] = "2x500",
+    seconds: Annotated[float, typer.Option(help="length")] = 60.0,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 7,
+) -> None:
+    """Write a workload to measure on.
+
+    Example: streamer demo make --cameras 3 --image jpeg --seconds 10 work.bag
+    """
+    from streamer.demo import Workload
+    from streamer.demo import make as write
+
+    width, height = _pair(size, "--size", "848x480")
+    topics, rate = _pair(joints, "--joints", "2x500")
+    work = Workload(
+        cameras=cameras,
+        width=width,
+        height=height,
+        hz=hz,
+        format=form,
+        image=image,
+        compression=compression,
+        joint_topics=topics,
+        joint_hz=float(rate),
+        seconds=seconds,
+        seed=seed,
+    )
+    with _explained(out):
+        write(out, work)
+
+
+def _pair(text: str, option: str, example: str) -> tuple[int, int]:
+    first, cross, second = text.partition("x")
+    if not cross or not first.isdigit() or not second.isdigit():
+        msg = f"{option}: {text!r} is not two numbers like {example}"
+        raise UsageError(msg)
+    return int(first), int(second)
+
+
+class _explained:  # noqa: N801 - reads as a phrase in the with statement
+    """Turn what can go wrong with an output into this project's errors."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            msg = f"{self._out}: cannot be written: {error.strerror or error}"
+            raise OutputError(msg) from error
+        if isinstance(error, ValueError):
+            raise UsageError(str(error)) from error

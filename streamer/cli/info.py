@@ -1,1 +1,89 @@
-def info(): ...
+"""``streamer info RECORDING``: what is in a recording, from its index alone."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamer.errors import RecordingError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def info(
+    recording: Annotated[
+        Path, typer.Argument(help="a .bag, .mcap or .db3 file or a rosbag2 folder", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> int:
+    """Show topics, rates, gaps and sizes of RECORDING, and a configuration to begin with.
+
+    Example: streamer info recording.bag
+    """
+    from rich.console import Console
+
+    from streamer.cli.survey import survey
+    from streamer.source.source import Source
+
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
+            Source(recording.absolute(), Path(scratch)) as source,
+        ):
+            found = survey(source)
+    except RecordingError as error:
+        if not as_json:
+            raise
+        print(json.dumps({"path": str(recording.absolute()), "indexed": False, "error": str(error)}, indent=2))
+        return error.exit_code
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        _show(Console(highlight=False), found)
+    return 0
+
+
+def _show(console: Console, found: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from streamer.units import show_duration, show_size
+
+    console.print(Text(found["path"]), soft_wrap=True)
+    files = f" in {found['files']} files" if found["files"] > 1 else ""
+    console.print(
+        f"{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, indexed; "
+        f"{show_duration(round(found['duration_s'] * 1e9))}, {found['messages']} messages"
+    )
+    table = Table("topic", "type", box=None, pad_edge=False)
+    for heading in ("messages", "rate", "jitter", "begins", "gaps", "largest gap"):
+        table.add_column(heading, justify="right")
+    for topic in sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"])):
+        table.add_row(
+            topic["name"],
+            topic["type"],
+            str(topic["count"]),
+            _number(topic["rate_hz"], "Hz"),
+            _number(topic["jitter_ms"], "ms"),
+            _number(topic["first_s"], "s"),
+            str(topic["gaps"]),
+            _gap(topic),
+        )
+    console.print(table)
+    console.print("\nA configuration to begin with:\n")
+    console.print(Text(found["suggested_config"]), soft_wrap=True)
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:.4g} {unit}"
+
+
+def _gap(topic: dict[str, Any]) -> str:
+    if topic["largest_gap_ms"] is None:
+        return ""
+    return f"{topic['largest_gap_ms']:.4g} ms at {topic['largest_gap_at_s']:.4g} s"

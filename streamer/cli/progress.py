@@ -58,7 +58,7 @@ class _Speed:
 def _laggard(values: dict[str, Any]) -> str:
     """Name the consumer for which the others wait, where there is one."""
     positions = {name: v["position"] for name, v in values["consumers"].items()}
-    if len(positions) < 2 or max(positions.values()) == min(positions.values()):  # noqa: PLR2004 - nobody else
+    if len(positions) < 2 or max(positions.values()) == min(positions.values()):
         return ""
     return f"behind: {min(positions, key=lambda name: positions[name])}"
 
@@ -76,9 +76,7 @@ class _Bar:
             self.note(warning)
 
     def progress(self, values: dict[str, Any]) -> None:
-        self._progress.update(
-            self._task, completed=values["reached"], rate=self._speed(values), more=_laggard(values)
-        )
+        self._progress.update(self._task, completed=values["reached"], rate=self._speed(values), more=_laggard(values))
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)
@@ -93,7 +91,10 @@ class _Lines:
     def planned(self, about: dict[str, Any]) -> None:
         self._speed = _Speed()
         self._frames = about["frames"]
-        self.note(f"{about['frames']} frames in {about['chunks']} chunks, {about['slots']} slots of {show_size(about['slot_size'])}")
+        self.note(
+            f"{about['frames']} frames in {about['chunks']} chunks, "
+            f"{about['slots']} slots of {show_size(about['slot_size'])}"
+        )
         for warning in about["warnings"]:
             self.note(warning)
 
@@ -102,7 +103,9 @@ class _Lines:
         if now - self._said >= _LINE_SECONDS:
             self._said = now
             more = _laggard(values)
-            self.note(f"{values['reached']}/{self._frames} frames, {self._speed(values)}" + (f", {more}" if more else ""))
+            self.note(
+                f"{values['reached']}/{self._frames} frames, {self._speed(values)}" + (f", {more}" if more else "")
+            )
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
+        print(text, file=sys.stderr, flush=True)

@@ -13,11 +13,12 @@ from streamer.errors import UsageError
 def run(
     config: Annotated[Path, typer.Argument(help="the YAML configuration", show_default=False)],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="write the report here, too", show_default=False)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,  # noqa: FBT002 - a flag
-    restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,  # noqa: FBT002
+    resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,
 ) -> int:
     """Stream the recordings of CONFIG to its consumers.
 

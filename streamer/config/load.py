@@ -94,7 +94,7 @@ class _Reader:
             raise ConfigError(msg)
         return value
 
-    def _value(self, node: yaml.Node, where: Where) -> Any:  # noqa: ANN401 - whatever YAML can say
+    def _value(self, node: yaml.Node, where: Where) -> Any:
         self.lines.setdefault(where, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, where)
@@ -103,14 +103,14 @@ class _Reader:
         if "${" in node.value:
             node = self._substitute(node)
         try:
-            return self._loader.construct_object(node)  # type: ignore[no-untyped-call]
+            return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             msg = f"{self._path}:{node.start_mark.line + 1}: {node.value!r} is not valid: {error}"
             raise ConfigError(msg) from error
 
     def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        self._loader.flatten_mapping(node)  # type: ignore[no-untyped-call]
+        self._loader.flatten_mapping(node)
         for key_node, value_node in node.value:
             key = str(key_node.value)  # as it is written: 'null' and 'on' are names like any other
             line = key_node.start_mark.line + 1
@@ -127,7 +127,8 @@ class _Reader:
             name, default = match.groups()
             found = os.environ.get(name, default)
             if found is None:
-                msg = f"{self._path}:{node.start_mark.line + 1}: the environment has no {name}; '${{{name}:-…}}' gives a default"
+                line = node.start_mark.line + 1
+                msg = f"{self._path}:{line}: the environment has no {name}; '${{{name}:-…}}' gives a default"
                 raise ConfigError(msg)
             return found
 
@@ -159,7 +160,7 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
     lines[tuple(keys.split("."))] = None
 
 
-def _explain(path: Path, lines: dict[Where, int | None], error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _explain(path: Path, lines: dict[Where, int | None], error: Any) -> str:
     """Write one of pydantic's findings for a person."""
     where = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
     name = ".".join(map(str, where))

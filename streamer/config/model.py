@@ -62,9 +62,9 @@ class StreamConfig(_Settings):
 
     topic: Strings = Field(description="the topic; of a list, the first that the recording has")
     field: str | None = Field(None, description="path of a numeric field, such as position[12:26]")
-    dtype: Literal["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] | None = (
-        Field(None, description="type of a vector's numbers; the message's own where left out")
-    )
+    dtype: (
+        Literal["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] | None
+    ) = Field(None, description="type of a vector's numbers; the message's own where left out")
     scale: Annotated[float, BeforeValidator(_scale)] | None = Field(None, description="a factor, deg2rad or rad2deg")
     resize: tuple[int, int] | None = Field(None, description="[width, height] in pixels")
     color: Literal["rgb", "bgr", "gray"] | None = Field(None, description="colour order; rgb for colour images")

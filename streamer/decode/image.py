@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from streamer.source.payload import Payload
 
 _COLOR = {"rgb8": ("RGB", 3), "bgr8": ("BGR", 3), "rgba8": ("RGBA", 4), "bgra8": ("BGRA", 4), "8UC3": ("BGR", 3)}
-_BAYER = {"bayer_rggb8": "BayerRGGB", "bayer_bggr8": "BayerBGGR", "bayer_gbrg8": "BayerGBRG", "bayer_grbg8": "BayerGRBG"}
+_BAYER = {
+    "bayer_rggb8": "BayerRGGB",
+    "bayer_bggr8": "BayerBGGR",
+    "bayer_gbrg8": "BayerGBRG",
+    "bayer_grbg8": "BayerGRBG",
+}
 _YUV = {"yuv422": "UYVY", "uyvy": "UYVY", "yuv422_yuy2": "YUY2", "yuyv": "YUY2"}
 _PLAIN = {"mono8": ("u1", 1), "mono16": ("u2", 1)}
 _GENERIC = re.compile(r"(8|16|32|64)([USF])C([1-4])")
@@ -107,7 +112,7 @@ class ImageDecoder:
         native = pixels.dtype == "u1" or not raw.big_endian
         if code is None and self._how.resize is None and raw.step == row and native:
             _require((raw.height, raw.width), out)
-            payload.into(raw.start, memoryview(out).cast("B"))
+            payload.into(raw.start, out.data.cast("B"))
             return len(out)
         shape = (raw.height, raw.width, pixels.channels)[: 2 if pixels.channels == 1 else 3]
         dtype = np.dtype(pixels.dtype).newbyteorder(">" if raw.big_endian else "<")
@@ -139,7 +144,7 @@ class CompressedDecoder:
         data, depth = self._data(payload)
         if depth or bytes(data[:2]) != _JPEG:
             image = self._unpack(data, depth=depth)
-            if image.ndim == 2 and image.dtype != np.uint8:  # noqa: PLR2004 - one channel
+            if image.ndim == 2 and image.dtype != np.uint8:
                 self.kind = "depth"
             shape, dtype = image.shape, image.dtype.str
         else:
@@ -166,7 +171,7 @@ class CompressedDecoder:
     def _decode_jpeg(self, data: memoryview, out: NDArray[Any]) -> None:
         import simplejpeg
 
-        order = "GRAY" if out.ndim == 2 else "BGR" if self._how.color == "bgr" else "RGB"  # noqa: PLR2004 - gray
+        order = "GRAY" if out.ndim == 2 else "BGR" if self._how.color == "bgr" else "RGB"
         try:
             height, width, space, _ = simplejpeg.decode_jpeg_header(data)
             if space.upper() in ("CMYK", "YCCK"):
@@ -215,10 +220,10 @@ class CompressedDecoder:
             raise DecodeError(msg)
         if depth:
             return _dequantize(image, head)
-        if image.ndim == 2:  # noqa: PLR2004 - one channel
+        if image.ndim == 2:
             return image if self._how.color in (None, "gray") else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
         target = (self._how.color or "rgb").upper()
-        source = "BGRA" if image.shape[2] == 4 else "BGR"  # noqa: PLR2004 - with alpha
+        source = "BGRA" if image.shape[2] == 4 else "BGR"
         return image if source == target else cv2.cvtColor(image, getattr(cv2, f"COLOR_{source}2{target}"))
 
 
@@ -239,9 +244,8 @@ def _pixels(encoding: str) -> _Pixels:
     if encoding in _PLAIN:
         return _Pixels(*_PLAIN[encoding], "")
     if match := _GENERIC.fullmatch(encoding):
-        bits, kind, channels = match.groups()
-        code = {"U": "u", "S": "i", "F": "f"}[kind] + str(int(bits) // 8)
-        return _Pixels(code, int(channels), "")
+        bits, kind, count = match.groups()
+        return _Pixels({"U": "u", "S": "i", "F": "f"}[kind] + str(int(bits) // 8), int(count), "")
     known = ", ".join([*_COLOR, *_BAYER, *_YUV, *_PLAIN, "8UC1 … 64FC4"])
     msg = f"the image encoding {encoding!r} is not known; known are {known}"
     raise DecodeError(msg)
@@ -309,6 +313,6 @@ def _dequantize(image: NDArray[Any], head: bytes) -> NDArray[Any]:
     if a == 0 or image.dtype != np.uint16:
         return image
     with np.errstate(divide="ignore"):
-        depth = (a / (image.astype(np.float32) - np.float32(b))).astype(np.float32)
+        depth: NDArray[Any] = (a / (image.astype(np.float32) - np.float32(b))).astype(np.float32)
     depth[image == 0] = np.nan
     return depth

@@ -69,7 +69,7 @@ class PointsDecoder:
         if cloud.length < cloud.row_step * (cloud.height - 1) + packed and rows:
             msg = f"a cloud of {cloud.width}x{cloud.height} points has only {cloud.length} bytes"
             raise DecodeError(msg)
-        target = memoryview(out.view(np.uint8))
+        target = out.view(np.uint8).data
         if cloud.row_step == packed or cloud.height <= 1:
             payload.into(cloud.start, target[: rows * cloud.dtype.itemsize])
             return rows
@@ -105,10 +105,15 @@ def _head(cursor: Cursor) -> _Cloud:
 
 def _description(dtype: np.dtype[Any]) -> dict[str, Any]:
     """Describe a record type in plain values, from which ``np.dtype`` makes it again."""
-    fields = dtype.fields or {}
+    fields: Any = dtype.fields or {}
     names = list(dtype.names or ())
     formats = []
     for name in names:
         base, shape = fields[name][0].base, fields[name][0].shape
         formats.append(f"({shape[0]},){base.str}" if shape else base.str)
-    return {"names": names, "formats": formats, "offsets": [int(fields[n][1]) for n in names], "itemsize": dtype.itemsize}
+    return {
+        "names": names,
+        "formats": formats,
+        "offsets": [int(fields[n][1]) for n in names],
+        "itemsize": dtype.itemsize,
+    }

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 _PART = re.compile(r"([A-Za-z_]\w*)(?:\[([^\]]*)\])?")
 _SELECTOR = re.compile(r"(?P<index>-?\d+)|(?P<start>-?\d+)?:(?P<stop>-?\d+)?(?::(?P<step>-?\d+)?)?")
 _DTYPES = {
-    **{"bool": "?", "byte": "i1", "char": "u1", "float32": "f4", "float64": "f8"},
+    "bool": "?",
+    "byte": "i1",
+    "char": "u1",
+    "float32": "f4",
+    "float64": "f8",
     **{f"{kind}{bits}": f"{kind[0]}{bits // 8}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
 _HEADER = "std_msgs/msg/Header"
@@ -53,11 +57,11 @@ class Field(NamedTuple):
 
 
 class _Numbers(NamedTuple):
-    """How to read all numbers of one field; ``count`` is None where the message decides it."""
+    """How to read all numbers of one field; ``length`` is None where the message decides it."""
 
     read: Read
     dtype: np.dtype[Any]
-    count: int | None
+    length: int | None
     quaternions: tuple[int, ...] = ()
 
 
@@ -82,7 +86,7 @@ class Wire:
         desc: FieldDesc = (Nodetype.NAME, msgtype)
         selector: slice | int | None = None
         walked = ""
-        for name, selector in _parse(path):
+        for name, chosen in _parse(path):
             desc, steps = self._enter(desc, steps, walked, path)
             fields = self._fields(str(desc[1]))
             names = [field for field, _ in fields]
@@ -92,8 +96,9 @@ class Wire:
             steps = steps + self._skip_all([d for _, d in fields[:place]])
             desc = fields[place][1]
             walked = f"{walked}.{name}" if walked else name
-            if selector is not None and self._is_message_list(desc) and isinstance(selector, int):
-                desc, steps = self._element(desc, steps, selector)
+            selector = chosen
+            if isinstance(chosen, int) and self._is_message_list(desc):
+                desc, steps = self._element(desc, steps, chosen)
                 selector = None
         numbers = self._numbers(desc, path or msgtype, msgtype)
         if selector is not None:
@@ -147,8 +152,8 @@ class Wire:
     def _fixed(self, desc: FieldDesc) -> list[int] | None:
         """Return the sizes of the primitives of a field, or None where its length varies."""
         if desc[0] == Nodetype.BASE:
-            name = desc[1][0]
-            return [np.dtype(_DTYPES[name]).itemsize] if name in _DTYPES else None
+            base = desc[1][0]
+            return [np.dtype(_DTYPES[base]).itemsize] if base in _DTYPES else None
         if desc[0] == Nodetype.NAME:
             parts: list[int] = []
             for name, inner in self._fields(str(desc[1])):
@@ -224,7 +229,8 @@ class Wire:
         return step
 
     def _element(self, desc: FieldDesc, steps: list[Step], number: int) -> tuple[FieldDesc, list[Step]]:
-        element, length = desc[1][0], desc[1][1]  # type: ignore[index]
+        element: Any = desc[1][0]
+        length = int(desc[1][1])
         over = _merge(self._skip(element))
         is_sequence = desc[0] == Nodetype.SEQUENCE
 
@@ -292,8 +298,8 @@ class Wire:
         whole = _chain(parts)
         if msgtype == _QUATERNION:
             whole = whole._replace(quaternions=(0,))
-        if whole.count is not None and len({p.dtype for p in parts}) == 1:
-            return self._run(whole.dtype, whole.count)._replace(quaternions=whole.quaternions)
+        if whole.length is not None and len({p.dtype for p in parts}) == 1:
+            return self._run(whole.dtype, whole.length)._replace(quaternions=whole.quaternions)
         return whole
 
     def _reader(self, skip: Step, read: Read, msgtype: str) -> Callable[[memoryview], NDArray[Any]]:
@@ -365,15 +371,15 @@ def _select(numbers: _Numbers, selector: slice | int, path: str) -> _Numbers:
 def _chain(parts: list[_Numbers]) -> _Numbers:
     """Read several fields one after the other into one vector."""
     dtype = np.result_type(*(part.dtype for part in parts))
-    counts = [part.count for part in parts]
+    counts = [part.length for part in parts]
     count = sum(c for c in counts if c is not None) if None not in counts else None
     quaternions: list[int] = []
     column = 0
     for part in parts:
         quaternions += [column + q for q in part.quaternions]
-        if part.count is None:
+        if part.length is None:
             break
-        column += part.count
+        column += part.length
 
     def read(message: memoryview, position: int) -> tuple[NDArray[Any], int]:
         values = []
@@ -385,7 +391,7 @@ def _chain(parts: list[_Numbers]) -> _Numbers:
     return _Numbers(read, dtype, count, tuple(quaternions))
 
 
-def _repeat(one: Read, dtype: np.dtype[Any]) -> Any:  # noqa: ANN401 - a Read with a count, see _run
+def _repeat(one: Read, dtype: np.dtype[Any]) -> Any:
     def read(message: memoryview, position: int, count: int) -> tuple[NDArray[Any], int]:
         values = [np.empty(0, dtype)]
         for _ in range(count):

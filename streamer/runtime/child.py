@@ -31,9 +31,7 @@ def run(main: Callable[[Channel], None]) -> None:
     """
     title, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     _bind_to_parent(title, parent)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {title} %(levelname)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {title} %(levelname)s %(message)s")
     channel = Channel.inherited(fd)
     try:
         main(channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,18 +59,14 @@ class Loader:
 
     def _announce(self, frame: int) -> None:
         self._finished.put(frame)
-        try:
+        with suppress(BlockingIOError):  # full of wake-ups already
             os.write(self._wake, b"x")
-        except BlockingIOError:  # full of wake-ups already
-            return
 
     def finished(self) -> list[Loaded]:
         """Return the orders that are finished; does not wait."""
-        try:
+        with suppress(BlockingIOError):  # no new wake-up; the queue is looked at all the same
             os.read(self.descriptor, 4096)
-        except BlockingIOError:
-            pass  # no new wake-up; the queue is looked at all the same
-        found = []
+        found: list[Loaded] = []
         while True:
             try:
                 frame = self._finished.get_nowait()

@@ -53,13 +53,13 @@ def make_consumer(name: str, use: str, options: Mapping[str, Any]) -> Consumer:
     return _Function(functools.partial(found, **options))
 
 
-def _find(name: str, use: str) -> Any:  # noqa: ANN401 - whatever the user's module holds
+def _find(name: str, use: str) -> Any:
     module, colon, attribute = use.partition(":")
     if not colon:
         known = {entry.name: entry for entry in entry_points(group=GROUP)}
         if use not in known:
             near = difflib.get_close_matches(use, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             msg = (
                 f"consumers.{name}.use: there is no consumer {use!r}{hint} Known: {', '.join(sorted(known))}; "
                 "your own is written 'module:Name'"
@@ -84,14 +84,14 @@ def _check_options(
 ) -> None:
     """Hold the options against the signature, so that a typing error is found before anything runs."""
     signature = inspect.signature(target)
-    accepted = [
-        p.name for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ][1 if frame else 0 :]
+    accepted = [p.name for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)][
+        1 if frame else 0 :
+    ]
     open_ended = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
     for option in options:
         if option not in accepted and not open_ended:
             near = difflib.get_close_matches(option, accepted, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             takes = ", ".join(accepted) or "no options"
             msg = f"consumers.{name}.options: {use!r} takes no option {option!r}{hint} It takes: {takes}"
             raise ConfigError(msg)
@@ -102,7 +102,7 @@ def _check_options(
         raise ConfigError(msg) from error
 
 
-def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of the user's class
+def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:
     try:
         return cls(**options)
     except StreamerError as error:

@@ -104,9 +104,10 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
         if name in source.topics:
             return source.topics[name]
     near = difflib.get_close_matches(settings.topics[0], source.topics, 1, 0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     wanted = " or ".join(map(repr, settings.topics))
-    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint} It has: {', '.join(sorted(source.topics))}"
+    topics = ", ".join(sorted(source.topics))
+    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint} It has: {topics}"
     raise ConfigError(msg)
 
 
@@ -174,8 +175,10 @@ def _make_ticks(
         name = _busiest(streams, topics, indexes) if timeline.source == "busiest" else timeline.source
         if name not in indexes:
             near = difflib.get_close_matches(name, indexes, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {', '.join(indexes)}, or 'busiest', 'grid'"
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            msg = (
+                f"timeline.from: there is no stream {name!r}{hint} Streams: {', '.join(indexes)}, or 'busiest', 'grid'"
+            )
             raise ConfigError(msg)
         ticks = follow(indexes[name].stamps, rate, name)
     return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
@@ -190,7 +193,8 @@ def _holds(settings: StreamSettings) -> bool:
 def _busiest(streams: Sequence[StreamSettings], topics: Mapping[str, Topic], indexes: Mapping[str, Index]) -> str:
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
     if not images:
-        msg = f"timeline.from: 'busiest' looks for an image stream and there is none: name one of {', '.join(topics)}, or 'grid'"
+        names = ", ".join(topics)
+        msg = f"timeline.from: 'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
         raise ConfigError(msg)
     return max(images, key=lambda name: len(indexes[name].stamps))
 

@@ -98,7 +98,7 @@ class _Peer:
         self.seat = seat
         self.places = places  # which of the plan's streams it is shown
         self.identity = b""
-        self.to_open: int | None | bool = False  # chunks it may have, once it is there; False: not yet
+        self.to_open: int | bool | None = False  # chunks it may have, once it is there; False: not yet
         self.attempted = -1  # the chunk whose attempt was counted last
         self.heard = time.monotonic()
 
@@ -106,7 +106,7 @@ class _Peer:
 class _Reader:
     """The loop and its hands."""
 
-    def __init__(  # noqa: PLR0913 - the one place where everything meets
+    def __init__(
         self,
         job: ReaderJob,
         prepared: Prepared,
@@ -177,7 +177,7 @@ class _Reader:
             if now - told >= _PROGRESS_SECONDS:
                 told = now
                 self._channel.send("progress", **self._progress(now))
-            happened = dict(poller.poll(_PROGRESS_SECONDS * 1000))
+            happened = dict(poller.poll(int(_PROGRESS_SECONDS * 1000)))
             if self._channel.fileno() in happened:
                 for order in self._channel.receive() or [{"event": "stop"}]:
                     self._obey(order)
@@ -228,12 +228,11 @@ class _Reader:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
         rows = self._rows[send.slot]
         samples = [
-            None if rows[n] is None else (*(column.item(frame) for column in self._samples[n]), rows[n]) for n in peer.places
+            None if rows[n] is None else (*(column.item(frame) for column in self._samples[n]), rows[n])
+            for n in peer.places
         ]
         plan = self._prepared.plan
-        self._tell(
-            peer.name, Kind.FRAME, frame, int(plan.numbers[frame]), int(plan.ticks[frame]), send.slot, samples
-        )
+        self._tell(peer.name, Kind.FRAME, frame, int(plan.numbers[frame]), int(plan.ticks[frame]), send.slot, samples)
 
     def _end_chunk(self, peer: _Peer, chunk: int) -> None:
         first = chunk * self._job.chunk_size

@@ -113,7 +113,7 @@ class _Worker:
             self._channel.send("memory", anon=anonymous(), chunk=None)
             self._socket.send(Kind.CLOSED)
             return False
-        return kind != Kind.RETIRE
+        return bool(kind != Kind.RETIRE)
 
     def _open(self, about: dict[str, Any], state: bytes | None) -> None:
         streams = {}

@@ -58,7 +58,7 @@ class BlockCache:
             self.loads += 1
             self._size += len(content)
             for block, future in list(self._blocks.items()):
-                if self._size <= self._budget or len(self._blocks) <= 2:  # noqa: PLR2004 - see __init__
+                if self._size <= self._budget or len(self._blocks) <= 2:
                     break
                 if future.done():
                     self._size -= len(self._blocks.pop(block).result())

@@ -32,8 +32,9 @@ def find_recordings(patterns: Iterable[str], base: Path) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         absolute = str(base / Path(pattern).expanduser())
-        is_glob = glob.has_magic(pattern)
-        paths = [Path(p) for p in sorted(glob.glob(absolute, recursive=True))] if is_glob else [Path(absolute)]
+        paths = [Path(absolute)]
+        if glob.has_magic(pattern):
+            paths = [Path(p) for p in sorted(glob.glob(absolute, recursive=True))]  # noqa: PTH207 - takes absolute patterns
         if not paths:
             msg = f"no recording matches {pattern!r} (looked for {absolute})"
             raise RecordingError(msg)

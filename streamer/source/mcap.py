@@ -26,7 +26,7 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from streamer.source.payload import Payload
@@ -40,7 +40,7 @@ _INDEX_RECORD_HEAD = 9 + 2 + 4  # operation code and length; channel; length of 
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _FOOTER = 8 + 8 + 4
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
-_DECOMPRESS = {"zstd": zstd.decompress, "lz4": lz4.frame.decompress}
+_DECOMPRESS: dict[str, Callable[[memoryview], bytes]] = {"zstd": zstd.decompress, "lz4": lz4.frame.decompress}
 
 
 class _Block(NamedTuple):
@@ -104,7 +104,7 @@ class McapSource:
             raise RecordingError(msg)
         (summary,) = struct.unpack_from("<Q", self._read(end + 9, _FOOTER))
         counted = self._read_summary(summary, end) if summary else False
-        if not counted or (len(self._blocks) == 1 and sum(self._counts.values())):
+        if not counted or (len(self._blocks) == 1 and any(self._counts.values())):
             self._walk(len(MAGIC), summary or end)
         self.topics = self._topics()
 

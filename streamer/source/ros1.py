@@ -21,7 +21,7 @@ from streamer.source.blocks import BlockCache
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, read_into, sorted_index
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from streamer.source.payload import Payload
@@ -31,7 +31,7 @@ _MESSAGE, _BAG_HEADER, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6,
 _ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
 _INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
 _U32 = struct.Struct("<I")
-_DECOMPRESS = {"bz2": bz2.decompress, "lz4": lz4.frame.decompress}
+_DECOMPRESS: dict[str, Callable[[memoryview], bytes]] = {"bz2": bz2.decompress, "lz4": lz4.frame.decompress}
 
 
 class Ros1Source:
@@ -129,9 +129,8 @@ class Ros1Source:
         for connection, (name, msgtype, definition) in self._connections.items():
             known = topics.get(name)
             count = self._counts[connection] + (known.count if known else 0)
-            if known and known.msgtype != msgtype:
-                msgtype = f"{known.msgtype} and {msgtype}"
-            topics[name] = Topic(name, msgtype, count, definition, "msg")
+            kind = f"{known.msgtype} and {msgtype}" if known and known.msgtype != msgtype else msgtype
+            topics[name] = Topic(name, kind, count, definition, "msg")
         return topics
 
     @property
@@ -256,7 +255,7 @@ def _message_head(head: memoryview) -> tuple[int, int, int]:
     """Return the kind of a record, and the place and length of its data."""
     try:
         (length,) = _U32.unpack_from(head, 0)
-        if length == 38:  # noqa: PLR2004 - op, conn and time, in any order: every known writer
+        if length == 38:
             raw = bytes(head[4:42])
             op = raw[raw.index(b"op=") + 3]
         else:

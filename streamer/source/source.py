@@ -84,7 +84,7 @@ class Source:
         self._message_compression = False
         with ExitStack() as stack:
             self.files = self._list_files()
-            self._readers = [stack.enter_context(_closing(_open_file(file, scratch))) for file in self.files]
+            self._readers = [stack.enter_context(_Closing(_open_file(file, scratch))) for file in self.files]
             self._stack = stack.pop_all()
         self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
         self.kind = self._readers[0].kind
@@ -106,7 +106,8 @@ class Source:
             raise RecordingError(msg)
         self._message_compression = mode == "message"
         self.file_compression = "zstd messages" if self._message_compression else "zstd files" if mode == "file" else ""
-        names = [Path(str(name)).name for name in about.get("relative_file_paths") or ()]
+        listed = about.get("relative_file_paths")
+        names = [Path(str(name)).name for name in listed] if isinstance(listed, list) else []
         if missing := [name for name in names if not (self.path / name).exists()]:
             msg = f"{self.path}: metadata.yaml lists {missing[0]!r}, which is not in the folder"
             raise RecordingError(msg)
@@ -182,7 +183,7 @@ class Source:
         return digest.hexdigest()
 
 
-class _closing(ExitStack):  # noqa: N801 - named after contextlib.closing, whose typed twin it is
+class _Closing(ExitStack):
     """Enter with a reader, leave by closing it."""
 
     def __init__(self, reader: Reader) -> None:
@@ -247,7 +248,5 @@ def _merge(parts: Iterable[Iterable[Topic]]) -> dict[str, Topic]:
                 continue
             msgtype = topic.msgtype if topic.msgtype == known.msgtype else f"{known.msgtype} and {topic.msgtype}"
             definition = known if known.definition else topic
-            topics[topic.name] = replace(
-                definition, name=topic.name, msgtype=msgtype, count=known.count + topic.count
-            )
+            topics[topic.name] = replace(definition, name=topic.name, msgtype=msgtype, count=known.count + topic.count)
     return topics

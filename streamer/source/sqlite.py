@@ -107,7 +107,7 @@ class SqliteSource:
         tables: list[np.ndarray] = [np.empty((0, 3), np.int64)]
         marks = ",".join("?" * len(wanted))
         rows = self._database().execute(
-            f"SELECT topic_id, timestamp, id FROM messages WHERE topic_id IN ({marks}) ORDER BY id",  # noqa: S608
+            f"SELECT topic_id, timestamp, id FROM messages WHERE topic_id IN ({marks}) ORDER BY id",  # noqa: S608 - marks only
             wanted,
         )
         while part := rows.fetchmany(_ROWS):

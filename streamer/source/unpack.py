@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from streamer.source.source import Reader
     from streamer.source.payload import Payload
+    from streamer.source.source import Reader
 
 
 class UnpackedReader:
@@ -55,7 +55,7 @@ class UnpackedReader:
         self._reader.close()
         self._unpacked.unlink(missing_ok=True)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all else is the unpacked file's reader's
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
 
 

@@ -102,8 +102,14 @@ def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: flo
             name: {key: stream[key] for key in ("held", "interpolated", "gaps", "none", "max_offset_ms")}
             for name, stream in ready.get("streams", {}).items()
         },
-        "consumers": {name: _consumer(tally, told.get("consumers", {}).get(name, {})) for name, tally in tallies.items()},
-        "reader": {"anon_mb": _mb(told.get("anon", {})), "loads": told.get("loads", 0), "rejected": told.get("rejected", 0)},
+        "consumers": {
+            name: _consumer(tally, told.get("consumers", {}).get(name, {})) for name, tally in tallies.items()
+        },
+        "reader": {
+            "anon_mb": _mb(told.get("anon", {})),
+            "loads": told.get("loads", 0),
+            "rejected": told.get("rejected", 0),
+        },
         "pool": {
             "budget_mb": round(ready.get("slots", 0) * ready.get("slot_size", 0) / _MB, 3),
             "peak_mb": round(told.get("pool_peak", 0) / _MB, 3),
@@ -121,7 +127,9 @@ def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: flo
 
 def already_done(path: Path) -> Streamed:
     """Stand for a recording that an earlier run has finished."""
-    return Streamed(path, "done", {"frames": {"planned": 0, "delivered": 0, "skipped": {}, "remaining": 0}, "earlier": True})
+    return Streamed(
+        path, "done", {"frames": {"planned": 0, "delivered": 0, "skipped": {}, "remaining": 0}, "earlier": True}
+    )
 
 
 def _consumer(tally: Tally, told: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from streamer.errors import BusyError, ConfigError, OutputError, RecordingError, StreamerError, UsageError
+from streamer.errors import BusyError, ConfigError, OutputError, StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.job import ReaderJob
 from streamer.source.find import find_recordings, recording_name
@@ -73,7 +73,9 @@ class Workdir:
         absolute = str(self.path / "reader.sock")
         name = min(absolute, os.path.relpath(absolute, folder), key=len)
         if len(name.encode()) > _LONGEST_SOCKET:
-            msg = f"workdir: {self.path} is too long a path for a socket ({_LONGEST_SOCKET} bytes): choose a shorter one"
+            msg = (
+                f"workdir: {self.path} is too long a path for a socket ({_LONGEST_SOCKET} bytes): choose a shorter one"
+            )
             raise ConfigError(msg)
         return f"ipc://{name}"
 
@@ -216,7 +218,7 @@ def _stream(loaded: Loaded, workdir: Workdir, path: Path, observer: Observer, si
     return report.streamed(path, outcome, tallies, began)
 
 
-def _session(  # noqa: PLR0913 - what one session needs
+def _session(
     loaded: Loaded,
     workdir: Workdir,
     path: Path,
@@ -256,7 +258,7 @@ def _session(  # noqa: PLR0913 - what one session needs
     ).run()
 
 
-def _fill_in(value: Any, path: Path) -> Any:  # noqa: ANN401 - any option's value
+def _fill_in(value: Any, path: Path) -> Any:
     """Put the recording's name where an option says ``{recording}``."""
     if isinstance(value, str):
         return value.replace("{recording}", recording_name(path))

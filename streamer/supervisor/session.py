@@ -9,7 +9,7 @@ import selectors
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from streamer import pool
 from streamer.errors import ConsumerError, StreamerError, by_name
@@ -77,7 +77,7 @@ class Outcome:
 class Session:
     """The processes of one recording, from their start to their end."""
 
-    def __init__(  # noqa: PLR0913 - the values that a session is made of
+    def __init__(
         self,
         job: ReaderJob,
         consumers: dict[str, ConsumerConfig],
@@ -183,7 +183,9 @@ class Session:
         before = seat.crashed
         orders = self._policy.exited(name, generation, code, time.monotonic())
         if seat.crashed > before:
-            self._observer.note(f"{name}: {seat.last_error}" + ("" if seat.phase is Phase.FAILED else "; starting again"))
+            self._observer.note(
+                f"{name}: {seat.last_error}" + ("" if seat.phase is Phase.FAILED else "; starting again")
+            )
         self._children.pop(key).close()
         self._carry_out(orders)
         if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == name:
@@ -235,9 +237,7 @@ class Session:
         elif event == "error":
             kind = by_name(message["kind"])
             self._kinds[name] = kind
-            self._carry_out(
-                self._policy.failed(name, generation, message["message"], fatal=kind is not ConsumerError)
-            )
+            self._carry_out(self._policy.failed(name, generation, message["message"], fatal=kind is not ConsumerError))
 
     # ---- what the policy orders
 
@@ -291,7 +291,7 @@ class Session:
         del order
         self._reader.channel.send("drain")
 
-    _do: dict[type, Callable[[Any, Any], None]] = {
+    _do: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
         Start: _start,
         Activate: _activate,
         Gone: _gone,

@@ -1,0 +1,107 @@
+"""Frames → a contact sheet: one picture that shows whether a recording came out as it should."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consumers.files import make_folder, write_bytes
+from streamer.contract import Consumer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from streamer.contract import Chunk, Frame, Recording
+
+_MOST_POINTS = 2000  # of a curve
+_MOST_CURVES = 12  # of a vector
+
+
+class Preview(Consumer):
+    """Writes ``<out>/<recording>.preview.png``.
+
+    Its columns are some frames, evenly spread; each camera has a row of pictures with the offset of
+    its sample from the tick, each vector a row with its curves, gaps shaded. Every chunk's share lies
+    in a file of its own until the end, so a repeated chunk replaces itself.
+    """
+
+    def __init__(self, out: str, frames: int = 8, width: int = 240) -> None:
+        """Write into the folder ``out``: ``frames`` columns of ``width`` pixels.
+
+        Raises:
+            ValueError: a number below 1 (frames) or 64 (width).
+
+        """
+        if frames < 1 or width < 64:
+            msg = f"frames is at least 1 and width at least 64 pixels, not {frames} and {width}"
+            raise ValueError(msg)
+        self._out = Path(out)
+        self._columns = frames
+        self._width = width
+
+    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
+        """Choose the frames to show."""
+        make_folder(self._out)
+        self._parts = self._out / f".{recording.name}.preview"
+        if state is None:
+            shutil.rmtree(self._parts, ignore_errors=True)
+        self._parts.mkdir(exist_ok=True)
+        self._kinds = {name: stream.kind for name, stream in recording.streams.items()}
+        count = min(self._columns, recording.frames)
+        self._targets: list[int] = np.linspace(0, recording.frames - 1, count).round().astype(int).tolist()
+        self._stride = max(1, recording.frames // _MOST_POINTS)
+        self._next: int = state["next"] if state else 0  # the next target
+        self._pictures: dict[str, NDArray[Any]] = {}
+        self._curves: dict[str, list[list[float]]] = {}
+
+    def on_frame(self, frame: Frame) -> None:
+        """Keep small copies of what the sheet will show."""
+        if frame.number % self._stride == 0:
+            self._add_to_curves(frame)
+        wanted = self._next < len(self._targets) and frame.number >= self._targets[self._next]
+        while self._next < len(self._targets) and frame.number >= self._targets[self._next]:
+            self._next += 1
+        if wanted:
+            self._add_pictures(frame)
+
+    def _add_to_curves(self, frame: Frame) -> None:
+        for name, sample in frame.samples.items():
+            if self._kinds[name] == "vector" and sample is not None:
+                point = [frame.number, float(sample.gap), *sample.value[:_MOST_CURVES].tolist()]
+                self._curves.setdefault(name, []).append(point)
+
+    def _add_pictures(self, frame: Frame) -> None:
+        from consumers.sheet import thumbnail
+
+        self._pictures[f"tick {frame.number}"] = np.array(frame.tick)
+        for name, sample in frame.samples.items():
+            if sample is not None and self._kinds[name] in ("image", "depth"):
+                key = f"{frame.number} {name}"
+                self._pictures[f"picture {key}"] = thumbnail(sample.value, self._width)
+                self._pictures[f"about {key}"] = np.array([sample.offset, sample.held, sample.gap])
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
+        """Write the chunk's share to its file."""
+        curves = {f"curve {name}": np.array(points) for name, points in self._curves.items()}
+        share: dict[str, Any] = self._pictures | curves
+        path = self._parts / f"part-{chunk.number:06d}.npz"
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            np.savez(file, **share)
+        temporary.rename(path)
+        self._pictures, self._curves = {}, {}
+        return {"next": self._next}
+
+    def close(self, recording: Recording) -> None:
+        """Draw the sheet from all shares."""
+        from consumers.sheet import draw
+
+        shares: list[dict[str, NDArray[Any]]] = []
+        for path in sorted(self._parts.glob("part-*.npz")):
+            with np.load(path) as share:
+                shares.append(dict(share))
+        write_bytes(self._out / f"{recording.name}.preview.png", draw(recording, shares, self._width))
+        shutil.rmtree(self._parts)

@@ -1,0 +1,154 @@
+"""The shares of a preview → the pixels of its contact sheet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from streamer.contract import Recording, StreamInfo
+
+    Picture = NDArray[np.uint8]
+    Color = tuple[int, int, int]
+
+_GAP, _TITLE, _CAPTION, _LANE = 8, 56, 22, 120
+_INK, _FAINT, _ALARM, _SHADE, _PAPER = (40, 40, 40), (140, 140, 140), (40, 40, 200), (215, 225, 250), (255, 255, 255)
+_CURVES: tuple[Color, ...] = (
+    (180, 119, 31), (14, 127, 255), (44, 160, 44), (40, 39, 214), (189, 103, 148), (75, 86, 140),
+    (194, 119, 227), (127, 127, 127), (34, 189, 188), (207, 190, 23), (120, 60, 20), (60, 160, 160),
+)  # fmt: skip
+
+
+def thumbnail(value: NDArray[Any], width: int) -> Picture:
+    """Return a picture ``width`` pixels wide; depth is coloured from near (warm) to far (cold)."""
+    picture = value if value.dtype == np.uint8 else _colored(value)
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    small = cv2.resize(picture[..., :3], (width, height), interpolation=cv2.INTER_AREA)
+    return small if small.ndim == 3 else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+
+
+def _colored(depth: NDArray[Any]) -> Picture:
+    values = depth.astype(np.float32)
+    seen = np.isfinite(values) & (values > 0)
+    low, high = np.percentile(values[seen], (2, 98)) if seen.any() else (0.0, 1.0)
+    share = np.clip((np.where(seen, values, low) - low) / max(high - low, 1e-9), 0, 1)
+    picture = cv2.applyColorMap((255 - share * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    picture[~seen] = 0
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def draw(recording: Recording, shares: list[dict[str, NDArray[Any]]], width: int) -> bytes:
+    """Draw the sheet and return it as a PNG file's content.
+
+    Raises:
+        ValueError: it cannot be encoded.
+
+    """
+    found = {key: value for share in shares for key, value in share.items()}
+    numbers = sorted(int(key.split()[1]) for key in found if key.startswith("tick "))
+    total = max(len(numbers) * (width + _GAP) + _GAP, 640)
+    rows = [_title(recording, total), _heads(recording, found, numbers, width, total)]
+    for name, stream in recording.streams.items():
+        if stream.kind in ("image", "depth"):
+            rows.append(_pictures(name, stream, found, numbers, width, total))
+        elif stream.kind == "vector":
+            parts = [share[f"curve {name}"] for share in shares if f"curve {name}" in share]
+            rows.append(_curves(stream, parts, numbers, recording.frames, width, total))
+        else:
+            rows.append(_label(stream, total))
+    sheet = cv2.copyMakeBorder(np.vstack(rows), 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
+    done, png = cv2.imencode(".png", sheet)
+    if not done:
+        msg = f"a contact sheet of {sheet.shape[1]}x{sheet.shape[0]} pixels does not encode as PNG"
+        raise ValueError(msg)
+    return png.tobytes()
+
+
+def _paper(height: int, width: int) -> Picture:
+    return np.full((height, width, 3), 255, np.uint8)
+
+
+def _write(on: NDArray[Any], text: str, at: tuple[int, int], color: Color = _INK, size: float = 0.42) -> None:
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(on, plain, at, cv2.FONT_HERSHEY_SIMPLEX, size, color, 1, cv2.LINE_AA)
+
+
+def _title(recording: Recording, total: int) -> Picture:
+    row = _paper(_TITLE, total)
+    seconds = (recording.end - recording.start) / 1e9
+    pace = f" at {recording.rate:.4g} Hz" if recording.rate else ""
+    _write(row, recording.name, (_GAP, 24), size=0.7)
+    _write(
+        row, f"{recording.frames} frames{pace}, {seconds:.2f} s, {len(recording.streams)} streams", (_GAP, 46), _FAINT
+    )
+    return row
+
+
+def _heads(recording: Recording, found: dict[str, NDArray[Any]], numbers: list[int], width: int, total: int) -> Picture:
+    row = _paper(_CAPTION, total)
+    for column, number in enumerate(numbers):
+        seconds = (int(found[f"tick {number}"]) - recording.start) / 1e9
+        _write(row, f"frame {number}  {seconds:.3f} s", (_left(column, width), 15))
+    return row
+
+
+def _left(column: int, width: int) -> int:
+    return _GAP + column * (width + _GAP)
+
+
+def _label(stream: StreamInfo, total: int) -> Picture:
+    row = _paper(_CAPTION, total)
+    shape = "x".join(map(str, stream.shape))
+    kind = "records" if stream.dtype.names else stream.dtype.name
+    _write(row, f"{stream.name}: {stream.topic}  {shape} {kind}", (_GAP, 15), _FAINT)
+    return row
+
+
+def _pictures(
+    name: str, stream: StreamInfo, found: dict[str, NDArray[Any]], numbers: list[int], width: int, total: int
+) -> Picture:
+    height = max(
+        (found[k].shape[0] for k in found if k.startswith("picture ") and k.split(" ", 2)[2] == name), default=0
+    )
+    row = _paper(height + _CAPTION, total)
+    for column, number in enumerate(numbers):
+        left = _left(column, width)
+        picture = found.get(f"picture {number} {name}")
+        if picture is None:
+            _write(row, "none", (left, height + 15), _ALARM)
+            continue
+        row[: picture.shape[0], left : left + width] = picture[..., ::-1]  # OpenCV writes PNG from blue, green, red
+        offset, held, gap = found[f"about {number} {name}"]
+        words = f"{offset / 1e6:+.1f} ms" + (" held" if held else "") + (" GAP" if gap else "")
+        _write(row, words, (left, height + 15), _ALARM if gap else _INK)
+    return np.vstack([_label(stream, total), row])
+
+
+def _curves(
+    stream: StreamInfo, parts: list[NDArray[Any]], numbers: list[int], frames: int, width: int, total: int
+) -> Picture:
+    row = _paper(_LANE, total)
+    # the lane runs under the pictures: a frame's place in it is under the middle of its picture's column
+    at = np.array([_left(column, width) + width // 2 for column in range(len(numbers))] or [0])
+    points = np.vstack(parts) if parts else np.empty((0, 2))
+    x = np.interp(points[:, 0], numbers or [0], at) if frames > 1 else np.full(len(points), at[0])
+    for left in x[points[:, 1] > 0].astype(int):
+        cv2.rectangle(row, (left - 1, 0), (left + 1, _LANE), _SHADE, -1)
+    for left in at:
+        cv2.line(row, (int(left), 0), (int(left), _LANE), (225, 225, 225), 1)
+    values = points[:, 2:]
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    for column in range(values.shape[1]):
+        curve = values[:, column]
+        y = 6 + (_LANE - 12) * (1 - (curve - low) / max(high - low, 1e-9))
+        seen = np.isfinite(curve)
+        line = np.stack([x[seen], y[seen]], axis=1).round().astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(row, [line], isClosed=False, color=_CURVES[column], thickness=1, lineType=cv2.LINE_AA)
+    _write(row, f"{high:.4g}", (_GAP, 14), _FAINT)
+    _write(row, f"{low:.4g}", (_GAP, _LANE - 4), _FAINT)
+    return np.vstack([_label(stream, total), row])
