@@ -7,7 +7,8 @@ promises, whatever the order of events:
   generation; a chunk's end is announced behind the last frame of the chunk;
 - a slot is given to another frame only when nobody holds a lease on it and no load reads from it;
 - frames that nobody holds are a cache, dropped only for the active consumer that is furthest behind,
-  so while any active consumer can make progress, the table does;
+  so while any active consumer can make progress, the table does; one that crashed holds nobody up, one
+  whose process is replaced as planned is waited for;
 - a ``latest`` consumer gets the newest frame when it has none, and never makes others wait.
 """
 
@@ -84,7 +85,9 @@ class _Seat:
     active: bool = False
     told: bool = False  # Retire or End has been sent
     sent: int = 0  # frames sent, repeated ones counted again
+    expected: bool = True  # a process of it is to come soon: the others do not run away meanwhile
     done: bool = False  # has closed its outputs, or was given up
+    dropped: bool = False  # was given up
     leases: set[int] = field(default_factory=set)
 
 
@@ -123,9 +126,14 @@ class Delivery:
 
     # ---- events
 
-    def add(self, name: str, *, cursor: int, latest: bool = False, every: int = 1, credit: int = 8) -> None:
-        """Give a consumer a seat, at the chunk after its cursor; nothing is sent before `activate`."""
-        self._seats[name] = _Seat(latest, every, credit, cursor=cursor, position=self._start_of(cursor))
+    def add(
+        self, name: str, *, cursor: int, done: bool = False, latest: bool = False, every: int = 1, credit: int = 8
+    ) -> None:
+        """Give a consumer a seat, at the chunk after its cursor; nothing is sent before `activate`.
+
+        One that is ``done`` has closed its outputs in an earlier run.
+        """
+        self._seats[name] = _Seat(latest, every, credit, cursor=cursor, position=self._start_of(cursor), done=done)
 
     def activate(self, name: str, chunks: int | None) -> None:
         """Let a new generation take a seat, for at most ``chunks`` chunks (None: to the end)."""
@@ -134,7 +142,7 @@ class Delivery:
         seat.chunk = seat.cursor
         last = self.chunks if chunks is None else min(self.chunks, seat.cursor + chunks)
         seat.stop = min(self.frames, last * self._chunk_size)
-        seat.active = True
+        seat.active = seat.expected = True
         seat.told = False
         if self._draining:
             self._stop_soon(seat)
@@ -152,6 +160,7 @@ class Delivery:
     def gone(self, name: str) -> None:
         """Take back all leases of a generation whose process is proven to have ended."""
         seat = self._seats[name]
+        seat.expected = seat.told
         seat.active = False
         seat.position = seat.ahead = self._start_of(seat.cursor)
         for frame in list(seat.leases):
@@ -160,7 +169,8 @@ class Delivery:
 
     def drop(self, name: str) -> None:
         """Give a consumer up: nothing waits for it any more."""
-        self._seats[name].done = True
+        seat = self._seats[name]
+        seat.done = seat.dropped = True
         self.gone(name)
 
     def release(self, name: str, frame: int) -> bool:
@@ -229,7 +239,7 @@ class Delivery:
         yield from self._finish(name, seat)
 
     def _serve_latest(self, name: str, seat: _Seat) -> Iterator[Action]:
-        over = all(other.position >= seat.stop or other.done for other in self._seats.values() if not other.latest)
+        over = not any(self._reaches(other, seat.stop) for other in self._seats.values() if not other.latest)
         if not seat.leases and not over:
             ready = (f for f, e in self._table.items() if e.ready and e.slot is not None and f % seat.every == 0)
             newest = max(ready, default=-1)
@@ -245,6 +255,12 @@ class Delivery:
         while seat.position >= min((seat.chunk + 1) * self._chunk_size, seat.stop) and seat.chunk < self._last(seat):
             yield self._end_chunk(name, seat)
         yield from self._finish(name, seat)
+
+    def _reaches(self, other: _Seat, stop: int) -> bool:
+        """Tell whether a lossless consumer will still bring frames before ``stop`` into the table."""
+        if other.done or other.position >= stop:
+            return False
+        return not self._draining or (other.active and other.position < other.stop)
 
     def _finish(self, name: str, seat: _Seat) -> Iterator[Action]:
         """End a generation once everything that it may get is committed."""
@@ -330,7 +346,7 @@ class Delivery:
         return any(
             seat.position <= frame and frame % seat.every == 0 and not seat.latest and not seat.done
             for seat in self._seats.values()
-            if seat.active or not active
+            if seat.active or (seat.expected and not self._draining) or not active
         )
 
     def _give_back(self, seat: _Seat, name: str, frame: int) -> None:
@@ -371,6 +387,11 @@ class Delivery:
         return all(seat.done for seat in self._seats.values())
 
     @property
+    def complete(self) -> bool:
+        """Whether every consumer has closed its outputs."""
+        return all(seat.done and not seat.dropped for seat in self._seats.values())
+
+    @property
     def slots_in_use(self) -> int:
         """How many slots hold a frame now."""
         return self._slots - len(self._free)
@@ -380,7 +401,7 @@ class Delivery:
         return min((s.position for s in self._lossless()), default=self.frames)
 
     def _lossless(self) -> Iterable[_Seat]:
-        return (seat for seat in self._seats.values() if not seat.latest)
+        return (seat for seat in self._seats.values() if not seat.latest and not seat.dropped)
 
     def cursor(self, name: str) -> int:
         """Return how many chunks a consumer has committed."""

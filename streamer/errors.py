@@ -6,7 +6,8 @@ StreamerError                 70  a fault of this program
 ├── RecordingError            65  the owner of the recording
 │   └── DecodeError           65  … one message of it
 ├── ConsumerError             70  the author of the consumer
-│   └── EscapedViewError      70  … who kept an array beyond its callback
+│   └── ContractError         70  … who broke a rule: trying again would not help
+│       └── EscapedViewError  70  … kept an array beyond its callback
 ├── OutputError               73  whoever owns the output folder (cannot create or write)
 ├── StorageError              74  whoever owns the disk or memory (full, failing)
 └── BusyError                 75  nobody: try again later
@@ -49,7 +50,11 @@ class ConsumerError(StreamerError):
     """A consumer's code failed and trying again did not help."""
 
 
-class EscapedViewError(ConsumerError):
+class ContractError(ConsumerError):
+    """A consumer broke a rule of the contract; trying again would end the same way."""
+
+
+class EscapedViewError(ContractError):
     """A consumer kept an array whose memory is about to be used again."""
 
 
@@ -80,6 +85,7 @@ _BY_NAME = {
         RecordingError,
         DecodeError,
         ConsumerError,
+        ContractError,
         EscapedViewError,
         OutputError,
         StorageError,
@@ -87,7 +93,9 @@ _BY_NAME = {
     )
 }
 
-_CANNOT_WRITE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
+_CANNOT_WRITE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+)
 _GAVE_OUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 

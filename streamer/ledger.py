@@ -70,6 +70,16 @@ class Ledger:
         self._path = path
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -79,7 +89,7 @@ class Ledger:
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         if version > _VERSION:
-            msg = f"{path}: written by a newer version of this program (schema {version}, known is {_VERSION})"
+            msg = f"{self._path}: written by a newer version of this program (schema {version}, known is {_VERSION})"
             raise StorageError(msg)
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,22 @@ class Index:
     stamps: NDArray[np.int64]
     block: NDArray[np.int32]
     offset: NDArray[np.int64]
+
+
+class Payload(Protocol):
+    """The serialized bytes of one message, fetched as far as they are asked for: a promise of the source."""
+
+    def __len__(self) -> int:
+        """Return the length of the message in bytes."""
+
+    def head(self) -> memoryview:
+        """Return the first bytes: some hundred, or the whole message."""
+
+    def all(self) -> memoryview:
+        """Return all bytes, valid until the next ``all()`` in the same thread."""
+
+    def into(self, start: int, out: memoryview) -> None:
+        """Copy the bytes from ``start`` on into ``out``, filling it."""
 
 
 class Flag(IntFlag):

@@ -24,4 +24,5 @@ def nearest(stamps: Stamps, instants: Stamps) -> NDArray[np.int64]:
     after = np.searchsorted(stamps, instants)
     before = np.clip(after - 1, 0, None)
     after = np.clip(after, None, len(stamps) - 1)
-    return np.where(instants - stamps[before] <= stamps[after] - instants, before, after)
+    chosen = np.where(instants - stamps[before] <= stamps[after] - instants, before, after)
+    return np.searchsorted(stamps, stamps[chosen])

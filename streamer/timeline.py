@@ -70,10 +70,12 @@ def _thin(stamps: Stamps, origin: int, rate: Fraction, period: int) -> Stamps:
 
 def grid_instants(first: int, stop: int, rate: Fraction) -> Stamps:
     """Return the instants number ``first`` to ``stop`` - 1 of a grid of ``rate``, exact and rounded down."""
-    numbers = np.arange(first, stop, dtype=np.int64) * rate.denominator
-    seconds, rest = np.divmod(numbers, rate.numerator)
-    instants: Stamps = seconds * _SECOND + rest * _SECOND // rate.numerator
-    return instants
+    numbers = np.arange(first, stop)
+    if (rate.numerator + max(abs(first), abs(stop)) * rate.denominator) * _SECOND >= 2**63:
+        numbers = numbers.astype(object)  # Python's integers: a rate may have many digits
+    seconds, rest = numbers * rate.denominator // rate.numerator, numbers * rate.denominator % rate.numerator
+    instants = seconds * _SECOND + rest * _SECOND // rate.numerator
+    return instants.astype(np.int64)
 
 
 def grid(start: int, end: int, rate: Fraction) -> Stamps:
@@ -94,7 +96,10 @@ def finish_at(ticks: Stamps, end: str, stops: Sequence[int], rate: Fraction | No
         return ticks
     if end == "common":
         return ticks[ticks <= min(stops)]
-    pace = rate or Fraction(_SECOND, max(own_period(ticks), 1))
+    period = own_period(ticks)
+    if rate is None and period == 0:
+        return ticks
+    pace = rate or Fraction(_SECOND, period)
     more = grid(int(ticks[-1]), max(stops), pace)[1:]
     return np.concatenate([ticks, more])
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgpack
 import zmq
 
-from streamer.errors import ConsumerError
+from streamer.errors import ContractError
 
 MAX_STATE = 64 * 2**20  # bytes of a consumer's state
 _MAX_MESSAGE = MAX_STATE + 2**16
@@ -153,22 +153,23 @@ def pack_state(state: object) -> bytes | None:
     """Turn what `on_chunk` returned into bytes; numpy scalars become plain numbers.
 
     Raises:
-        ConsumerError: it is no dict of plain values, or too large.
+        ContractError: it is no dict of plain values, or too large.
 
     """
     if state is None:
         return None
     if not isinstance(state, dict):
         msg = f"on_chunk returned a {type(state).__name__} as state, which should be a dict"
-        raise ConsumerError(msg)
+        raise ContractError(msg)
     try:
         packed: bytes = msgpack.packb(state, default=_plain)
+        unpack_state(packed)  # what cannot come back is found now, not by the next process
     except (TypeError, ValueError, OverflowError) as error:
         msg = f"on_chunk returned something that cannot be stored as state: {error}"
-        raise ConsumerError(msg) from error
+        raise ContractError(msg) from error
     if len(packed) > MAX_STATE:
         msg = f"on_chunk returned a state of {len(packed)} bytes; {MAX_STATE} is the most: put the rest into a file"
-        raise ConsumerError(msg)
+        raise ContractError(msg)
     return packed
 
 

@@ -82,19 +82,20 @@ def _parse(text: object, units: dict[str, int] | dict[str, Fraction], what: str,
 
 def show_duration(nanoseconds: int) -> str:
     """Write a duration for a person: ``12.4 ms``, ``3.2 s``, ``2 min 05 s``."""
-    if nanoseconds < 10**6:
-        return f"{nanoseconds / 10**3:.3g} µs"
-    if nanoseconds < 10**9:
-        return f"{nanoseconds / 10**6:.3g} ms"
-    if nanoseconds < 60 * 10**9:
-        return f"{nanoseconds / 10**9:.3g} s"
+    for limit, factor, name in ((10**6, 10**3, "µs"), (10**9, 10**6, "ms"), (60 * 10**9, 10**9, "s")):
+        if nanoseconds < limit - factor / 2:
+            return f"{_three_digits(nanoseconds / factor)} {name}"
     minutes, rest = divmod(round(nanoseconds / 10**9), 60)
     return f"{minutes} min {rest:02d} s"
 
 
 def show_size(count: int) -> str:
     """Write a number of bytes for a person, in powers of ten: ``3.66 MB``."""
-    for name, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.3g} {name}"
+    for name, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor * 0.9995:
+            return f"{_three_digits(count / factor)} {name}"
     return f"{count} B"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"

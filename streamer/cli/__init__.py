@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from streamer.errors import StreamerError, UsageError
+
+_TYPERS_USAGE_ERROR = 2
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,18 +28,10 @@ def main() -> None:
     app.command("run")(run.run)
     app.command("info")(info.info)
     app.add_typer(demo.app, name="demo")
-    sys.exit(_invoke())
-
-
-def _invoke() -> int:
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.UsageError as error:
-        error.show()
-        return UsageError.exit_code
+        app()
+    except SystemExit as end:
+        sys.exit(UsageError.exit_code if end.code == _TYPERS_USAGE_ERROR else end.code)
     except StreamerError as error:
         print(f"streamer: {error}", file=sys.stderr)
-        return error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return 130
-    return code if isinstance(code, int) else 0
+        sys.exit(error.exit_code)

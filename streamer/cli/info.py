@@ -20,7 +20,7 @@ def info(
         Path, typer.Argument(help="a .bag, .mcap or .db3 file or a rosbag2 folder", show_default=False)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-) -> int:
+) -> None:
     """Show topics, rates, gaps and sizes of RECORDING, and a configuration to begin with.
 
     Example: streamer info recording.bag
@@ -40,12 +40,11 @@ def info(
         if not as_json:
             raise
         print(json.dumps({"path": str(recording.absolute()), "indexed": False, "error": str(error)}, indent=2))
-        return error.exit_code
+        raise typer.Exit(error.exit_code) from error
     if as_json:
         print(json.dumps(found, indent=2))
     else:
         _show(Console(highlight=False), found)
-    return 0
 
 
 def _show(console: Console, found: dict[str, Any]) -> None:

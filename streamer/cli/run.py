@@ -19,7 +19,7 @@ def run(
     report: Annotated[Path | None, typer.Option(help="write the report here, too", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,
-) -> int:
+) -> None:
     """Stream the recordings of CONFIG to its consumers.
 
     Example: streamer run configs/quickstart.yaml chunk_size=50 'pool=256 MB'
@@ -39,4 +39,4 @@ def run(
     if report is not None:
         found.write(report)
     show_summary(found, loaded)
-    return found.exit_code
+    raise typer.Exit(found.exit_code)

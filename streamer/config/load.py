@@ -79,6 +79,7 @@ class _Reader:
         self._path = path
         self._loader = yaml.SafeLoader("")
         self.lines: dict[Where, int | None] = {}
+        self._open: set[int] = set()  # nodes that are being read: an alias of one of them has no end
 
     def read(self, text: str) -> dict[str, Any]:
         try:
@@ -96,10 +97,8 @@ class _Reader:
 
     def _value(self, node: yaml.Node, where: Where) -> Any:
         self.lines.setdefault(where, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, where)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*where, n)) for n, item in enumerate(node.value)]
+        if not isinstance(node, yaml.ScalarNode):
+            return self._collection(node, where)
         if "${" in node.value:
             node = self._substitute(node)
         try:
@@ -108,10 +107,26 @@ class _Reader:
             msg = f"{self._path}:{node.start_mark.line + 1}: {node.value!r} is not valid: {error}"
             raise ConfigError(msg) from error
 
+    def _collection(self, node: yaml.Node, where: Where) -> dict[str, Any] | list[Any]:
+        if id(node) in self._open:
+            msg = f"{self._path}:{node.start_mark.line + 1}: an alias that contains itself"
+            raise ConfigError(msg)
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, where)
+            return [self._value(item, (*where, n)) for n, item in enumerate(node.value)]
+        finally:
+            self._open.discard(id(node))
+
     def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        own = [key.value for key, _ in node.value]
         self._loader.flatten_mapping(node)
-        for key_node, value_node in node.value:
+        merged = len(node.value) - len([key for key in own if key != "<<"])
+        for number, (key_node, value_node) in enumerate(node.value):
+            if number < merged and key_node.value in own:
+                continue
             key = str(key_node.value)  # as it is written: 'null' and 'on' are names like any other
             line = key_node.start_mark.line + 1
             if key in found:

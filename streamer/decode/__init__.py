@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rosbags.interfaces.typing import Typesdict
 
-    from streamer.records import Decoding, Spec, Topic
-    from streamer.source.payload import Payload
+    from streamer.records import Decoding, Payload, Spec, Topic
 
 _BY_TYPE = {
     "sensor_msgs/msg/Image": ImageDecoder,

@@ -10,7 +10,7 @@ from streamer.errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamer.source.payload import Payload
+    from streamer.records import Payload
 
     T = TypeVar("T")
 

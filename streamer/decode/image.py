@@ -21,8 +21,7 @@ from streamer.records import Spec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streamer.records import Decoding
-    from streamer.source.payload import Payload
+    from streamer.records import Decoding, Payload
 
 _COLOR = {"rgb8": ("RGB", 3), "bgr8": ("BGR", 3), "rgba8": ("RGBA", 4), "bgra8": ("BGRA", 4), "8UC3": ("BGR", 3)}
 _BAYER = {

@@ -16,8 +16,7 @@ from streamer.records import Spec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streamer.records import Decoding
-    from streamer.source.payload import Payload
+    from streamer.records import Decoding, Payload
 
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 _MOST_FIELDS = 256

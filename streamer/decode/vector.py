@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rosbags.interfaces.typing import Typesdict
 
-    from streamer.records import Decoding
-    from streamer.source.payload import Payload
+    from streamer.records import Decoding, Payload
 
 _ENCAPSULATIONS = {b"\x00\x00": True, b"\x00\x01": False}  # plain CDR: is it big-endian?
 

@@ -64,8 +64,13 @@ class Channel:
             found = list(self._unpacker)
         return found
 
+    def waiting(self) -> list[dict[str, Any]]:
+        """Return what came together with the message that `receive_one` returned; does not wait."""
+        found, self._waiting = self._waiting, []
+        return found
+
     def receive_one(self) -> dict[str, Any]:
-        """Return the next message alone.
+        """Return the next message alone; those behind it stay for `waiting`, which no poll announces.
 
         Raises:
             EOFError: the peer is gone.

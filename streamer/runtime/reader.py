@@ -155,9 +155,9 @@ class _Reader:
             peers[name] = _Peer(name, seat, [names.index(stream) for stream in seat.streams])
             cursor = self._ledger.cursor(self._recording, name)
             credit = max(1, min(_CREDIT, self._pool.slots - 1))
-            self._table.add(name, cursor=cursor.chunk, latest=seat.latest, every=seat.every, credit=credit)
-            if cursor.closed:
-                self._table.drop(name)
+            self._table.add(
+                name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=credit
+            )
             self._ledger.forgive(self._recording, name)
         return peers
 
@@ -166,6 +166,8 @@ class _Reader:
     def run(self) -> None:
         """Work until every consumer is done, or stopped, and tell the supervisor how it went."""
         self._channel.send("ready", **self._describe())
+        for order in self._channel.waiting():  # they came together with the job
+            self._obey(order)
         self._pool.warm(self._table_warmth())
         poller = zmq.Poller()
         for what in (self._socket.socket, self._channel.fileno(), self._loader.descriptor):
@@ -389,7 +391,7 @@ class _Reader:
             stream_seconds=time.monotonic() - self._began,
             anon={"start": self._anonymous["start"], "peak": self._anonymous["peak"], "end": anonymous()},
         )
-        state = "failed" if self._error else "done" if self._table.finished else "interrupted"
+        state = "failed" if self._error else "done" if self._table.complete else "interrupted"
         self._ledger.finish(self._recording, state, str(self._error or ""))
 
     def _shown(self, name: str, skips: set[int]) -> dict[str, int]:

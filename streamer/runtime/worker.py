@@ -17,7 +17,7 @@ import numpy as np
 import zmq
 
 from streamer import contract
-from streamer.errors import ConsumerError, EscapedViewError, StreamerError, from_os_error
+from streamer.errors import ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
 from streamer.memory import anonymous
 from streamer.pool import PoolView
 from streamer.records import Layout, Place, Spec
@@ -178,9 +178,9 @@ class _Worker:
             state = self._consumer.on_chunk(chunk)
         try:
             packed = pack_state(state)
-        except ConsumerError as error:
+        except ContractError as error:
             msg = f"consumer {self._job.name}: {error}"
-            raise ConsumerError(msg) from error
+            raise ContractError(msg) from error
         self._channel.send("memory", anon=anonymous(), chunk=number)
         self._socket.send(Kind.COMMIT, number, packed)
 

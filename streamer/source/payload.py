@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,22 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HEAD = 512  # bytes read together with a message's record header: most headers and small messages
-
-
-class Payload(Protocol):
-    """The serialized bytes of one message, fetched as far as they are asked for."""
-
-    def __len__(self) -> int:
-        """Return the length of the message in bytes."""
-
-    def head(self) -> memoryview:
-        """Return the first bytes: at least `HEAD` minus a record header, or the whole message."""
-
-    def all(self) -> memoryview:
-        """Return all bytes, valid until the next ``all()`` in the same thread."""
-
-    def into(self, start: int, out: memoryview) -> None:
-        """Copy the bytes from ``start`` on into ``out``, filling it."""
 
 
 class MemoryPayload:

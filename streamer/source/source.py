@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from streamer.records import Index, Topic
-    from streamer.source.payload import Payload
+    from streamer.records import Index, Payload, Topic
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ENDS = 64 * 1024  # bytes at each end of a file that go into its fingerprint

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from streamer.source.payload import Payload
+    from streamer.records import Payload
+
 
 MAGIC = b"SQLite format 3\x00"
 _ROWS = 65_536

@@ -47,6 +47,7 @@ class Types:
 
         """
         self._known: Typesdict = {**_BUILTIN}
+        self._named: Typesdict = {}
         self._distros = [distro] if distro else []
         self._parsed: set[str] = set()
         self.borrowed: dict[str, str] = {}
@@ -72,6 +73,8 @@ class Types:
         if topic.msgtype not in self._parsed:
             if topic.definition_format:
                 self._known |= _parse(topic)
+            elif topic.msgtype in self._named:  # what it is made of may be anybody's
+                self._known = {**self._standard(), **self._named, **self._known}
             elif topic.msgtype not in self._known:
                 self._borrow(topic)
             self._parsed.add(topic.msgtype)
@@ -90,12 +93,15 @@ class Types:
         )
         raise ConfigError(msg)
 
+    def _standard(self) -> Typesdict:
+        return get_typestore(_store([*self._distros, "latest"][0])).fielddefs
+
     def _read_folder(self, folder: Path) -> None:
         for path in sorted(folder.rglob("*.msg")):
             package = path.parent.parent.name if path.parent.name == "msg" else path.parent.name
-            self._known |= _parsed(path, f"{package}/msg/{path.stem}")
+            self._named |= _parsed(path, f"{package}/msg/{path.stem}")
         for path in sorted(folder.rglob("*.idl")):
-            self._known |= _parsed(path, None)
+            self._named |= _parsed(path, None)
 
 
 def _store(name: str) -> Stores:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from streamer.source.payload import Payload
+    from streamer.records import Payload
     from streamer.source.source import Reader
 
 

@@ -105,6 +105,7 @@ class Policy:
     begun: bool = False  # all were ready once
     draining: bool = False
     failure: str | None = None  # the consumer because of which the run stops
+    isolated: list[str] = field(default_factory=list)  # those that were given up while the rest went on
     _reader_ready: bool = field(default=False)
 
     def start(self) -> list[Order]:
@@ -118,7 +119,7 @@ class Policy:
         orders: list[Order] = []
         for name, seat in self.seats.items():
             seat.cursor = cursors[name]
-            if name in done:
+            if name in done and seat.phase is not Phase.FAILED:
                 seat.phase = Phase.DONE
                 orders.append(Kill(name, seat.generation))
         return orders + self._begin()
@@ -153,13 +154,17 @@ class Policy:
 
     def closed(self, name: str) -> list[Order]:
         """Take in that a consumer has finished its outputs."""
-        self.seats[name].closed = True
-        return []
+        seat = self.seats[name]
+        seat.closed = True
+        if seat.phase is not Phase.WAITING:
+            return []
+        seat.phase = Phase.DONE
+        return self._dismiss_standby(seat)
 
     def failed(self, name: str, generation: int, message: str, *, fatal: bool) -> list[Order]:
         """Take in why a process is about to end; ``fatal``: another try would end the same way."""
         seat = self.seats[name]
-        if generation in (seat.generation, seat.standby):
+        if generation == seat.generation:
             seat.last_error, seat.fatal = message, fatal
         return []
 
@@ -235,6 +240,7 @@ class Policy:
         if self.draining:
             return []
         seat.phase = Phase.ACTIVE
+        seat.retiring = False
         seat.began_at = seat.cursor
         seat.fatal, seat.last_error = False, ""
         return [Activate(seat.name, seat.generation, seat.recycle_chunks), *self._prepare_successor(seat)]
@@ -272,6 +278,7 @@ class Policy:
         seat.phase = Phase.FAILED
         orders: list[Order] = [*self._dismiss_standby(seat), Drop(seat.name)]
         if seat.isolate and self.begun:
+            self.isolated.append(seat.name)
             return orders
         self.failure = self.failure or seat.name
         return orders if self.draining else orders + self.drain()

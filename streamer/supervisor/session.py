@@ -157,14 +157,14 @@ class Session:
 
     def _look(self) -> None:
         """Take in everything that has happened since the last look."""
-        for message in self._reader.heard():
+        ended = {key: code for key, child in self._children.items() if (code := child.ended()) is not None}
+        for message in self._reader.heard():  # after the look at who has ended: it says before why they will
             self._hear_reader(message)
         for key, child in list(self._children.items()):
-            code = child.ended()
             for message in child.heard():
                 self._hear_consumer(key, message)
-            if code is not None:
-                self._bury(key, code)
+        for key, code in ended.items():
+            self._bury(key, code)
         if self._signals.asked > self._asked:
             self._asked = self._signals.asked
             if self._asked == 1:
@@ -318,6 +318,8 @@ class Session:
             self._tallies[name].planned += seat.planned
             self._tallies[name].crash += seat.crashed
         self._outcome.error = self._error
+        if self._error is None and self._policy.isolated:
+            self._outcome.error = self._error_of(self._policy.seats[self._policy.isolated[0]])
         if self._error is not None:
             self._outcome.state = "failed"
         elif code == 0 and self._outcome.report.get("finished"):

@@ -1,0 +1,110 @@
+"""Consumers for the tests: they record what they are shown, wait where a test says, or misbehave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from driver import wait_until
+
+from streamer.contract import Consumer
+
+if TYPE_CHECKING:
+    from streamer.contract import Chunk, Frame, Recording
+
+
+class Recorder(Consumer):
+    """Writes the numbers of its frames, one file a chunk, and a log of all its calls."""
+
+    def __init__(self, out: str) -> None:
+        self._out = Path(out)
+        self._numbers: list[int] = []
+
+    def _log(self, text: str) -> None:
+        with (self._out / "calls.txt").open("a") as file:
+            file.write(f"{os.getpid()} {text}\n")
+
+    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._log(f"open {state}")
+
+    def on_frame(self, frame: Frame) -> None:
+        self._numbers.append(frame.number)
+        assert all(value is None or not value.flags.writeable for value in frame.values())
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
+        text = " ".join(map(str, self._numbers))
+        (self._out / f"part-{chunk.number:06d}.txt").write_text(text)
+        self._numbers = []
+        self._log(f"chunk {chunk.number} {chunk.first} {chunk.last} {chunk.frames}")
+        return {"last": chunk.number}
+
+    def close(self, recording: Recording) -> None:
+        self._log("close")
+
+    @staticmethod
+    def read(out: Path) -> list[int]:
+        """Return all frame numbers in the order of the parts."""
+        return [int(n) for part in sorted(out.glob("part-*.txt")) for n in part.read_text().split()]
+
+
+class Gate(Consumer):
+    """Says at one frame that it is there, with its process id, and waits until it may go on."""
+
+    def __init__(self, folder: str, at: int, where: str = "on_frame") -> None:
+        self._folder = Path(folder)
+        self._at = at
+        self._where = where
+
+    def _wait(self) -> None:
+        if not (self._folder / "go").exists():
+            (self._folder / "here.tmp").write_text(str(os.getpid()))
+            (self._folder / "here.tmp").rename(self._folder / "here")
+            wait_until((self._folder / "go").exists)
+
+    def on_frame(self, frame: Frame) -> None:
+        if self._where == "on_frame" and frame.number == self._at:
+            self._wait()
+
+    def on_chunk(self, chunk: Chunk) -> None:
+        if self._where == "on_chunk" and chunk.first <= self._at <= chunk.last:
+            self._wait()
+
+
+class Faulty(Consumer):
+    """Does something wrong at one frame."""
+
+    def __init__(self, how: str, at: int = 3) -> None:
+        self._how = how
+        self._at = at
+        self._kept: Any = None
+
+    def on_frame(self, frame: Frame) -> None:
+        if frame.number != self._at:
+            return
+        if self._how == "raise":
+            message = "the gripper is upside down"
+            raise KeyError(message)
+        if self._how == "exit":
+            sys.exit(3)
+        if self._how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._how == "keep":
+            self._kept = frame["camera"][10:20]  # type: ignore[index]
+        if self._how == "write":
+            frame["camera"][0] = 0  # type: ignore[index]
+
+    def on_chunk(self, chunk: Chunk) -> Any:
+        return {"set": {1}} if self._how == "state" else None
+
+
+def count(frame: Frame, out: str) -> None:
+    """Be a plain function as a consumer."""
+    with Path(out).open("a") as file:
+        file.write(f"{frame.number}\n")
+
+
+NOT_CALLABLE = 3

@@ -1,0 +1,219 @@
+"""Processes are killed with real signals: nothing is lost, nothing is doubled, nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from driver import Run, digests, run, start, wait_until
+
+Config = dict[str, Any]
+GATE = {"use": "probes:Gate", "options": {"folder": ".", "at": 17}}
+
+
+@pytest.fixture
+def gated(config: Config) -> Config:
+    """Return the configuration with a consumer that waits in the fourth chunk."""
+    config["consumers"]["gate"] = GATE
+    return config
+
+
+@pytest.fixture
+def expected(tmp_path: Path, config: Config) -> dict[str, Any]:
+    """Return the digests of an undisturbed run."""
+    undisturbed = config | {"consumers": {"digest": config["consumers"]["digest"]}}
+    assert run(tmp_path / "undisturbed", undisturbed).code == 0
+    return digests(tmp_path / "undisturbed" / "digest.json")
+
+
+def at_the_gate(folder: Path) -> int:
+    """Wait until the gate's process stands at its frame; return its process id."""
+    wait_until((folder / "here").exists, "the gate")
+    return int((folder / "here").read_text())
+
+
+def open_gate(folder: Path) -> None:
+    (folder / "go").touch()
+
+
+@pytest.mark.parametrize("where", ["on_frame", "on_chunk"])
+def test_a_killed_consumer_is_replaced_and_repeats_only_its_chunk(
+    tmp_path: Path, config: Config, expected: dict[str, Any], where: str
+) -> None:
+    config["consumers"]["gate"] = GATE | {"options": {"folder": ".", "at": 17, "where": where}}
+    config["consumers"]["all"] = {"use": "probes:Recorder", "options": {"out": "all"}}
+    with start(tmp_path, config) as running:
+        pid = at_the_gate(tmp_path)
+        open_gate(tmp_path)
+        os.kill(pid, signal.SIGKILL)
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert digests(tmp_path / "digest.json") == expected
+    assert finished.report["consumers"]["gate"]["restarts"] == {"planned": 0, "crash": 1}
+    assert finished.report["consumers"]["gate"]["frames"] == 40
+    assert "SIGKILL" in finished.err
+
+
+def test_a_killed_checksum_goes_on_from_its_state(tmp_path: Path, config: Config, expected: dict[str, Any]) -> None:
+    config["consumers"]["gate"] = GATE
+    with start(tmp_path, config) as running:
+        at_the_gate(tmp_path)  # the pool holds the checksum back near the gate's chunk
+        running.children()["digest.1"].kill()
+        open_gate(tmp_path)
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert finished.report["consumers"]["digest"]["restarts"]["crash"] == 1
+    assert digests(tmp_path / "digest.json") == expected
+
+
+def test_a_killed_reader_is_replaced_and_everyone_goes_on(
+    tmp_path: Path, gated: Config, expected: dict[str, Any]
+) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        open_gate(tmp_path)
+        running.children()["reader"].kill()
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert digests(tmp_path / "digest.json") == expected
+    assert "the reader ended (killed by SIGKILL)" in finished.err
+
+
+def test_nobody_survives_a_killed_supervisor_and_the_run_can_be_continued(
+    tmp_path: Path, gated: Config, expected: dict[str, Any]
+) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        children = list(running.children().values())
+        assert len(children) == 3
+        running.process.kill()
+        wait_until(lambda: not any(alive(child) for child in children), "the children's end")
+    open_gate(tmp_path)
+    refused = run(tmp_path, gated)
+    assert refused.code == 64, refused
+    assert "--resume" in refused.err
+    assert "--restart" in refused.err
+    finished = run(tmp_path, gated, "--resume")
+    assert finished.code == 0, finished
+    assert digests(tmp_path / "digest.json") == expected
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_everyone_finish_its_chunk_and_the_run_can_be_continued(
+    tmp_path: Path, gated: Config, expected: dict[str, Any], number: int
+) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        running.signal(number)
+        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        open_gate(tmp_path)
+        finished = running.end()
+    assert finished.code == 75, finished
+    assert "--resume" in finished.out
+    report = finished.report
+    chunks = report["consumers"]["gate"]["chunks"]
+    assert chunks in (4, 5)  # the chunk of frame 17, and the next where its first frames were on their way
+    assert report["frames"]["remaining"] == 40 - 5 * chunks
+    assert not (tmp_path / "digest.json").exists()
+    again = run(tmp_path, gated, "--resume")
+    assert again.code == 0, again
+    assert digests(tmp_path / "digest.json") == expected
+    assert again.report["frames"] == {"planned": 40, "delivered": 40, "skipped": {}, "remaining": 0}
+    assert run(tmp_path, gated, "--resume").code == 0  # nothing is left to do
+
+
+def _first_lines(running: Run) -> str:
+    """Read what stands in the supervisor's error output, without waiting for its end."""
+    assert running.process.stderr is not None
+    fd = running.process.stderr.fileno()
+    os.set_blocking(fd, False)
+    try:
+        running.said = getattr(running, "said", "") + (os.read(fd, 65536).decode())  # type: ignore[attr-defined]
+    except BlockingIOError:
+        pass  # nothing new
+    finally:
+        os.set_blocking(fd, True)
+    return str(getattr(running, "said", ""))
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path, gated: Config, expected: dict[str, Any]) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        running.signal(signal.SIGTERM)
+        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        running.signal(signal.SIGTERM)
+        finished = running.end()  # though the gate is still closed
+    assert finished.code == 75, finished
+    open_gate(tmp_path)
+    again = run(tmp_path, gated, "--resume")
+    assert again.code == 0, again
+    assert digests(tmp_path / "digest.json") == expected
+
+
+def test_a_signal_to_the_whole_group_is_no_different(tmp_path: Path, gated: Config, expected: dict[str, Any]) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        os.killpg(running.process.pid, signal.SIGINT)
+        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        open_gate(tmp_path)
+        finished = running.end()
+    assert finished.code == 75, finished
+    assert finished.report["consumers"]["gate"]["restarts"] == {"planned": 0, "crash": 0}
+    assert run(tmp_path, gated, "--resume").code == 0
+    assert digests(tmp_path / "digest.json") == expected
+
+
+def test_a_second_run_in_the_same_folder_is_told_to_wait_and_disturbs_nothing(tmp_path: Path, gated: Config) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        second = run(tmp_path, gated)
+        assert second.code == 75, second
+        assert "in use by another run" in second.err
+        open_gate(tmp_path)
+        assert running.end().code == 0
+
+
+def test_restart_forgets_an_unfinished_run(tmp_path: Path, gated: Config, expected: dict[str, Any]) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        running.process.kill()
+    open_gate(tmp_path)
+    finished = run(tmp_path, gated, "--restart", "chunk_size=4")
+    assert finished.code == 0, finished
+    assert digests(tmp_path / "digest.json") == expected
+
+
+def test_resuming_with_another_plan_is_refused(tmp_path: Path, gated: Config) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        running.process.kill()
+    open_gate(tmp_path)
+    finished = run(tmp_path, gated, "--resume", "chunk_size=4")
+    assert finished.code == 78, finished
+    assert "--restart" in finished.err
+    assert run(tmp_path, gated, "--resume").code == 0
+
+
+def test_a_hung_consumer_is_ended_after_its_deadline_and_replaced(
+    tmp_path: Path, gated: Config, expected: dict[str, Any]
+) -> None:
+    gated["consumers"]["gate"] = GATE | {"deadline": "1 s"}
+    with start(tmp_path, gated) as running:
+        first = at_the_gate(tmp_path)
+        wait_until(lambda: not psutil.pid_exists(first), "the end of the hung process")
+        open_gate(tmp_path)
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert "silent" in finished.err
+    assert digests(tmp_path / "digest.json") == expected

@@ -1,0 +1,211 @@
+"""The ledger: what is committed stays, whatever dies, and what cannot be used says so."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streamer.errors import StorageError
+from streamer.ledger import Cursor, Ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMIT_FOR_EVER = """
+import sys
+from pathlib import Path
+from streamer.ledger import Ledger
+with Ledger(Path(sys.argv[1])) as ledger:
+    number = ledger.begin("pipeline", "a.bag", "f", "p", 10**9, 10**9)
+    for chunk in range(10**9):
+        ledger.commit(number, "out", chunk, b"state of %d" % chunk)
+        print(chunk, flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def begin(ledger: Ledger, recording: str = "a.bag", plan: str = "plan") -> int:
+    return ledger.begin("pipeline", recording, "fingerprint", plan, 100, 10)
+
+
+def test_a_consumer_without_a_commit_is_at_the_beginning(path: Path) -> None:
+    with Ledger(path) as ledger:
+        assert ledger.cursor(begin(ledger), "out") == Cursor(0, None, closed=False)
+
+
+def test_a_commit_moves_the_cursor_and_stores_the_state_until_the_next(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        ledger.commit(number, "out", 0, b"one")
+        assert ledger.cursor(number, "out") == Cursor(1, b"one", closed=False)
+        ledger.commit(number, "out", 1, None)
+        assert ledger.cursor(number, "out") == Cursor(2, None, closed=False)
+
+
+def test_cursors_survive_reopening_and_another_begin(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        ledger.commit(number, "out", 4, b"\x00state")
+    with Ledger(path) as ledger:
+        assert begin(ledger) == number
+        assert ledger.cursor(number, "out") == Cursor(5, b"\x00state", closed=False)
+
+
+def test_a_process_killed_between_commits_leaves_cursor_and_state_together(path: Path) -> None:
+    command = [sys.executable, "-c", COMMIT_FOR_EVER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [int(process.stdout.readline()) for _ in range(20)]
+        process.kill()
+        said += [int(line) for line in process.stdout]
+    with Ledger(path) as ledger:
+        cursor = ledger.cursor(begin(ledger), "out")
+    assert cursor.chunk > said[-1], "a commit that was acknowledged is lost"
+    assert cursor.state == b"state of %d" % (cursor.chunk - 1)
+
+
+def test_a_commit_that_cannot_be_stored_changes_nothing(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        ledger.commit(number, "out", 0, b"one")
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TRIGGER full BEFORE UPDATE ON cursors BEGIN SELECT raise(ABORT, 'disk is full'); END")
+        with pytest.raises(StorageError, match="disk is full"):
+            ledger.commit(number, "out", 1, b"two")
+        assert ledger.cursor(number, "out") == Cursor(1, b"one", closed=False)
+
+
+def test_cursors_belong_to_one_recording_and_one_consumer(path: Path) -> None:
+    with Ledger(path) as ledger:
+        one, two = begin(ledger), begin(ledger, "b.bag")
+        ledger.commit(one, "out", 0, b"one")
+        assert ledger.cursor(one, "view").chunk == 0
+        assert ledger.cursor(two, "out").chunk == 0
+
+
+def test_closing_keeps_the_cursor_and_its_state(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        ledger.commit(number, "out", 9, b"state")
+        ledger.close_consumer(number, "out")
+        ledger.close_consumer(number, "empty")
+        assert ledger.cursor(number, "out") == Cursor(10, b"state", closed=True)
+        assert ledger.cursor(number, "empty") == Cursor(0, None, closed=True)
+
+
+def test_attempts_are_counted_per_chunk_and_begin_anew_at_the_next(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        assert [ledger.attempt(number, "out", chunk) for chunk in (0, 0, 0, 1, 1, 2)] == [1, 2, 3, 1, 2, 1]
+        assert ledger.attempt(number, "view", 2) == 1
+
+
+def test_attempts_survive_reopening_and_are_forgiven(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        ledger.attempt(number, "out", 3)
+        ledger.attempt(number, "view", 3)
+    with Ledger(path) as ledger:
+        assert ledger.attempt(number, "out", 3) == 2
+        ledger.forgive(number, "out")
+        assert ledger.attempt(number, "out", 3) == 1
+        assert ledger.attempt(number, "view", 3) == 2
+
+
+def test_frames_left_out_are_kept_with_their_reasons(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        ledger.skip(number, 7, "undecodable head")
+        ledger.skip(number, 3, "undecodable head")
+        ledger.skip(number, 7, "undecodable depth")
+        assert ledger.skips(number) == {3: "undecodable head", 7: "undecodable depth"}
+
+
+def test_a_reset_drops_what_was_noted_of_one_recording_only(path: Path) -> None:
+    with Ledger(path) as ledger:
+        one, two = begin(ledger), begin(ledger, "b.bag")
+        for number in (one, two):
+            ledger.commit(number, "out", 0, b"state")
+            ledger.attempt(number, "out", 1)
+            ledger.skip(number, 7, "reason")
+        ledger.reset(one)
+        assert ledger.cursor(one, "out") == Cursor(0, None, closed=False)
+        assert ledger.skips(one) == {}
+        assert ledger.attempt(one, "out", 1) == 1
+        assert ledger.cursor(two, "out").chunk == 1
+        assert ledger.skips(two) == {7: "reason"}
+        assert ledger.attempt(two, "out", 1) == 2
+        assert list(ledger.recordings("pipeline")) == ["a.bag", "b.bag"]
+
+
+def test_forgetting_a_pipeline_removes_everything_of_it_and_nothing_else(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        other = ledger.begin("other", "a.bag", "", "", 1, 1)
+        for each in (number, other):
+            ledger.commit(each, "out", 0, b"state")
+            ledger.skip(each, 1, "reason")
+        ledger.forget("pipeline")
+        assert ledger.recordings("pipeline") == {}
+        assert ledger.cursor(number, "out").chunk == 0
+        assert ledger.skips(number) == {}
+        assert ledger.recordings("other")["a.bag"].committed == 1
+        assert ledger.skips(other) == {1: "reason"}
+
+
+def test_recordings_are_known_with_their_state_plan_and_committed_chunks(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger, plan="first")
+        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "first", "running", 0)
+        ledger.commit(number, "out", 2, None)
+        ledger.commit(number, "view", 0, None)
+        ledger.finish(number, "failed", "it broke")
+        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "first", "failed", 4)
+        begin(ledger, plan="second")
+        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "second", "running", 4)
+
+
+# ---- files that cannot be used
+
+
+def test_a_file_of_a_newer_version_is_an_error_and_is_left_alone(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    with pytest.raises(StorageError, match=r"newer version of this program \(schema 99") as caught:
+        Ledger(path)
+    assert str(path) in str(caught.value)
+    with closing(sqlite3.connect(path)) as newer:
+        assert newer.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+def test_a_file_that_is_no_ledger_is_an_error_that_names_it(path: Path) -> None:
+    path.write_bytes(b"This is no database. " * 500)
+    with pytest.raises(StorageError, match="the ledger cannot be used") as caught:
+        Ledger(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_damaged_in_the_middle_is_an_error_when_it_is_used(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        for chunk in range(50):
+            ledger.commit(number, f"out{chunk}", chunk, bytes(1000))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xa5" * (len(whole) - 4096))
+    with pytest.raises(StorageError, match="the ledger cannot be used"), Ledger(path) as ledger:
+        ledger.cursor(number, "out7")
+
+
+def test_a_folder_that_does_not_exist_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="ledger cannot be used") as caught:
+        Ledger(tmp_path / "nowhere" / "ledger.sqlite")
+    assert "nowhere" in str(caught.value)
