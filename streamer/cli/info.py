@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def info(
     recording: Annotated[
-        Path, typer.Argument(help="a .bag, .mcap or .db3 file or a rosbag2 folder", show_default=False)
+        Path, typer.Argument(metavar="RECORDING", help="a .bag, .mcap, .db3 file or rosbag2 folder", show_default=False)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

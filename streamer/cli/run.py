@@ -11,7 +11,7 @@ from streamer.errors import UsageError
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="the YAML configuration", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),

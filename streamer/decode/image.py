@@ -32,7 +32,7 @@ _BAYER = {
 }
 _YUV = {"yuv422": "UYVY", "uyvy": "UYVY", "yuv422_yuy2": "YUY2", "yuyv": "YUY2"}
 _PLAIN = {"mono8": ("u1", 1), "mono16": ("u2", 1)}
-_GENERIC = re.compile(r"(8|16|32|64)([USF])C([1-4])")
+_GENERIC = re.compile(r"(?:(8|16|32|64)([US])|(16|32|64)(F))C([1-4])")
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 _DEPTH_HEAD = 12
 _NOT_YET = 'compressed depth in the RVL format is not supported: record it as PNG (png_level, format "png")'
@@ -103,21 +103,27 @@ class ImageDecoder:
         """Read, convert and resize as far as the settings need it."""
         raw = parse_head(payload, self._wire, _raw_head)
         pixels = _pixels(raw.encoding)
-        code, _ = _conversion(pixels, self._how.color, raw.encoding)
+        code, channels = _conversion(pixels, self._how.color, raw.encoding)
+        _require_same(channels, np.dtype(pixels.dtype), out, raw.encoding)
         row = raw.width * pixels.channels * np.dtype(pixels.dtype).itemsize
-        if raw.step < row or raw.length < raw.step * (raw.height - 1) + row or raw.start + raw.length > len(payload):
+        if (
+            not row
+            or raw.step < row
+            or raw.length < raw.step * (raw.height - 1) + row
+            or raw.start + raw.length > len(payload)
+        ):
             msg = f"an image of {raw.width}x{raw.height} {raw.encoding} has only {raw.length} bytes of pixels"
             raise DecodeError(msg)
         native = pixels.dtype == "u1" or not raw.big_endian
         if code is None and self._how.resize is None and raw.step == row and native:
             _require((raw.height, raw.width), out)
-            payload.into(raw.start, out.data.cast("B"))
+            payload.into(raw.start, out.reshape(-1).view(np.uint8).data)
             return len(out)
         shape = (raw.height, raw.width, pixels.channels)[: 2 if pixels.channels == 1 else 3]
         dtype = np.dtype(pixels.dtype).newbyteorder(">" if raw.big_endian else "<")
         strides = (raw.step, pixels.channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
         source = np.ndarray(shape, dtype, payload.all(), raw.start, strides)
-        _finish(source.astype(dtype.newbyteorder("="), copy=False), code, self._how.resize, out)
+        _finish(np.ascontiguousarray(source, dtype.newbyteorder("=")), code, self._how.resize, out)
         return len(out)
 
 
@@ -243,7 +249,7 @@ def _pixels(encoding: str) -> _Pixels:
     if encoding in _PLAIN:
         return _Pixels(*_PLAIN[encoding], "")
     if match := _GENERIC.fullmatch(encoding):
-        bits, kind, count = match.groups()
+        bits, kind, count = match[1] or match[3], match[2] or match[4], match[5]
         return _Pixels({"U": "u", "S": "i", "F": "f"}[kind] + str(int(bits) // 8), int(count), "")
     known = ", ".join([*_COLOR, *_BAYER, *_YUV, *_PLAIN, "8UC1 … 64FC4"])
     msg = f"the image encoding {encoding!r} is not known; known are {known}"
@@ -275,6 +281,16 @@ def _finish(image: NDArray[Any], code: int | None, resize: tuple[int, int] | Non
     """Convert and resize into ``out``: linear for 8-bit pixels, nearest for measured values."""
     import cv2
 
+    try:
+        _convert(image, code, resize, out)
+    except cv2.error as error:
+        msg = f"an image of {image.dtype} {image.shape} cannot be converted: {error}"
+        raise DecodeError(msg) from error
+
+
+def _convert(image: NDArray[Any], code: int | None, resize: tuple[int, int] | None, out: NDArray[Any]) -> None:
+    import cv2
+
     if code is not None:
         if resize is None:
             _require(image.shape[:2], out)
@@ -291,6 +307,13 @@ def _finish(image: NDArray[Any], code: int | None, resize: tuple[int, int] | Non
         _require(image.shape[:2], out)
     how = cv2.INTER_LINEAR if image.dtype == np.uint8 else cv2.INTER_NEAREST
     cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=how)
+
+
+def _require_same(channels: int, dtype: np.dtype[Any], out: NDArray[Any], encoding: str) -> None:
+    """Make sure that an encoding still gives what the stream began with."""
+    if channels != (out.shape[2] if out.ndim == 3 else 1) or dtype != out.dtype:
+        msg = f"an image of encoding {encoding!r} in a stream of {out.dtype} {out.shape}: the topic changed"
+        raise DecodeError(msg)
 
 
 def _require(size: tuple[int, ...], out: NDArray[Any]) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamer.errors import DecodeError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,7 +17,15 @@ _NEARLY_PARALLEL = 0.9995  # above this cosine a straight line is exact to float
 
 
 def between(a: NDArray[Any], b: NDArray[Any], weight: float, quaternions: Sequence[int]) -> NDArray[np.float64]:
-    """Return the vector at ``weight`` (0: a, 1: b); columns q … q+3 are unit quaternions (x, y, z, w)."""
+    """Return the vector at ``weight`` (0: a, 1: b); columns q … q+3 are unit quaternions (x, y, z, w).
+
+    Raises:
+        DecodeError: the vectors differ in length.
+
+    """
+    if len(a) != len(b):
+        msg = f"two neighbouring messages have {len(a)} and {len(b)} values: nothing lies between them"
+        raise DecodeError(msg)
     value = a.astype(np.float64) * (1.0 - weight) + b.astype(np.float64) * weight
     for q in quaternions:
         value[q : q + 4] = slerp(a[q : q + 4].astype(np.float64), b[q : q + 4].astype(np.float64), weight)

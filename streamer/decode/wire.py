@@ -299,7 +299,7 @@ class Wire:
         if msgtype == _QUATERNION:
             whole = whole._replace(quaternions=(0,))
         if whole.length is not None and len({p.dtype for p in parts}) == 1:
-            return self._run(whole.dtype, whole.length)._replace(quaternions=whole.quaternions)
+            return self._run(parts[0].dtype, whole.length)._replace(quaternions=whole.quaternions)
         return whole
 
     def _reader(self, skip: Step, read: Read, msgtype: str) -> Callable[[memoryview], NDArray[Any]]:

@@ -68,11 +68,12 @@ def _find(name: str, use: str) -> Any:
         module, _, attribute = known[use].value.partition(":")
     try:
         found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:
         msg = f"consumers.{name}.use: {use!r} cannot be imported: {error}"
         raise ConfigError(msg) from error
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
     except AttributeError as error:
         msg = f"consumers.{name}.use: the module {module!r} has no {attribute!r}"
         raise ConfigError(msg) from error

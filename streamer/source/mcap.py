@@ -18,7 +18,7 @@ import numpy as np
 from streamer.errors import RecordingError
 from streamer.records import Index, Topic
 from streamer.source.blocks import BlockCache
-from streamer.source.payload import HEAD, FilePayload, MemoryPayload, read_into, sorted_index
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes, sorted_index
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -40,6 +40,7 @@ _CHUNK_HEAD = struct.Struct("<QQQI")
 _INDEX_RECORD_HEAD = 9 + 2 + 4  # operation code and length; channel; length of the array
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _FOOTER = 8 + 8 + 4
+_DAMAGE = (struct.error, LookupError, ValueError, OverflowError)  # what parsing damaged bytes may raise
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
 _DECOMPRESS: dict[str, Callable[[memoryview], bytes]] = {"zstd": zstd.decompress, "lz4": lz4.frame.decompress}
 
@@ -78,10 +79,9 @@ class McapSource:
             self._blocks = [_Block(0, self.size, "", self.size, 0, {})]
             self._cache = BlockCache(self._decompress)
             self._open()
-        except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
+        except _DAMAGE as error:
             self.close()
-            msg = f"{path}: the index is damaged ({error!r}); 'mcap recover' may repair a copy of it"
-            raise RecordingError(msg) from error
+            raise self._damaged(error) from error
         except BaseException:
             self.close()
             raise
@@ -91,6 +91,9 @@ class McapSource:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _damaged(self, error: Exception) -> RecordingError:
+        return RecordingError(f"{self.path}: the index is damaged ({error!r}); 'mcap recover' may repair a copy of it")
 
     def _open(self) -> None:
         if (magic := bytes(self._read(0, min(8, self.size)))) != MAGIC:
@@ -105,9 +108,19 @@ class McapSource:
             raise RecordingError(msg)
         (summary,) = struct.unpack_from("<Q", self._read(end + 9, _FOOTER))
         counted = self._read_summary(summary, end) if summary else False
-        if not counted or (len(self._blocks) == 1 and any(self._counts.values())):
+        if not counted or not self._is_indexed():
             self._walk(len(MAGIC), summary or end)
         self.topics = self._topics()
+
+    def _is_indexed(self) -> bool:
+        """Tell whether the message indexes list every message that the statistics count."""
+        listed = sum(self._index_length(block) for block in self._blocks[1:])
+        return listed == sum(self._counts.values())
+
+    def _index_length(self, block: _Block) -> int:
+        """Count the messages that a chunk's index records list, from the heads of these records."""
+        heads = (self._read(position, _INDEX_RECORD_HEAD) for position in block.indexes.values())
+        return sum(struct.unpack_from("<I", head, 11)[0] // _ENTRY.itemsize for head in heads)
 
     def _read_summary(self, start: int, end: int) -> bool:
         """Read the summary section; say whether it counts the messages."""
@@ -221,8 +234,16 @@ class McapSource:
         return self._cache.loads
 
     def index(self, topics: Collection[str]) -> dict[str, Index]:
-        """Read the index entries of some topics: one small read for each chunk and channel."""
-        return {name: self._topic_index(name) for name in topics}
+        """Read the index entries of some topics: one small read for each chunk and channel.
+
+        Raises:
+            RecordingError: the index is damaged.
+
+        """
+        try:
+            return {name: self._topic_index(name) for name in topics}
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
 
     def _topic_index(self, topic: str) -> Index:
         channels = [number for number, (name, _, _) in self._channels.items() if name == topic]
@@ -252,12 +273,19 @@ class McapSource:
         return bytes(self._read(position + _INDEX_RECORD_HEAD, size))
 
     def payload(self, block: int, offset: int) -> Payload:
-        """Return the message at a place of the index; reads its record header, not its payload."""
+        """Return the message at a place of the index; reads its record header, not its payload.
+
+        Raises:
+            RecordingError: there is no message at that place.
+
+        """
         start, length, compression, *_ = self._blocks[block]
         if not compression:
             head = self._read(start + offset, min(HEAD, length - offset))
             size = _message_length(head)
             begin = _MESSAGE_HEAD.size
+            if start + offset + begin + size > self.size:
+                raise_short(size, self.size - start - offset - begin)
             return FilePayload(self._fd, start + offset + begin, size, head[begin:])
         content = memoryview(self._cache.get(block))
         size = _message_length(content[offset : offset + _MESSAGE_HEAD.size])
@@ -276,9 +304,7 @@ class McapSource:
         return content
 
     def _read(self, position: int, size: int) -> memoryview:
-        out = memoryview(bytearray(size))
-        read_into(self._fd, position, out)
-        return out
+        return read_bytes(self._fd, position, size, self.size)
 
 
 def _records(buffer: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -299,7 +325,7 @@ def _message_length(head: memoryview) -> int:
         op, length, *_ = _MESSAGE_HEAD.unpack_from(head)
     except struct.error:
         op = length = 0
-    if op != _MESSAGE:
+    if op != _MESSAGE or length < _MESSAGE_HEAD.size - 9:
         msg = "the index points at something that is not a message: the file is damaged"
         raise RecordingError(msg)
     return int(length) - 22

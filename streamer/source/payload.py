@@ -105,12 +105,19 @@ def read_into(fd: int, position: int, out: memoryview) -> None:
     """Fill ``out`` from the file.
 
     Raises:
-        RecordingError: the file ends earlier (it was cut, or is cut while it is read).
+        RecordingError: the file ends earlier (it was cut, or is cut while it is read), or cannot be read.
 
     """
+    if position < 0:
+        msg = f"the index points at byte {position}: it is damaged"
+        raise RecordingError(msg)
     done = 0
     while done < len(out):
-        count = os.preadv(fd, [out[done:]], position + done)
+        try:
+            count = os.preadv(fd, [out[done:]], position + done)
+        except (OSError, OverflowError) as error:
+            msg = f"reading {len(out)} bytes at byte {position} fails: {error}"
+            raise RecordingError(msg) from error
         if count == 0:
             msg = (
                 f"the file ends at byte {position + done}, {len(out) - done} bytes before the message does: "
@@ -118,6 +125,21 @@ def read_into(fd: int, position: int, out: memoryview) -> None:
             )
             raise RecordingError(msg)
         done += count
+
+
+def read_bytes(fd: int, position: int, size: int, end: int) -> memoryview:
+    """Read ``size`` bytes of a file that has ``end``: a damaged length is found before it is allocated.
+
+    Raises:
+        RecordingError: they are not all there.
+
+    """
+    if position < 0 or size < 0 or position + size > end:
+        msg = f"{size} bytes should lie at byte {position}, the file has {end}: it is cut off or damaged"
+        raise RecordingError(msg)
+    out = memoryview(bytearray(size))
+    read_into(fd, position, out)
+    return out
 
 
 def raise_short(wanted: int, length: int) -> None:

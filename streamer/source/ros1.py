@@ -18,7 +18,7 @@ from rosbags.typesys.msg import normalize_msgtype
 from streamer.errors import RecordingError
 from streamer.records import Index, Topic
 from streamer.source.blocks import BlockCache
-from streamer.source.payload import HEAD, FilePayload, MemoryPayload, read_into, sorted_index
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes, sorted_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,6 +32,7 @@ _MESSAGE, _BAG_HEADER, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6,
 _ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
 _INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
 _U32 = struct.Struct("<I")
+_DAMAGE = (struct.error, LookupError, ValueError, OverflowError)  # what parsing damaged bytes may raise
 _DECOMPRESS: dict[str, Callable[[memoryview], bytes]] = {"bz2": bz2.decompress, "lz4": lz4.frame.decompress}
 
 
@@ -53,10 +54,9 @@ class Ros1Source:
         try:
             self.size = os.fstat(self._fd).st_size
             self._open()
-        except (struct.error, KeyError, UnicodeDecodeError, ValueError) as error:
+        except _DAMAGE as error:
             self.close()
-            msg = f"{path}: the index is damaged ({error!r}); 'rosbag reindex' may repair a copy of it"
-            raise RecordingError(msg) from error
+            raise self._damaged(error) from error
         except BaseException:
             self.close()
             raise
@@ -67,6 +67,11 @@ class Ros1Source:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _damaged(self, error: Exception) -> RecordingError:
+        return RecordingError(
+            f"{self.path}: the index is damaged ({error!r}); 'rosbag reindex' may repair a copy of it"
+        )
 
     def _open(self) -> None:
         magic = self._read(0, min(len(MAGIC), self.size))
@@ -121,6 +126,9 @@ class Ros1Source:
             self._data.append((start, length))
             self._compression.append(compression)
             counts = np.frombuffer(data, "<u4").reshape(-1, 2)
+            if len(counts) != _U32.unpack(header["count"])[0]:
+                msg = f"{len(counts)} of {_U32.unpack(header['count'])[0]} connections of a chunk"
+                raise ValueError(msg)
             self._chunk_counts.append(counts)
             for connection, messages in counts.tolist():
                 self._counts[connection] += messages
@@ -150,7 +158,18 @@ class Ros1Source:
         return self._cache.loads
 
     def index(self, topics: Collection[str]) -> dict[str, Index]:
-        """Read the index entries of some topics: one small read a chunk, parsed as arrays."""
+        """Read the index entries of some topics: one small read a chunk, parsed as arrays.
+
+        Raises:
+            RecordingError: the index is damaged.
+
+        """
+        try:
+            return self._index(topics)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _index(self, topics: Collection[str]) -> dict[str, Index]:
         wanted = {c: name for c, (name, _, _) in self._connections.items() if name in topics}
         parts: dict[str, list[bytes]] = {name: [] for name in topics}
         blocks: dict[str, list[int]] = {name: [] for name in topics}
@@ -180,14 +199,19 @@ class Ros1Source:
         return records
 
     def payload(self, block: int, offset: int) -> Payload:
-        """Return the message at a place of the index; reads its record header, not its payload."""
+        """Return the message at a place of the index; reads its record header, not its payload.
+
+        Raises:
+            RecordingError: there is no message at that place.
+
+        """
         start, length = self._data[block]
         if self._compression[block] == "none":
             while True:
                 head = self._read(start + offset, min(HEAD, length - offset))
                 op, begin, size = _message_head(head)
                 if op == _MESSAGE:
-                    return FilePayload(self._fd, start + offset + begin, size, head[begin:])
+                    return self._in_file(start + offset + begin, size, head[begin:])
                 offset += begin + size  # a connection record may stand before its first message
         content = memoryview(self._cache.get(block))
         while True:
@@ -195,6 +219,11 @@ class Ros1Source:
             if op == _MESSAGE:
                 return MemoryPayload.cut(content, offset + begin, size)
             offset += begin + size
+
+    def _in_file(self, position: int, size: int, head: memoryview) -> FilePayload:
+        if position + size > self.size:
+            raise_short(size, self.size - position)
+        return FilePayload(self._fd, position, size, head)
 
     def _decompress(self, block: int) -> bytes:
         start, length = self._data[block]
@@ -205,9 +234,7 @@ class Ros1Source:
             raise RecordingError(msg) from error
 
     def _read(self, position: int, size: int) -> memoryview:
-        out = memoryview(bytearray(size))
-        read_into(self._fd, position, out)
-        return out
+        return read_bytes(self._fd, position, size, self.size)
 
     def _record(self, position: int, op: int) -> tuple[dict[str, bytes], tuple[int, int]]:
         """Read a record's header; return its fields and the position and length of its data."""
@@ -232,7 +259,11 @@ def _parse_record(buffer: bytes, position: int, op: int) -> tuple[dict[str, byte
     _expect(fields, op)
     position += 4 + length
     (length,) = _U32.unpack_from(buffer, position)
-    return fields, buffer[position + 4 : position + 4 + length], position + 4 + length
+    end = position + 4 + length
+    if end > len(buffer):
+        msg = f"a record of {length} bytes of which {len(buffer) - position - 4} are there"
+        raise ValueError(msg)
+    return fields, buffer[position + 4 : end], end
 
 
 def _parse_fields(header: bytes) -> dict[str, bytes]:
@@ -262,7 +293,7 @@ def _message_head(head: memoryview) -> tuple[int, int, int]:
         else:
             op = _parse_fields(bytes(head[4 : 4 + length]))["op"][0]
         (size,) = _U32.unpack_from(head, 4 + length)
-    except (struct.error, ValueError, KeyError) as error:
+    except _DAMAGE as error:
         msg = f"the index points at something that is not a message ({error!r}): the bag is damaged"
         raise RecordingError(msg) from error
     return op, 8 + length, size

@@ -8,7 +8,7 @@ of a file, not by its name.
 from __future__ import annotations
 
 import hashlib
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +23,7 @@ from streamer.source.payload import sorted_index
 from streamer.source.unpack import UnpackedReader, unpack_message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -140,6 +140,10 @@ class Source:
 
     def index(self, topics: Collection[str]) -> dict[str, Index]:
         """Return where the messages of some topics lie, in the order of their receive stamps."""
+        with _named(self.path):
+            return self._index(topics)
+
+    def _index(self, topics: Collection[str]) -> dict[str, Index]:
         parts: dict[str, list[tuple[Index, int]]] = {topic: [] for topic in topics}
         base = 0
         for reader in self._readers:
@@ -166,8 +170,11 @@ class Source:
 
         """
         reader, block = self._owner[index.block[number]]
-        payload = reader.payload(block, int(index.offset[number]))
-        return unpack_message(payload) if self._message_compression else payload
+        try:
+            payload = reader.payload(block, int(index.offset[number]))
+            return unpack_message(payload) if self._message_compression else payload
+        except RecordingError as error:
+            raise _with_path(self.path, error) from error
 
     def fingerprint(self) -> str:
         """Return a digest of the content: names left out, sizes and both ends of each file taken."""
@@ -194,6 +201,19 @@ class _Closing(ExitStack):
         return self.reader
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the path in front of an error that does not have it."""
+    try:
+        yield
+    except RecordingError as error:
+        raise _with_path(path, error) from error
+
+
+def _with_path(path: Path, error: RecordingError) -> RecordingError:
+    return error if str(path) in str(error) else type(error)(f"{path}: {error}")
+
+
 def _open_file(path: Path, scratch: Path) -> Reader:
     try:
         with path.open("rb") as file:
@@ -206,12 +226,13 @@ def _open_file(path: Path, scratch: Path) -> Reader:
         raise RecordingError(msg)
     if magic.startswith(_ZSTD_MAGIC):
         return UnpackedReader(path, scratch, _open_file)
-    if magic.startswith(mcap.MAGIC):
-        return mcap.McapSource(path)
-    if magic.startswith(sqlite.MAGIC):
-        return sqlite.SqliteSource(path)
-    if magic.startswith(b"#ROSBAG"):
-        return ros1.Ros1Source(path)
+    with _named(path):
+        if magic.startswith(mcap.MAGIC):
+            return mcap.McapSource(path)
+        if magic.startswith(sqlite.MAGIC):
+            return sqlite.SqliteSource(path)
+        if magic.startswith(b"#ROSBAG"):
+            return ros1.Ros1Source(path)
     msg = f"{path}: not a recording: it begins with {magic[:12]!r}, which is no ROS 1 bag, MCAP or rosbag2 SQLite file"
     raise RecordingError(msg)
 

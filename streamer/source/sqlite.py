@@ -7,6 +7,7 @@ is locked and no file appears beside the recording.
 from __future__ import annotations
 
 import sqlite3
+import struct
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"SQLite format 3\x00"
 _ROWS = 65_536
+_DAMAGE = (sqlite3.Error, TypeError, ValueError, OverflowError)  # what a damaged or foreign database may raise
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros2idl": "idl"}
 
 
@@ -52,22 +54,47 @@ class SqliteSource:
             msg = f"{path}: not a rosbag2 SQLite file: it begins with {magic!r}, not {MAGIC!r}"
             raise RecordingError(msg)
         self.size = path.stat().st_size
+        self._check_whole()
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         try:
             self._ids: dict[int, str] = {}
             self.topics = self._read_topics()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             self.close()
-            msg = f"{path}: the database cannot be read ({error}): it is damaged, cut off or not a rosbag2 recording"
-            raise RecordingError(msg) from error
+            raise self._damaged(error) from error
+
+    def _check_whole(self) -> None:
+        """Make sure that every page is in the file: SQLite would read a missing one as zeros."""
+        with self.path.open("rb") as file:
+            header = file.read(100)
+        if len(header) < 100:
+            msg = f"{self.path}: the database is cut off: {len(header)} bytes are no whole header"
+            raise RecordingError(msg)
+        (page,), (pages,) = struct.unpack_from(">H", header, 16), struct.unpack_from(">I", header, 28)
+        needed = pages * (65_536 if page == 1 else page)
+        if self.size < needed:
+            msg = f"{self.path}: the database is cut off: it should have {needed} bytes and has {self.size}"
+            raise RecordingError(msg)
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            msg = (
+                f"{self.path}: the database was not closed properly: {log.name} holds messages that are not in it; "
+                "opening a copy of both with sqlite3 and closing it brings them in"
+            )
+            raise RecordingError(msg)
 
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
             while self._connections:
                 self._connections.pop().close()
+
+    def _damaged(self, error: Exception) -> RecordingError:
+        return RecordingError(
+            f"{self.path}: the database cannot be read ({error}): it is damaged or not a rosbag2 recording"
+        )
 
     def _database(self) -> sqlite3.Connection:
         """Return this thread's own connection: SQLite serialises the calls of one."""
@@ -103,7 +130,18 @@ class SqliteSource:
         return topics
 
     def index(self, topics: Collection[str]) -> dict[str, Index]:
-        """Read stamp and row number of the messages of some topics, payloads left alone."""
+        """Read stamp and row number of the messages of some topics, payloads left alone.
+
+        Raises:
+            RecordingError: the database is damaged.
+
+        """
+        try:
+            return self._index(topics)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _index(self, topics: Collection[str]) -> dict[str, Index]:
         wanted = [number for number, name in self._ids.items() if name in topics]
         tables: list[np.ndarray] = [np.empty((0, 3), np.int64)]
         marks = ",".join("?" * len(wanted))
@@ -122,14 +160,18 @@ class SqliteSource:
         return result
 
     def payload(self, block: int, offset: int) -> Payload:
-        """Return the message in a row."""
+        """Return the message in a row.
+
+        Raises:
+            RecordingError: there is none.
+
+        """
         del block  # one file is one block
         try:
             row = self._database().execute("SELECT data FROM messages WHERE id = ?", (offset,)).fetchone()
-        except sqlite3.Error as error:
-            msg = f"{self.path}: row {offset} cannot be read: {error}"
-            raise RecordingError(msg) from error
-        if row is None:
-            msg = f"{self.path}: row {offset} is gone: the file was changed while it was read"
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        if row is None or not isinstance(row[0], bytes):
+            msg = f"{self.path}: row {offset} holds no message: the file is damaged or was changed while it was read"
             raise RecordingError(msg)
         return MemoryPayload(memoryview(row[0]))

@@ -48,7 +48,7 @@ class Types:
         """
         self._known: Typesdict = {**_BUILTIN}
         self._named: Typesdict = {}
-        self._distros = [distro] if distro else []
+        self._distros = [distro] if _find_store(distro) else []
         self._parsed: set[str] = set()
         self.borrowed: dict[str, str] = {}
         for name in named:
@@ -104,11 +104,17 @@ class Types:
             self._named |= _parsed(path, None)
 
 
-def _store(name: str) -> Stores:
+def _find_store(name: str) -> Stores | None:
     names = {store.value: store for store in Stores if store is not Stores.EMPTY}
     short = {value.rpartition("_")[2]: store for value, store in names.items()}
-    found = names.get(name.lower()) or short.get(name.lower())
+    return names.get(name.lower()) or short.get(name.lower())
+
+
+def _store(name: str) -> Stores:
+    found = _find_store(name)
     if found is None:
+        names = [store.value for store in Stores if store is not Stores.EMPTY]
+        short = [value.rpartition("_")[2] for value in names]
         near = difflib.get_close_matches(name.lower(), [*names, *short], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         msg = f"types: {name!r} is neither a folder nor one of {', '.join(names)}{hint}"

@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-from bags import COMPRESSED, IMAGE, encoded, header, make, payload, record, serialize
-from bags import Message as Said
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +17,8 @@ from streamer.decode.image import CompressedDecoder, ImageDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.records import Decoding, Spec
 from streamer.source.source import Source
+from tests.bags import COMPRESSED, IMAGE, encoded, header, make, payload, record, serialize
+from tests.bags import Message as Said
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bags import CLOUD, Message, encoded, header, make, payload, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from streamer.decode.points import PointsDecoder
 from streamer.errors import DecodeError, RecordingError
 from streamer.records import Decoding
 from streamer.source.source import Source
+from tests.bags import CLOUD, Message, encoded, header, make, payload, record
 
 if TYPE_CHECKING:
     from pathlib import Path

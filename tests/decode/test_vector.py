@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bags import FLOAT, JOINTS, encoded, payload, store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from streamer.decode import make_decoder
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import Decoding, Topic
+from tests.bags import FLOAT, JOINTS, encoded, payload, store
 
 WIDE = st.lists(st.floats(-1e6, 1e6), max_size=12)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bags import FLOAT, IMAGE, JOINTS, encoded, make, serialize, store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.interfaces import Nodetype
@@ -17,6 +16,7 @@ from rosbags.typesys import get_types_from_msg
 
 from streamer.decode.wire import OutOfReachError, Wire
 from streamer.errors import ConfigError, DecodeError
+from tests.bags import FLOAT, IMAGE, JOINTS, encoded, make, serialize, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

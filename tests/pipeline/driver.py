@@ -16,9 +16,10 @@ import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
 DEADLINE = 60.0
-PROBES = Path(__file__).parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
@@ -42,7 +43,7 @@ class Run:
     def __init__(self, folder: Path, *arguments: str) -> None:
         """Start it in ``folder``, in a process group of its own."""
         self.folder = folder
-        environment = os.environ | {"PYTHONPATH": str(PROBES.parent) + os.pathsep + str(PROBES), "COLUMNS": "120"}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from streamer.cli import main; main()", *arguments],
             cwd=folder,
@@ -54,7 +55,7 @@ class Run:
             start_new_session=True,
         )
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

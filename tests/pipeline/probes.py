@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driver import wait_until
-
 from streamer.contract import Consumer
+from tests.pipeline.driver import wait_until
 
 if TYPE_CHECKING:
     from streamer.contract import Chunk, Frame, Recording

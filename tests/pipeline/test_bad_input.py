@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from driver import Run, digests, run
+
+from tests.pipeline.driver import Run, digests, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +72,16 @@ MISTAKES: dict[str, tuple[Callable[[Config], None], int, list[str]]] = {
     "pool too small": (set_to("pool", "10 kB"), 78, ["pool: 10 kB", "one frame", "camera 120x160x3 uint8 = 57.6 kB"]),
     "unknown consumer": (set_to("consumers.digest.use", "cheksum"), 78, ["'cheksum'", "did you mean 'checksum'"]),
     "unknown module": (set_to("consumers.digest.use", "nowhere:Name"), 78, ["nowhere", "cannot be imported"]),
-    "unknown name": (set_to("consumers.digest.use", "probes:Nothing"), 78, ["probes", "has no 'Nothing'"]),
-    "no consumer": (set_to("consumers.digest.use", "probes:NOT_CALLABLE"), 78, ["neither a class nor a function"]),
+    "unknown name": (
+        set_to("consumers.digest.use", "tests.pipeline.probes:Nothing"),
+        78,
+        ["probes", "has no 'Nothing'"],
+    ),
+    "no consumer": (
+        set_to("consumers.digest.use", "tests.pipeline.probes:NOT_CALLABLE"),
+        78,
+        ["neither a class nor a function"],
+    ),
     "unknown option": (
         set_to("consumers.digest.options", {"oud": "digest.json"}),
         78,
@@ -204,7 +213,7 @@ def test_a_damaged_picture_can_be_none(tmp_path: Path, damaged: Config) -> None:
 def test_a_consumer_that_fails_each_time_ends_the_run_with_its_name(
     tmp_path: Path, config: Config, how: str, words: list[str]
 ) -> None:
-    config["consumers"]["bad"] = {"use": "probes:Faulty", "options": {"how": how}}
+    config["consumers"]["bad"] = {"use": "tests.pipeline.probes:Faulty", "options": {"how": how}}
     finished = run(tmp_path, config)
     assert finished.code == 70, finished
     last = finished.err.strip().splitlines()[-1]
@@ -215,7 +224,11 @@ def test_a_consumer_that_fails_each_time_ends_the_run_with_its_name(
 
 
 def test_a_consumer_that_fails_can_be_isolated(tmp_path: Path, config: Config) -> None:
-    config["consumers"]["bad"] = {"use": "probes:Faulty", "options": {"how": "keep"}, "on_failed": "isolate"}
+    config["consumers"]["bad"] = {
+        "use": "tests.pipeline.probes:Faulty",
+        "options": {"how": "keep"},
+        "on_failed": "isolate",
+    }
     finished = run(tmp_path, config)
     assert finished.code == 70, finished  # said, though the others are complete
     assert digests(tmp_path / "digest.json")["frames"] == 40

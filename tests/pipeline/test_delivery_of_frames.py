@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from driver import digests, run
-from probes import Recorder
+
+from tests.pipeline.driver import digests, run
+from tests.pipeline.probes import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,9 +17,9 @@ Config = dict[str, Any]
 
 def test_every_frame_arrives_once_and_in_order_at_every_consumer(tmp_path: Path, config: Config) -> None:
     config["consumers"] |= {
-        "all": {"use": "probes:Recorder", "options": {"out": "all"}},
-        "third": {"use": "probes:Recorder", "options": {"out": "third"}, "every": 3},
-        "function": {"use": "probes:count", "options": {"out": "function.txt"}},
+        "all": {"use": "tests.pipeline.probes:Recorder", "options": {"out": "all"}},
+        "third": {"use": "tests.pipeline.probes:Recorder", "options": {"out": "third"}, "every": 3},
+        "function": {"use": "tests.pipeline.probes:count", "options": {"out": "function.txt"}},
     }
     finished = run(tmp_path, config)
     assert finished.code == 0, finished
@@ -42,7 +43,9 @@ def test_every_frame_arrives_once_and_in_order_at_every_consumer(tmp_path: Path,
 
 
 def test_a_consumer_is_opened_committed_and_closed_as_the_contract_says(tmp_path: Path, config: Config) -> None:
-    config["consumers"] = {"all": {"use": "probes:Recorder", "options": {"out": "all"}, "recycle": {"chunks": 3}}}
+    config["consumers"] = {
+        "all": {"use": "tests.pipeline.probes:Recorder", "options": {"out": "all"}, "recycle": {"chunks": 3}}
+    }
     finished = run(tmp_path, config)
     assert finished.code == 0, finished
     calls = [line.split(" ", 1) for line in (tmp_path / "all" / "calls.txt").read_text().splitlines()]
@@ -86,11 +89,16 @@ def test_neither_chunk_size_nor_pool_nor_threads_change_a_digest(
 def test_a_latest_consumer_never_holds_the_others_up(tmp_path: Path, config: Config) -> None:
     """The gate of the latest one opens only when the lossless one has seen everything."""
     config["consumers"] = {
-        "all": {"use": "probes:Recorder", "options": {"out": "all"}},
-        "glance": {"use": "probes:Gate", "options": {"folder": ".", "at": 0}, "mode": "latest", "streams": ["joints"]},
+        "all": {"use": "tests.pipeline.probes:Recorder", "options": {"out": "all"}},
+        "glance": {
+            "use": "tests.pipeline.probes:Gate",
+            "options": {"folder": ".", "at": 0},
+            "mode": "latest",
+            "streams": ["joints"],
+        },
     }
     config["pool"] = "130 kB"
-    from driver import start, wait_until
+    from tests.pipeline.driver import start, wait_until
 
     with start(tmp_path, config) as running:
         wait_until(lambda: len(Recorder.read(tmp_path / "all")) == 40, "the lossless consumer")

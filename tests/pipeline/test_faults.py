@@ -9,10 +9,11 @@ from typing import Any
 
 import psutil
 import pytest
-from driver import Run, digests, run, start, wait_until
+
+from tests.pipeline.driver import Run, digests, run, start, wait_until
 
 Config = dict[str, Any]
-GATE = {"use": "probes:Gate", "options": {"folder": ".", "at": 17}}
+GATE = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 17}}
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_killed_consumer_is_replaced_and_repeats_only_its_chunk(
     tmp_path: Path, config: Config, expected: dict[str, Any], where: str
 ) -> None:
     config["consumers"]["gate"] = GATE | {"options": {"folder": ".", "at": 17, "where": where}}
-    config["consumers"]["all"] = {"use": "probes:Recorder", "options": {"out": "all"}}
+    config["consumers"]["all"] = {"use": "tests.pipeline.probes:Recorder", "options": {"out": "all"}}
     with start(tmp_path, config) as running:
         pid = at_the_gate(tmp_path)
         open_gate(tmp_path)

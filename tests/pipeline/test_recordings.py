@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from driver import Run, digests, run
 
 from streamer.demo import Workload, make
+from tests.pipeline.driver import Run, digests, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,11 +118,15 @@ def test_a_type_that_nobody_defines_is_told(tmp_path: Path, recordings: Path) ->
 
 @pytest.mark.parametrize(
     ("form", "image", "compression"),
-    [("ros1", "raw", "lz4"), ("mcap", "raw", "none"), ("mcap", "raw", "zstd"), ("db3", "raw", "none"), ("db3", "raw", "zstd")],
+    [
+        ("ros1", "raw", "lz4"),
+        ("mcap", "raw", "none"),
+        ("mcap", "raw", "zstd"),
+        ("db3", "raw", "none"),
+        ("db3", "raw", "zstd"),
+    ],
 )
-def test_one_workload_in_every_format_gives_one_digest(
-    tmp_path: Path, form: str, image: str, compression: str
-) -> None:
+def test_one_workload_in_every_format_gives_one_digest(tmp_path: Path, form: str, image: str, compression: str) -> None:
     config: Config = {
         "timeline": {"from": "camera", "rate": "10 Hz"},
         "streams": {
@@ -149,9 +153,7 @@ def test_one_workload_in_every_format_gives_one_digest(
     assert found[0] == found[1]
 
 
-def test_several_recordings_are_streamed_one_after_the_other(
-    tmp_path: Path, recordings: Path
-) -> None:
+def test_several_recordings_are_streamed_one_after_the_other(tmp_path: Path, recordings: Path) -> None:
     config: Config = {
         "source": {"path": [str(recordings / "example*.bag")]},
         "timeline": {"from": "pose"},

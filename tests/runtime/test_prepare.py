@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bags import (
+
+from streamer import pool
+from streamer.delivery import Load
+from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.records import Alignment, Decoding, Spec, StreamSettings, TimelineSettings
+from streamer.runtime.loader import Loaded, Loader
+from streamer.runtime.prepare import Prepared, prepare
+from streamer.source.source import Source
+from streamer.source.types import Types
+from tests.bags import (
     CLOUD,
     COMPRESSED,
     FLOAT,
@@ -27,15 +36,6 @@ from bags import (
     numbers,
     record,
 )
-
-from streamer import pool
-from streamer.delivery import Load
-from streamer.errors import ConfigError, DecodeError, RecordingError
-from streamer.records import Alignment, Decoding, Spec, StreamSettings, TimelineSettings
-from streamer.runtime.loader import Loaded, Loader
-from streamer.runtime.prepare import Prepared, prepare
-from streamer.source.source import Source
-from streamer.source.types import Types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

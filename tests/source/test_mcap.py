@@ -7,7 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from bags import (
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from streamer.errors import RecordingError
+from streamer.source.mcap import McapSource
+from streamer.source.source import Source
+from tests.bags import (
     FLOAT,
     MCAP,
     MCAP_MAGIC,
@@ -24,12 +30,6 @@ from bags import (
     record,
     reference,
 )
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-
-from streamer.errors import RecordingError
-from streamer.source.mcap import McapSource
-from streamer.source.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

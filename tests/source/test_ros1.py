@@ -8,7 +8,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from bags import (
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rosbags import rosbag1
+
+from streamer.errors import RecordingError
+from streamer.source.ros1 import Ros1Source
+from streamer.source.source import Source
+from tests.bags import (
     FLOAT,
     ROS1,
     START,
@@ -23,13 +30,6 @@ from bags import (
     reference,
     store,
 )
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from rosbags import rosbag1
-
-from streamer.errors import RecordingError
-from streamer.source.ros1 import Ros1Source
-from streamer.source.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

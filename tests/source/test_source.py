@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 import pytest
-from bags import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamer.errors import RecordingError
+from streamer.source.blocks import BlockCache
+from streamer.source.find import find_recordings, recording_name
+from streamer.source.source import Source
+from tests.bags import (
     COMPRESSED,
     MCAP,
     ROS1,
@@ -32,13 +39,6 @@ from bags import (
     reference,
     snapshot,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from streamer.errors import RecordingError
-from streamer.source.blocks import BlockCache
-from streamer.source.find import find_recordings, recording_name
-from streamer.source.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

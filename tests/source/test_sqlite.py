@@ -9,12 +9,12 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from bags import FLOAT, START, data_file, encoded, joints, numbers, read, read_all, record, reference, snapshot
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import RecordingError
 from streamer.source.source import Source
+from tests.bags import FLOAT, START, data_file, encoded, joints, numbers, read, read_all, record, reference, snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from bags import FLOAT, JOINTS, START, Message, encoded, encoding_of, joints, record, reference, store
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from streamer.decode.wire import Wire
@@ -13,6 +12,7 @@ from streamer.errors import ConfigError, RecordingError
 from streamer.records import Topic
 from streamer.source.source import Source
 from streamer.source.types import Types
+from tests.bags import FLOAT, JOINTS, START, Message, encoded, encoding_of, joints, record, reference, store
 
 if TYPE_CHECKING:
     from pathlib import Path
