@@ -144,12 +144,19 @@ class Ledger:
         return Cursor(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else Cursor(0, None, closed=False)
 
     def commit(self, recording: int, consumer: str, chunk: int, state: bytes | None) -> None:
-        """Move a cursor behind ``chunk`` and store the consumer's state, both or neither."""
+        """Move a cursor behind ``chunk`` and store the consumer's state, both or neither.
+
+        The next chunk thereby begins its first attempt.
+        """
+        self._do("BEGIN")
+        self._do("DELETE FROM attempts WHERE recording = ? AND consumer = ?", recording, consumer)
+        self.attempt(recording, consumer, chunk + 1)
         self._do(
             "INSERT INTO cursors (recording, consumer, chunk, state) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (recording, consumer) DO UPDATE SET chunk = excluded.chunk, state = excluded.state",
             *(recording, consumer, chunk + 1, state),
         )
+        self._do("COMMIT")
 
     def close_consumer(self, recording: int, consumer: str) -> None:
         """Note that a consumer has finished its outputs of a recording."""
@@ -161,7 +168,7 @@ class Ledger:
         )
 
     def attempt(self, recording: int, consumer: str, chunk: int) -> int:
-        """Count that a chunk is about to be delivered; return how often that has been so."""
+        """Count that a process is about to be shown a chunk as its first; return how often that has been so."""
         rows = self._do(
             "INSERT INTO attempts (recording, consumer, chunk, count) VALUES (?, ?, ?, 1)"
             " ON CONFLICT (recording, consumer) DO UPDATE SET"

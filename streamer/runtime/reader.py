@@ -99,7 +99,6 @@ class _Peer:
         self.places = places  # which of the plan's streams it is shown
         self.identity = b""
         self.to_open: int | bool | None = False  # chunks it may have, once it is there; False: not yet
-        self.attempted = -1  # the chunk whose attempt was counted last
         self.heard = time.monotonic()
 
 
@@ -210,6 +209,7 @@ class _Reader:
                 self._end_chunk(self._peers[action.consumer], action.chunk)
             elif isinstance(action, Retire):
                 self._channel.send("retiring", name=action.consumer)
+                self._ledger.forgive(self._recording, action.consumer)  # its successor begins a first attempt
                 self._tell(action.consumer, Kind.RETIRE)
             elif isinstance(action, End):
                 self._channel.send("ending", name=action.consumer)
@@ -220,12 +220,6 @@ class _Reader:
 
     def _send(self, peer: _Peer, send: Send) -> None:
         frame = send.frame
-        chunk = frame // self._job.chunk_size
-        if chunk != peer.attempted:
-            peer.attempted = chunk
-            count = self._ledger.attempt(self._recording, peer.name, chunk)
-            if count > 1:
-                self._channel.send("attempt", name=peer.name, chunk=chunk, count=count)
         if self._table.holds(peer.name) == 1:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
         rows = self._rows[send.slot]
@@ -278,8 +272,9 @@ class _Reader:
             return
         chunks: int | None = peer.to_open
         peer.to_open = False
-        peer.attempted = -1
         cursor = self._ledger.cursor(self._recording, peer.name)
+        count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
+        self._channel.send("attempt", name=peer.name, count=count)
         self._tell(peer.name, Kind.OPEN, self._about(peer), cursor.state)
         self._table.activate(peer.name, chunks)
 
