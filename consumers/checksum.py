@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import make_folder, write_json
+from consumers.files import check_file, write_json
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Checksum(Consumer):
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Take the chain up where it was committed."""
-        make_folder(self._out.parent)
+        check_file(self._out)
         self._frames = state["frames"] if state else 0
         self._digests = state["digests"] if state else {name: bytes(32) for name in recording.streams}
 

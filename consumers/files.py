@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import TYPE_CHECKING
@@ -29,6 +30,21 @@ def make_folder(path: Path) -> Path:
     """Make a folder for outputs and find out now whether it can be written to."""
     path.mkdir(parents=True, exist_ok=True)
     probe = path / f".writable-{os.getpid()}"
-    probe.touch()
+    try:
+        probe.touch()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     probe.unlink()
     return path
+
+
+def check_file(path: Path) -> None:
+    """Find out now whether a file can be written under this name later.
+
+    Raises:
+        OSError: it cannot.
+
+    """
+    make_folder(path.parent)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))

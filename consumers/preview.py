@@ -28,6 +28,8 @@ class Preview(Consumer):
     in a file of its own until the end, so a repeated chunk replaces itself.
     """
 
+    many_recordings = True
+
     def __init__(self, out: str, frames: int = 8, width: int = 240) -> None:
         """Write into the folder ``out``: ``frames`` columns of ``width`` pixels.
 

@@ -27,6 +27,8 @@ class Stats(Consumer):
     values that are not finite left out.
     """
 
+    many_recordings = True
+
     def __init__(self, out: str) -> None:
         """Write into the folder ``out``."""
         self._out = Path(out)

@@ -134,6 +134,10 @@ class Chunk:
 class Consumer:
     """The base of a consumer: override what you need; the constructor takes the options.
 
+    ``many_recordings`` says that one ``out`` serves several recordings, because outputs carry the
+    recording's name or collect them all; where it is False, ``out`` must hold ``{recording}`` as
+    soon as there is more than one, so that none overwrites another.
+
     Promised: `open` is called once in a process, before all else and after the process before it has
     ended; `on_frame` once for each frame in order; `on_chunk` behind a chunk's last frame; `close`
     once the recording is complete. All come from one thread of one process.
@@ -144,6 +148,8 @@ class Consumer:
 
     The constructor must not touch any output: the next process is constructed while this one works.
     """
+
+    many_recordings: bool = False
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Prepare outputs. ``state`` is what the last committed `on_chunk` returned, None at first."""

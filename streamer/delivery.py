@@ -397,11 +397,15 @@ class Delivery:
         return self._slots - len(self._free)
 
     def reached(self) -> int:
-        """Return the number of frames that every lossless consumer has been sent."""
-        return min((s.position for s in self._lossless()), default=self.frames)
+        """Return the number of frames that every lossless consumer that is not given up has been sent."""
+        return min((s.position for s in self._lossless() if not s.dropped), default=self.frames)
+
+    def secured(self) -> int:
+        """Return the number of frames that every lossless consumer has committed."""
+        return min((self._start_of(s.cursor) for s in self._lossless()), default=self.frames)
 
     def _lossless(self) -> Iterable[_Seat]:
-        return (seat for seat in self._seats.values() if not seat.latest and not seat.dropped)
+        return (seat for seat in self._seats.values() if not seat.latest)
 
     def cursor(self, name: str) -> int:
         """Return how many chunks a consumer has committed."""

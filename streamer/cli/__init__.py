@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import typer
 
-from streamer.errors import StreamerError, UsageError
+from streamer.errors import BusyError, StorageError, StreamerError, UsageError
 
-_TYPERS_USAGE_ERROR = 2
+_CODES: dict[object, int] = {2: UsageError.exit_code, 130: BusyError.exit_code}  # typer's, and ours
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,7 +33,12 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
-        sys.exit(UsageError.exit_code if end.code == _TYPERS_USAGE_ERROR else end.code)
+        sys.exit(_CODES.get(end.code, end.code))
     except StreamerError as error:
         print(f"streamer: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        sys.exit(0 if error.errno == errno.EPIPE else StorageError.exit_code)

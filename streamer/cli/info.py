@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,27 +45,31 @@ def info(
     if as_json:
         print(json.dumps(found, indent=2))
     else:
-        _show(Console(highlight=False), found)
+        piped = not sys.stdout.isatty()
+        _show(Console(highlight=False, width=10_000 if piped else None), found, "# " if piped else "")
 
 
-def _show(console: Console, found: dict[str, Any]) -> None:
+def _show(console: Console, found: dict[str, Any], mark: str) -> None:
+    """Print what was found; ``mark`` makes comments of it, so that the whole output is a configuration."""
     from rich.table import Table
     from rich.text import Text
 
     from streamer.units import show_duration, show_size
 
-    console.print(Text(found["path"]), soft_wrap=True)
+    console.print(Text(mark + found["path"]), soft_wrap=True)
     files = f" in {found['files']} files" if found["files"] > 1 else ""
     console.print(
-        f"{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, indexed; "
+        f"{mark}{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, indexed; "
         f"{show_duration(round(found['duration_s'] * 1e9))}, {found['messages']} messages"
     )
-    table = Table("topic", "type", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{mark}topic", overflow="fold")
+    table.add_column("type", overflow="fold")
     for heading in ("messages", "rate", "jitter", "begins", "gaps", "largest gap"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for topic in sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"])):
         table.add_row(
-            topic["name"],
+            mark + topic["name"],
             topic["type"],
             str(topic["count"]),
             _number(topic["rate_hz"], "Hz"),
@@ -74,7 +79,8 @@ def _show(console: Console, found: dict[str, Any]) -> None:
             _gap(topic),
         )
     console.print(table)
-    console.print("\nA configuration to begin with:\n")
+    console.print(f"{mark}gaps: distances of more than three times the median")
+    console.print(f"\n{mark}A configuration to begin with:\n")
     console.print(Text(found["suggested_config"]), soft_wrap=True)
 
 

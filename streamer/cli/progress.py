@@ -23,7 +23,7 @@ _LINE_SECONDS = 2.0
 @contextmanager
 def make_observer() -> Iterator[Observer]:
     """Choose by where the output goes: standard error is a terminal or it is not."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield _Lines()
         return
     console = Console(stderr=True)
@@ -86,6 +86,7 @@ class _Lines:
     def __init__(self) -> None:
         self._speed = _Speed()
         self._frames = 0
+        self._broken = sys.stderr is None
         self._said = time.monotonic()
 
     def planned(self, about: dict[str, Any]) -> None:
@@ -100,12 +101,16 @@ class _Lines:
 
     def progress(self, values: dict[str, Any]) -> None:
         now = time.monotonic()
+        speed = self._speed(values)
         if now - self._said >= _LINE_SECONDS:
             self._said = now
             more = _laggard(values)
-            self.note(
-                f"{values['reached']}/{self._frames} frames, {self._speed(values)}" + (f", {more}" if more else "")
-            )
+            self.note(f"{values['reached']}/{self._frames} frames, {speed}" + (f", {more}" if more else ""))
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        if self._broken:
+            return
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:  # who was reading has gone: no reason to stop the work
+            self._broken = True

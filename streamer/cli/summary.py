@@ -8,7 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamer.source.find import recording_name
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from streamer.config.load import Loaded
     from streamer.supervisor.report import Report, Streamed
 
@@ -18,15 +22,28 @@ def show_summary(report: Report, loaded: Loaded) -> None:
     console = Console(highlight=False)
     for streamed in report.recordings:
         _show(console, streamed)
-    for name, consumer in loaded.config.consumers.items():
-        out = consumer.options.get("out")
-        if isinstance(out, str) and report.recordings:
-            console.print(Text(f"{name}: {loaded.base / out}"), soft_wrap=True)
+    for line in dict.fromkeys(_outputs(report, loaded)):
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(f"report: {loaded.base / loaded.config.workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
         Console(stderr=True, highlight=False).print(Text(f"streamer: {report.error}"), soft_wrap=True)
     elif report.exit_code:
-        console.print("Stopped before the end. Continue with the same command and --resume.")
+        begun = any(streamed.values["frames"]["delivered"] for streamed in report.recordings)
+        advice = (
+            f"continue with: streamer run {loaded.path} --resume" if begun else "nothing was committed: run it again"
+        )
+        console.print(Text(f"Stopped before the end; {advice}"), soft_wrap=True)
+
+
+def _outputs(report: Report, loaded: Loaded) -> Iterator[str]:
+    """List what exists of the options called ``out``."""
+    for streamed in report.recordings:
+        for name, consumer in loaded.config.consumers.items():
+            out = consumer.options.get("out")
+            if isinstance(out, str):
+                path = loaded.base / out.replace("{recording}", recording_name(streamed.path))
+                if path.exists():
+                    yield f"{name}: {path}"
 
 
 def _show(console: Console, streamed: Streamed) -> None:
@@ -48,7 +65,7 @@ def _show(console: Console, streamed: Streamed) -> None:
         console.print(_consumers(values["consumers"], values["reader"]))
         pool = values["pool"]
         console.print(
-            f"pool: peak {pool['peak_mb']:.1f} of {pool['budget_mb']:.1f} MB; "
+            f"pool: peak {pool['peak_mb']:.1f} of {pool['allocated_mb']:.1f} MB; "
             f"open {seconds['open']:.3f} s, plan {seconds['plan']:.3f} s, stream {seconds['stream']:.2f} s"
         )
 

@@ -140,7 +140,7 @@ def _stream(source: Source, types: Types, found: Found) -> dict[str, Any] | None
     topic = source.topics[found.name]
     try:
         how = Decoding(field=field)
-        decoder = make_decoder("suggested", topic, types.fields(topic), source.encoding, how)
+        decoder = make_decoder(topic, types.fields(topic), source.encoding, how)
         decoder.probe(source.payload(source.index([found.name])[found.name], 0))
     except StreamerError:  # text, or a type that wants a field: left to the person
         return None

@@ -52,7 +52,7 @@ class Decoder(Protocol):
         """
 
 
-def make_decoder(stream: str, topic: Topic, types: Typesdict, encoding: str, how: Decoding) -> Decoder:
+def make_decoder(topic: Topic, types: Typesdict, encoding: str, how: Decoding) -> Decoder:
     """Choose the decoder for a topic: a field path makes a vector, otherwise the type decides.
 
     Raises:
@@ -61,19 +61,19 @@ def make_decoder(stream: str, topic: Topic, types: Typesdict, encoding: str, how
     """
     special = _BY_TYPE.get(topic.msgtype)
     if special is None or how.field is not None:
-        _refuse(stream, how, ("resize", "color"), "images")
+        _refuse(how, ("resize", "color"), "images")
         return VectorDecoder(topic.msgtype, types, encoding, how)
     if special is PointsDecoder:
-        _refuse(stream, how, ("resize", "color", "scale", "dtype"), "images or vectors")
+        _refuse(how, ("resize", "color", "scale", "dtype"), "images or vectors")
         return PointsDecoder(encoding, how)
-    _refuse(stream, how, ("scale", "dtype", "capacity"), "vectors")
+    _refuse(how, ("scale", "dtype", "capacity"), "vectors")
     if special is CompressedDecoder:
         return CompressedDecoder(encoding, how, depth=topic.name.endswith("/compressedDepth"))
     return ImageDecoder(encoding, how)
 
 
-def _refuse(stream: str, how: Decoding, names: tuple[str, ...], meant_for: str) -> None:
+def _refuse(how: Decoding, names: tuple[str, ...], meant_for: str) -> None:
     for name in names:
         if getattr(how, name) is not None:
-            msg = f"streams.{stream}.{name}: is for {meant_for}, which this stream is not"
+            msg = f"{name!r} is for {meant_for}, which this stream is not"
             raise ConfigError(msg)

@@ -1,6 +1,6 @@
 """The first and last lines of every child process: tied to its parent, deaf to the terminal.
 
-Only the supervisor judges life and death: children take no notice of SIGINT and SIGTERM, which reach
+Only the supervisor judges life and death: children take no notice of SIGINT, SIGTERM and SIGHUP, which reach
 them when a terminal or a service manager signals the whole group, and die with their parent.
 """
 
@@ -60,6 +60,7 @@ def report(channel: Channel, error: BaseException, **context: object) -> None:
 def _bind_to_parent(title: str, parent: int) -> None:
     signal.signal(signal.SIGINT, _deaf)
     signal.signal(signal.SIGTERM, _deaf)
+    signal.signal(signal.SIGHUP, _deaf)
     faulthandler.enable()
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)

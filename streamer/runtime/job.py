@@ -19,10 +19,14 @@ class ConsumerSeat:
 
 @dataclass(frozen=True, slots=True)
 class ReaderJob:
-    """One recording to stream; paths are absolute, ``pool`` in bytes, ``pool_fd`` inherited."""
+    """One recording to stream; paths are absolute, ``pool`` in bytes, ``pool_fd`` inherited.
+
+    ``name`` is the recording's among all of the run.
+    """
 
     pipeline: str
     path: str
+    name: str
     base: str
     ledger: str
     scratch: str
@@ -55,7 +59,10 @@ class ReaderJob:
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
-    """One generation of a consumer; ``use`` names it, ``paths`` go in front of ``sys.path``."""
+    """One generation of a consumer; ``use`` names it, ``paths`` go in front of ``sys.path``.
+
+    ``shares_out`` says that another recording's run has the same option ``out``.
+    """
 
     name: str
     generation: int
@@ -65,6 +72,7 @@ class WorkerJob:
     identity: str
     pool_fd: int
     paths: tuple[str, ...]
+    shares_out: bool = False
 
 
 def to_wire(job: ReaderJob | WorkerJob) -> dict[str, Any]:

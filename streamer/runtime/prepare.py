@@ -76,9 +76,7 @@ def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: S
     began = time.monotonic()
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
-    decoders = {
-        s.name: make_decoder(s.name, topics[s.name], fields[s.name], source.encoding, s.decoding) for s in streams
-    }
+    decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name], source.encoding) for s in streams}
     _check_linear(streams, decoders)
     by_receipt = source.index({topic.name for topic in topics.values()})
     indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
@@ -109,6 +107,14 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
     topics = ", ".join(sorted(source.topics))
     msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint} It has: {topics}"
     raise ConfigError(msg)
+
+
+def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict, encoding: str) -> Decoder:
+    try:
+        return make_decoder(topic, types, encoding, settings.decoding)
+    except ConfigError as error:
+        msg = f"streams.{settings.name}: {error}"
+        raise ConfigError(msg) from error
 
 
 def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:

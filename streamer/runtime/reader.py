@@ -339,6 +339,7 @@ class _Reader:
             "chunks": self._table.chunks,
             "planned": plan.planned,
             "skipped": dict(plan.skipped),
+            "pool": self._job.pool,
             "slots": self._pool.slots,
             "slot_size": prepared.layout.slot_size,
             "warnings": list(prepared.warnings),
@@ -370,7 +371,7 @@ class _Reader:
 
     def _finish(self) -> None:
         skips = self._ledger.skips(self._recording)
-        reached = self._table.reached()
+        reached = self._table.secured()
         self._channel.send("progress", **self._progress(time.monotonic()))
         self._channel.send(
             "report",
@@ -406,7 +407,7 @@ class _Reader:
         streams = [prepared.streams[n] for n in peer.places]
         places = [prepared.layout.places[n] for n in peer.places]
         return {
-            "name": prepared.source.name,
+            "name": self._job.name,
             "path": str(prepared.source.path),
             "frames": prepared.plan.frames,
             "chunk_size": self._job.chunk_size,

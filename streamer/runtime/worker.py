@@ -17,7 +17,7 @@ import numpy as np
 import zmq
 
 from streamer import contract
-from streamer.errors import ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
+from streamer.errors import ConfigError, ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
 from streamer.memory import anonymous
 from streamer.pool import PoolView
 from streamer.records import Layout, Place, Spec
@@ -42,6 +42,12 @@ def main(channel: Channel) -> None:
     sys.path[:0] = [path for path in job.paths if path not in sys.path]
     with _call(job, "the constructor"):
         consumer = make_consumer(job.name, job.use, job.options)
+    if job.shares_out and not consumer.many_recordings:
+        msg = (
+            f"consumers.{job.name}.options.out: several recordings would write {job.options['out']!r}, each over the "
+            "last: put {recording} into it"
+        )
+        raise ConfigError(msg)
     with ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
         socket = ConsumerSocket(context, job.endpoint, job.identity.encode())

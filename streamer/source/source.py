@@ -11,7 +11,7 @@ import hashlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -28,39 +28,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from streamer.records import Index, Payload, Topic
+    from streamer.source.reader import Reader
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ENDS = 64 * 1024  # bytes at each end of a file that go into its fingerprint
-
-
-class Reader(Protocol):
-    """What each file format offers; `Source` joins them."""
-
-    kind: str
-    encoding: str
-    topics: dict[str, Topic]
-    size: int
-
-    @property
-    def compression(self) -> str:
-        """Name the compression inside the file."""
-
-    @property
-    def blocks(self) -> int:
-        """Return the number of blocks."""
-
-    @property
-    def blocks_loaded(self) -> int:
-        """Return how many blocks were decompressed so far."""
-
-    def index(self, topics: Collection[str]) -> dict[str, Index]:
-        """Return where the messages of some topics lie."""
-
-    def payload(self, block: int, offset: int) -> Payload:
-        """Return one message."""
-
-    def close(self) -> None:
-        """Close the file."""
 
 
 class Source:

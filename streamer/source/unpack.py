@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.records import Payload
-    from streamer.source.source import Reader
+    from streamer.source.reader import Reader
 
 
 class UnpackedReader:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 MOST_CRASHES = 5  # without a commit in between
 MOST_ATTEMPTS = 3  # at one chunk
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_FIRST_WAIT, _LONGEST_WAIT, _CLOSING_WAIT = 0.5, 30.0, 5.0
 
 
 class Start(NamedTuple):
@@ -64,6 +64,7 @@ class Phase(Enum):
     STARTING = auto()  # its next generation is warming up
     READY = auto()  # … and waits for the run to begin
     ACTIVE = auto()
+    CLOSING = auto()  # has ended well; the reader has not yet confirmed that its outputs are finished
     WAITING = auto()  # after a crash, for its time to come
     STOPPED = auto()  # ended by a drain; a later run goes on from its cursor
     DONE = auto()
@@ -85,6 +86,7 @@ class Seat:
     cursor: int = 0
     began_at: int = 0  # the cursor when the present generation was activated
     retiring: bool = False
+    ending: bool = False
     closed: bool = False
     crashes: int = 0  # since the last commit
     attempts: int = 0  # at the present chunk
@@ -152,14 +154,19 @@ class Policy:
         self.seats[name].retiring = True
         return []
 
+    def ending(self, name: str) -> list[Order]:
+        """Take in that a consumer was told to finish its outputs."""
+        self.seats[name].ending = True
+        return []
+
     def closed(self, name: str) -> list[Order]:
         """Take in that a consumer has finished its outputs."""
         seat = self.seats[name]
         seat.closed = True
-        if seat.phase is not Phase.WAITING:
+        if seat.phase is not Phase.CLOSING:
             return []
         seat.phase = Phase.DONE
-        return self._dismiss_standby(seat)
+        return [Gone(name, seat.generation), *self._dismiss_standby(seat)]
 
     def failed(self, name: str, generation: int, message: str, *, fatal: bool) -> list[Order]:
         """Take in why a process is about to end; ``fatal``: another try would end the same way."""
@@ -176,18 +183,24 @@ class Policy:
             return []
         if generation != seat.generation or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED):
             return []
-        orders: list[Order] = [Gone(name, generation)]
+        if seat.ending and code == 0 and not seat.closed:  # it has said so; the reader has yet to take it in
+            seat.phase, seat.wait_until = Phase.CLOSING, now + _CLOSING_WAIT
+            return []
+        return [Gone(name, generation), *self._after(seat, code, now)]
+
+    def _after(self, seat: Seat, code: int, now: float) -> list[Order]:
+        """Decide what follows the end of a consumer's present generation."""
         if seat.closed:
             seat.phase = Phase.DONE
-            return orders + self._dismiss_standby(seat)
-        if seat.retiring and code == 0 and not self.draining:
-            seat.retiring = False
-            seat.planned += 1
-            return orders + self._next(seat)
+            return self._dismiss_standby(seat)
         if self.draining:
             seat.phase = Phase.STOPPED
-            return orders + self._dismiss_standby(seat)
-        return orders + self._crash(seat, now)
+            return self._dismiss_standby(seat)
+        if seat.retiring and code == 0:
+            seat.retiring = False
+            seat.planned += 1
+            return self._next(seat)
+        return self._crash(seat, now)
 
     def silent(self, name: str, seconds: float) -> list[Order]:
         """Take in how long a consumer with work has said nothing; end it beyond its deadline."""
@@ -201,7 +214,11 @@ class Policy:
         """Start those whose time of waiting is over."""
         orders: list[Order] = []
         for seat in self.seats.values():
-            if seat.phase is Phase.WAITING and now >= seat.wait_until:
+            if now < seat.wait_until:
+                continue
+            if seat.phase is Phase.CLOSING:
+                orders += [Gone(seat.name, seat.generation), *self._crash(seat, now)]
+            elif seat.phase is Phase.WAITING:
                 orders += self._next(seat)
         return orders
 
@@ -219,7 +236,7 @@ class Policy:
 
     def next_wake(self) -> float:
         """Return the time at which `tick` has something to do; infinity where it has not."""
-        waits = [seat.wait_until for seat in self.seats.values() if seat.phase is Phase.WAITING]
+        waits = [s.wait_until for s in self.seats.values() if s.phase in (Phase.WAITING, Phase.CLOSING)]
         return min(waits, default=float("inf"))
 
     # ---- decisions
@@ -240,7 +257,7 @@ class Policy:
         if self.draining:
             return []
         seat.phase = Phase.ACTIVE
-        seat.retiring = False
+        seat.retiring = seat.ending = False
         seat.began_at = seat.cursor
         seat.fatal, seat.last_error = False, ""
         return [Activate(seat.name, seat.generation, seat.recycle_chunks), *self._prepare_successor(seat)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import BusyError, OutputError, StreamerError
+from streamer.errors import BusyError, OutputError, StorageError, StreamerError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ class Report:
 
     config: str
     recordings: list[Streamed] = field(default_factory=list)
+    failure: StreamerError | None = None  # why the run could not begin
 
     def add(self, streamed: Streamed) -> None:
         """Take in a recording."""
@@ -41,7 +43,7 @@ class Report:
     @property
     def error(self) -> StreamerError | None:
         """The first error of the run."""
-        return next((r.error for r in self.recordings if r.error is not None), None)
+        return self.failure or next((r.error for r in self.recordings if r.error is not None), None)
 
     @property
     def exit_code(self) -> int:
@@ -79,7 +81,7 @@ class Report:
             os.replace(temporary, path)
         except OSError as error:
             msg = f"the report {path} cannot be written: {error.strerror}"
-            raise OutputError(msg) from error
+            raise (StorageError if error.errno == errno.ENOSPC else OutputError)(msg) from error
 
 
 def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: float) -> Streamed:
@@ -111,7 +113,8 @@ def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: flo
             "rejected": told.get("rejected", 0),
         },
         "pool": {
-            "budget_mb": round(ready.get("slots", 0) * ready.get("slot_size", 0) / _MB, 3),
+            "budget_mb": round(ready.get("pool", 0) / _MB, 3),
+            "allocated_mb": round(ready.get("slots", 0) * ready.get("slot_size", 0) / _MB, 3),
             "peak_mb": round(told.get("pool_peak", 0) / _MB, 3),
             "slots": ready.get("slots", 0),
         },

@@ -116,26 +116,46 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
 
     The first SIGINT or SIGTERM lets every consumer finish its chunk, the second stops at once.
 
+    What goes wrong stands in the report.
+
     Raises:
-        StreamerError: the run could not begin; what happens later stands in the report.
+        StreamerError: the work folder is in use or cannot be written to.
 
     """
     config = loaded.config
     with open_workdir(loaded.base / Path(config.workdir).expanduser()) as workdir, listen() as signals:
         _write_log(workdir)
-        paths = _recordings(loaded, workdir)
-        done = _settle_with_past(workdir, loaded.path.name, paths, mode)
         found = report.Report(str(loaded.path))
-        for path in paths:
-            if str(path) in done:
-                observer.note(f"{path.name}: done in an earlier run")
-                found.add(report.already_done(path))
-                continue
-            found.add(_stream(loaded, workdir, path, observer, signals))
-            if found.error is not None or signals.asked:
-                break
-        found.write(workdir.report)
+        try:
+            for streamed in _stream_all(loaded, workdir, mode, observer, signals):
+                found.add(streamed)
+        except StreamerError as error:
+            _log.exception("the run could not begin")
+            found.failure = error
+        try:
+            found.write(workdir.report)
+        except StreamerError as error:
+            if found.error is None:
+                raise
+            observer.note(str(error))
         return found
+
+
+def _stream_all(
+    loaded: Loaded, workdir: Workdir, mode: str, observer: Observer, signals: Signals
+) -> Iterator[report.Streamed]:
+    paths = _recordings(loaded, workdir)
+    done = _settle_with_past(workdir, loaded.path.name, paths, mode)
+    names = _unique_names(paths)
+    for path in paths:
+        if str(path) in done:
+            observer.note(f"{path.name}: done in an earlier run")
+            yield report.already_done(path)
+            continue
+        streamed = _stream(loaded, workdir, path, names, observer, signals)
+        yield streamed
+        if streamed.error is not None or signals.asked:
+            return
 
 
 def _write_log(workdir: Workdir) -> None:
@@ -199,14 +219,29 @@ def _settle_with_past(workdir: Workdir, pipeline: str, paths: list[Path], mode: 
         return {k.path for k in known.values() if k.state == "done"}
 
 
-def _stream(loaded: Loaded, workdir: Workdir, path: Path, observer: Observer, signals: Signals) -> report.Streamed:
+def _unique_names(paths: list[Path]) -> dict[Path, str]:
+    """Name the recordings; those that would have one name are numbered."""
+    names: dict[Path, str] = {}
+    for path in paths:
+        name = recording_name(path)
+        number = 2
+        while name in names.values():
+            name = f"{recording_name(path)}-{number}"
+            number += 1
+        names[path] = name
+    return names
+
+
+def _stream(
+    loaded: Loaded, workdir: Workdir, path: Path, names: dict[Path, str], observer: Observer, signals: Signals
+) -> report.Streamed:
     """Stream one recording; a reader that dies is replaced, and everyone goes on from the last commit."""
     config = loaded.config
     tallies = {name: Tally() for name in config.consumers}
     began = time.time()
     deaths = 0
     while True:
-        outcome = _session(loaded, workdir, path, tallies, observer, signals)
+        outcome = _session(loaded, workdir, path, names, tallies, observer, signals)
         deaths = 1 if outcome.committed else deaths + 1
         if outcome.state != "died":
             break
@@ -222,6 +257,7 @@ def _session(
     loaded: Loaded,
     workdir: Workdir,
     path: Path,
+    names: dict[Path, str],
     tallies: dict[str, Tally],
     observer: Observer,
     signals: Signals,
@@ -231,6 +267,7 @@ def _session(
     job = ReaderJob(
         pipeline=loaded.path.name,
         path=str(path),
+        name=names[path],
         base=str(loaded.base),
         ledger=str(workdir.ledger),
         scratch=str(workdir.scratch),
@@ -245,26 +282,30 @@ def _session(
         consumers=consumer_seats(config),
         provenance=_provenance(loaded),
     )
-    consumers = {n: c.model_copy(update={"options": _fill_in(c.options, path)}) for n, c in config.consumers.items()}
+    consumers = {
+        n: c.model_copy(update={"options": _fill_in(c.options, names[path])}) for n, c in config.consumers.items()
+    }
+    sharing = {n for n, c in config.consumers.items() if "{recording}" not in str(c.options.get("out", "{recording}"))}
     return Session(
         job,
         consumers,
         folder=loaded.base,
         logs=workdir.logs,
         paths=tuple(dict.fromkeys([str(loaded.base), str(Path.cwd())])),
+        sharing=frozenset(sharing if len(names) > 1 else ()),
         tallies=tallies,
         observer=observer,
         signals=signals,
     ).run()
 
 
-def _fill_in(value: Any, path: Path) -> Any:
+def _fill_in(value: Any, name: str) -> Any:
     """Put the recording's name where an option says ``{recording}``."""
     if isinstance(value, str):
-        return value.replace("{recording}", recording_name(path))
+        return value.replace("{recording}", name)
     if isinstance(value, dict):
-        return {key: _fill_in(inner, path) for key, inner in value.items()}
-    return [_fill_in(inner, path) for inner in value] if isinstance(value, list) else value
+        return {key: _fill_in(inner, name) for key, inner in value.items()}
+    return [_fill_in(inner, name) for inner in value] if isinstance(value, list) else value
 
 
 def _provenance(loaded: Loaded) -> dict[str, Any]:

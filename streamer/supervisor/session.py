@@ -77,7 +77,7 @@ class Outcome:
 class Session:
     """The processes of one recording, from their start to their end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the values that a session is made of
         self,
         job: ReaderJob,
         consumers: dict[str, ConsumerConfig],
@@ -85,6 +85,7 @@ class Session:
         folder: Path,
         logs: Path,
         paths: tuple[str, ...],
+        sharing: frozenset[str],
         tallies: dict[str, Tally],
         observer: Observer,
         signals: Signals,
@@ -95,6 +96,7 @@ class Session:
         self._folder = folder
         self._logs = logs
         self._paths = paths
+        self._sharing = sharing  # the consumers whose `out` is that of other recordings, too
         self._tallies = tallies
         self._observer = observer
         self._signals = signals
@@ -103,6 +105,8 @@ class Session:
         self._error: StreamerError | None = None
         self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
         self._asked = 0
+        self._last_progress: dict[str, Any] = {}
+        self._began = time.monotonic()
         self._outcome = Outcome("died")
         self._policy = Policy(
             {
@@ -182,10 +186,8 @@ class Session:
             seat.last_error = why
         before = seat.crashed
         orders = self._policy.exited(name, generation, code, time.monotonic())
-        if seat.crashed > before:
-            self._observer.note(
-                f"{name}: {seat.last_error}" + ("" if seat.phase is Phase.FAILED else "; starting again")
-            )
+        if seat.crashed > before and seat.phase is not Phase.FAILED:  # a final failure is told at the end
+            self._observer.note(f"{name}: {seat.last_error or how_it_ended(code)}; starting again")
         self._children.pop(key).close()
         self._carry_out(orders)
         if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == name:
@@ -208,7 +210,7 @@ class Session:
             self._carry_out(policy.reader_ready(message["chunks"], message["cursors"], message["done"]))
         elif event == "progress":
             self._observer.progress(message)
-            self._outcome.report = {"reached": message["reached"]}  # all there is if the reader says no more
+            self._last_progress = message
             for name, values in message["consumers"].items():
                 self._carry_out(policy.silent(name, values["silent"]))
         elif event == "committed":
@@ -218,6 +220,8 @@ class Session:
             self._carry_out(policy.attempted(message["name"], message["count"]))
         elif event == "retiring":
             self._carry_out(policy.retiring(message["name"]))
+        elif event == "ending":
+            self._carry_out(policy.ending(message["name"]))
         elif event == "closed":
             self._carry_out(policy.closed(message["name"]))
         elif event == "error":
@@ -267,6 +271,7 @@ class Session:
             identity,
             self._pool_fd,
             self._paths,
+            order.name in self._sharing,
         )
         child.channel.send("job", job=to_wire(job))
         self._children[key] = child
@@ -317,6 +322,8 @@ class Session:
         for name, seat in self._policy.seats.items():
             self._tallies[name].planned += seat.planned
             self._tallies[name].crash += seat.crashed
+        if not self._outcome.report and self._outcome.ready:
+            self._outcome.report = self._report_for_the_reader()
         self._outcome.error = self._error
         if self._error is None and self._policy.isolated:
             self._outcome.error = self._error_of(self._policy.seats[self._policy.isolated[0]])
@@ -328,6 +335,24 @@ class Session:
             self._outcome.state = "interrupted"
         elif code is not None and code != 0:
             self._observer.note(f"the reader ended ({how_it_ended(code)})")
+
+    def _report_for_the_reader(self) -> dict[str, Any]:
+        """Say what is known of a session whose reader was ended before it could report."""
+        frames, chunks = self._outcome.ready["frames"], self._outcome.ready["chunks"]
+        cursors = {name: seat.cursor for name, seat in self._policy.seats.items()}
+        done = {name: frames if c >= chunks else c * self._job.chunk_size for name, c in cursors.items()}
+        lossless = [name for name, seat in self._job.consumers.items() if not seat.latest]
+        used = self._last_progress.get("anon", 0)
+        return {
+            "reached": min(done[name] for name in lossless),
+            "consumers": {
+                name: {"frames": -(-done[name] // seat.every), "chunks": cursors[name]}
+                for name, seat in self._job.consumers.items()
+            },
+            "pool_peak": self._last_progress.get("slots", 0) * self._outcome.ready["slot_size"],
+            "stream_seconds": time.monotonic() - self._began,
+            "anon": {"start": used, "peak": used, "end": used},
+        }
 
     def _leaving(self) -> list[Child]:
         """Return the processes that end by themselves: those that were not only standing by."""

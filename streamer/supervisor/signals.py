@@ -31,23 +31,24 @@ class Signals:
             return
 
     def note(self, number: int, frame: object) -> None:
-        """Handle SIGINT and SIGTERM."""
+        """Handle SIGINT, SIGTERM and SIGHUP."""
         del number, frame
         self.asked += 1
 
 
 @contextmanager
 def listen() -> Iterator[Signals]:
-    """Take SIGINT, SIGTERM and SIGCHLD for the time of the block."""
+    """Take SIGINT, SIGTERM, SIGHUP and SIGCHLD for the time of the block."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
         theirs.setblocking(False)
         signals = Signals(ours)
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
+        stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.getsignal(number) for number in (*stops, signal.SIGCHLD)}
         before_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGINT, signals.note)
-        signal.signal(signal.SIGTERM, signals.note)
+        for number in stops:
+            signal.signal(number, signals.note)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
             yield signals

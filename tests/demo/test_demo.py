@@ -398,4 +398,4 @@ def test_the_package_offers_its_public_names() -> None:
     assert demo.joint_angles is scene.joint_angles
     assert all(callable(getattr(demo, name)) for name in demo.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        demo.nonsense  # noqa: B018  # asking is the test
+        demo.nonsense  # noqa: B018 - asking is the test

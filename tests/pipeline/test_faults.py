@@ -110,7 +110,7 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_everyone_finish_its_chunk_and_the_run_can_be_continued(
     tmp_path: Path, gated: Config, expected: dict[str, Any], number: int
 ) -> None:
@@ -230,4 +230,29 @@ def test_a_chunk_that_kills_its_consumer_three_times_is_not_tried_again(tmp_path
     assert finished.code == 70, finished
     restarts = finished.report["consumers"]["bad"]["restarts"]
     assert restarts == {"planned": 1, "crash": 3}
-    assert finished.report["consumers"]["bad"]["chunks"] == 3
+    assert finished.report["consumers"]["bad"]["chunks"] == 3  # frame 17 is in the fourth
+
+
+def test_a_closed_error_output_does_not_stop_the_work(tmp_path: Path, gated: Config) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        assert running.process.stderr is not None
+        running.process.stderr.close()  # whoever was reading has gone
+        running.process.stderr = None
+        open_gate(tmp_path)
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert digests(tmp_path / "digest.json")["frames"] == 40
+
+
+def test_what_a_stopped_run_says_was_delivered_is_what_was_committed(tmp_path: Path, gated: Config) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        running.signal(signal.SIGTERM)
+        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        running.signal(signal.SIGTERM)
+        finished = running.end()
+    frames = finished.report["frames"]
+    assert frames["delivered"] == 15  # the gate's, in its fourth chunk
+    assert frames["remaining"] == 25
+    assert finished.report["consumers"]["gate"]["chunks"] == 3

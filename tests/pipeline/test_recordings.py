@@ -200,3 +200,51 @@ def test_info_says_of_an_unfinished_bag_that_it_has_no_index(tmp_path: Path, rec
         finished = running.end()
     assert finished.code == 65
     assert json.loads(finished.out)["indexed"] is False
+
+
+def test_several_recordings_may_not_write_over_each_other(tmp_path: Path, recordings: Path) -> None:
+    config: Config = {
+        "source": {"path": [str(recordings / "example.bag"), str(recordings / "example-lz4.bag")]},
+        "timeline": {"from": "pose"},
+        "streams": {"pose": {"topic": "/turtle1/pose"}},
+        "consumers": {
+            "digest": {"use": "checksum", "options": {"out": "digest.json"}},
+            "stats": {"options": {"out": "out"}},  # names its files after the recording
+        },
+    }
+    refused = run(tmp_path, config)
+    assert refused.code == 78, refused
+    assert "consumers.digest.options.out" in refused.err
+    assert "{recording}" in refused.err
+    assert not (tmp_path / "digest.json").exists()
+    config["consumers"]["digest"]["options"]["out"] = "{recording}.json"
+    finished = run(tmp_path, config)
+    assert finished.code == 0, finished
+    names = {path.name for path in [*tmp_path.glob("*.json"), *(tmp_path / "out").iterdir()]}
+    assert names == {"example.json", "example-lz4.json", "example.stats.json", "example-lz4.stats.json"}
+
+
+def test_recordings_of_one_name_keep_apart(tmp_path: Path, recordings: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "arm.bag").symlink_to(recordings / "kuka.bag")
+    config: Config = {
+        "source": {"path": ["a/arm.bag", "b/arm.bag"]},
+        "timeline": {"from": "arm", "rate": "10 Hz"},
+        "streams": {"arm": {"topic": "/joint_states", "field": "position"}},
+        "consumers": {"digest": {"use": "checksum", "options": {"out": "{recording}.json"}}},
+    }
+    assert run(tmp_path, config).code == 0
+    assert digests(tmp_path / "arm.json") == digests(tmp_path / "arm-2.json")
+
+
+def test_what_info_prints_into_a_pipe_is_a_configuration(tmp_path: Path, recordings: Path) -> None:
+    from streamer.config.load import load
+
+    with Run(tmp_path, "info", str(recordings / "example.bag")) as running:
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert "/turtle1/color_sensor" in finished.out
+    assert "rosgraph_msgs/msg/Log" in finished.out
+    (tmp_path / "config.yaml").write_text(finished.out)
+    assert "turtle1_pose" in load(tmp_path / "config.yaml").config.streams

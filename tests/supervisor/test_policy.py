@@ -299,8 +299,10 @@ def test_a_consumer_that_fails_takes_its_standby_along() -> None:
 def test_outputs_that_are_heard_to_be_closed_only_after_the_exit_are_not_opened_again() -> None:
     policy = begun(Seat("a"), chunks=1)
     commit(policy, "a", 0)
-    policy.exited("a", 1, 0, 0.0)  # a process may be gone before the reader has passed on its last word
-    policy.closed("a")
+    policy.ending("a")
+    assert policy.exited("a", 1, 0, 0.0) == []  # a process may be gone before the reader has passed on its last word
+    assert brief(policy.closed("a")) == ["Gone a.1"]
+    assert policy.seats["a"].crashed == 0
     assert brief(policy.tick(100.0)) == []
     assert phase(policy) is Phase.DONE
 

@@ -1,0 +1,40 @@
+"""What each file format offers: the promise that `ros1`, `mcap` and `sqlite` keep and `source` joins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from streamer.records import Index, Payload, Topic
+
+
+class Reader(Protocol):
+    """What each file format offers; `Source` joins them."""
+
+    kind: str
+    encoding: str
+    topics: dict[str, Topic]
+    size: int
+
+    @property
+    def compression(self) -> str:
+        """Name the compression inside the file."""
+
+    @property
+    def blocks(self) -> int:
+        """Return the number of blocks."""
+
+    @property
+    def blocks_loaded(self) -> int:
+        """Return how many blocks were decompressed so far."""
+
+    def index(self, topics: Collection[str]) -> dict[str, Index]:
+        """Return where the messages of some topics lie."""
+
+    def payload(self, block: int, offset: int) -> Payload:
+        """Return one message."""
+
+    def close(self) -> None:
+        """Close the file."""
