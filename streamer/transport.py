@@ -24,11 +24,11 @@ class Kind(IntEnum):
     """What a message says; the comment gives what follows in the array."""
 
     HELLO = 1  # consumer → reader
-    RELEASE = 2  # consumer → reader: frame
+    RELEASE = 2  # consumer → reader: frames
     COMMIT = 3  # consumer → reader: chunk, state
     CLOSED = 4  # consumer → reader
     OPEN = 10  # reader → consumer: about, state
-    FRAME = 11  # reader → consumer: frame, tick number, tick, slot, samples
+    FRAMES = 11  # reader → consumer: list of (frame, tick number, tick, slot, samples)
     CHUNK = 12  # reader → consumer: chunk, first, last
     END = 13  # reader → consumer
     RETIRE = 14  # reader → consumer
@@ -36,7 +36,7 @@ class Kind(IntEnum):
 
 _SHAPES: dict[int, tuple[type | tuple[type, ...], ...]] = {
     Kind.HELLO: (),
-    Kind.RELEASE: (int,),
+    Kind.RELEASE: (list,),
     Kind.COMMIT: (int, (bytes, type(None))),
     Kind.CLOSED: (),
 }
@@ -105,6 +105,8 @@ class ReaderSocket:
         if shape is None or len(shape) != len(values):
             return None
         fits = all(isinstance(v, t) and not isinstance(v, bool) for v, t in zip(values, shape, strict=True))
+        if body[0] == Kind.RELEASE:
+            fits = fits and all(type(frame) is int for frame in values[0])
         return Heard(parts[0], body[0], values) if fits else None
 
     def send(self, peer: bytes, kind: Kind, *values: object) -> bool:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from streamer.runtime.prepare import Prepared, Stream
 
 Rows = list[int | None]
+Order = tuple["Load", Rows | None]  # with the rows of the frame before, where that is loaded already
+_Done = dict[int, Rows | Exception]
+_LIGHT = 64 * 1024  # bytes; a frame that is smaller takes less time to load than to hand to a thread
 
 
 class Loaded(NamedTuple):
@@ -46,19 +49,21 @@ class Loader:
         self._pool = pool
         self._work = list(zip(prepared.streams, prepared.layout.places, strict=True))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="loader")
-        self._running: dict[int, Future[Rows]] = {}
-        self._finished: SimpleQueue[int] = SimpleQueue()
+        self._light = prepared.layout.slot_size <= _LIGHT
+        self._running: dict[int, Future[_Done]] = {}
+        self._finished: SimpleQueue[Future[_Done]] = SimpleQueue()
         self.descriptor, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def submit(self, load: Load, source_rows: Rows | None) -> None:
-        """Order a frame; ``source_rows`` are those of the frame before, where it is loaded already."""
-        before = self._running.get(load.frame - 1) if load.source is not None else None
-        future = self._threads.submit(self._load, load, source_rows, before)
-        self._running[load.frame] = future
-        future.add_done_callback(lambda _: self._announce(load.frame))
+    def submit(self, orders: list[Order]) -> None:
+        """Order frames; small ones are loaded together, as handing each to a thread would cost more."""
+        for group in [orders] if self._light and orders else [[order] for order in orders]:
+            before = {load.frame - 1: self._running.get(load.frame - 1) for load, _ in group if load.source is not None}
+            future = self._threads.submit(self._load, group, before)
+            self._running |= {load.frame: future for load, _ in group}
+            future.add_done_callback(self._announce)
 
-    def _announce(self, frame: int) -> None:
-        self._finished.put(frame)
+    def _announce(self, future: Future[_Done]) -> None:
+        self._finished.put(future)
         with suppress(BlockingIOError):  # full of wake-ups already
             os.write(self._wake, b"x")
 
@@ -69,23 +74,12 @@ class Loader:
         found: list[Loaded] = []
         while True:
             try:
-                frame = self._finished.get_nowait()
+                done = self._finished.get_nowait().result()
             except Empty:
                 return found
-            found.append(self._result(frame, self._running.pop(frame)))
-
-    def _result(self, frame: int, future: Future[Rows]) -> Loaded:
-        error = future.exception()
-        if error is None:
-            return Loaded(frame, future.result())
-        if isinstance(error, _Unreadable):
-            settings = error.stream.settings
-            told = where(error.cause, settings.name, error.message, frame)
-            reason = f"undecodable {settings.name}" if settings.undecodable == "skip" else None
-            return Loaded(frame, [], told, reason)
-        if not isinstance(error, Exception):
-            raise error
-        return Loaded(frame, [], error)
+            for frame, result in done.items():
+                del self._running[frame]
+                found.append(_told(frame, result))
 
     def close(self) -> None:
         """Finish what runs and end the threads."""
@@ -95,10 +89,21 @@ class Loader:
 
     # ---- in the threads
 
-    def _load(self, load: Load, source_rows: Rows | None, before: Future[Rows] | None) -> Rows:
-        if before is not None:
-            source_rows = before.result() if before.exception() is None else None
-        return [self._fill(load, stream, place, n, source_rows) for n, (stream, place) in enumerate(self._work)]
+    def _load(self, group: list[Order], before: dict[int, Future[_Done] | None]) -> _Done:
+        done: _Done = {}
+        for load, known in group:
+            rows: Rows | Exception | None = known
+            if load.source is not None and rows is None:
+                running = before[load.frame - 1]
+                rows = (running.result() if running is not None else done).get(load.frame - 1)
+            shared = rows if isinstance(rows, list) else None
+            try:
+                done[load.frame] = [
+                    self._fill(load, stream, place, n, shared) for n, (stream, place) in enumerate(self._work)
+                ]
+            except Exception as error:  # noqa: BLE001 - codecs are foreign code; the reader's thread decides
+                done[load.frame] = error
+        return done
 
     def _fill(self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None) -> int | None:
         """Put one stream's sample into its place; return its rows, None where there is no sample."""
@@ -123,6 +128,17 @@ class Loader:
             if stream.settings.undecodable == "none":
                 return None
             raise _Unreadable(stream, first, error) from error
+
+
+def _told(frame: int, result: Rows | Exception) -> Loaded:
+    """Say what became of an order, and of its frame where it cannot be had."""
+    if isinstance(result, list):
+        return Loaded(frame, result)
+    if isinstance(result, _Unreadable):
+        settings = result.stream.settings
+        error = where(result.cause, settings.name, result.message, frame)
+        return Loaded(frame, [], error, f"undecodable {settings.name}" if settings.undecodable == "skip" else None)
+    return Loaded(frame, [], result)
 
 
 class _Unreadable(Exception):  # noqa: N818 - carries an error to the reader's thread, is none of its own

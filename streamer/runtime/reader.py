@@ -42,11 +42,12 @@ if TYPE_CHECKING:
     from streamer.records import StreamPlan
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import ConsumerSeat
-    from streamer.runtime.loader import Loaded, Rows
+    from streamer.runtime.loader import Loaded, Order, Rows
     from streamer.transport import Heard
 
 _PROGRESS_SECONDS = 0.2
 _CREDIT = 8  # frames a consumer may hold at once
+_MANY, _CACHED = 64, 2**20  # … or so many that fit into so many bytes
 _log = logging.getLogger("streamer.reader")
 
 
@@ -98,6 +99,7 @@ class _Peer:
         self.seat = seat
         self.places = places  # which of the plan's streams it is shown
         self.identity = b""
+        self.outbox: list[object] = []  # descriptors for the next message
         self.to_open: int | bool | None = False  # chunks it may have, once it is there; False: not yet
         self.heard = time.monotonic()
 
@@ -134,16 +136,20 @@ class _Reader:
         self._peers = self._seat_consumers()
         self._anonymous = Counter(start=anonymous())
 
+    def _at_once(self, frames: int) -> int:
+        """Return how many frames may be under way at once: more of small ones, which cost more to tell than to load."""
+        return max(frames, min(_MANY, _CACHED // self._pool.layout.slot_size))
+
     def _make_table(self) -> Delivery:
         frames = self._prepared.plan.frames
         heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind != "vector"]
-        window = 2 * self._job.threads
+        window = self._at_once(2 * self._job.threads)
         return Delivery(
             frames,
             self._job.chunk_size,
             self._pool.slots,
             window=window,
-            readahead=window + _CREDIT,
+            readahead=window + self._at_once(_CREDIT),
             repeats=np.any(heavy, axis=0).tolist() if heavy else (),
         )
 
@@ -153,7 +159,7 @@ class _Reader:
         for name, seat in self._job.consumers.items():
             peers[name] = _Peer(name, seat, [names.index(stream) for stream in seat.streams])
             cursor = self._ledger.cursor(self._recording, name)
-            credit = max(1, min(_CREDIT, self._pool.slots - 1))
+            credit = max(1, min(self._at_once(_CREDIT), self._pool.slots - 1))
             self._table.add(
                 name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=credit
             )
@@ -196,16 +202,19 @@ class _Reader:
         return (self._draining or self._error is not None) and self._table.idle
 
     def _table_warmth(self) -> int:
-        return min(self._pool.slots, 2 * self._job.threads + _CREDIT)
+        return min(self._pool.slots, self._at_once(2 * self._job.threads) + self._at_once(_CREDIT))
 
     def _act(self, actions: Iterator[Action]) -> None:
+        loads: list[Order] = []
         for action in actions:
             if isinstance(action, Load):
-                before = self._rows.get(action.source) if action.source is not None else None
-                self._loader.submit(action, before)
-            elif isinstance(action, Send):
-                self._send(self._peers[action.consumer], action)
-            elif isinstance(action, EndChunk):
+                loads.append((action, self._rows.get(action.source) if action.source is not None else None))
+                continue
+            if isinstance(action, Send):
+                self._post(self._peers[action.consumer], action)
+                continue
+            self._flush(self._peers[action.consumer])
+            if isinstance(action, EndChunk):
                 self._end_chunk(self._peers[action.consumer], action.chunk)
             elif isinstance(action, Retire):
                 self._channel.send("retiring", name=action.consumer)
@@ -214,11 +223,20 @@ class _Reader:
             elif isinstance(action, End):
                 self._channel.send("ending", name=action.consumer)
                 self._tell(action.consumer, Kind.END)
+        self._loader.submit(loads)
+        for peer in self._peers.values():
+            self._flush(peer)
 
     def _tell(self, name: str, kind: Kind, *values: object) -> None:
         self._socket.send(self._peers[name].identity, kind, *values)
 
-    def _send(self, peer: _Peer, send: Send) -> None:
+    def _flush(self, peer: _Peer) -> None:
+        if peer.outbox:
+            self._tell(peer.name, Kind.FRAMES, peer.outbox)
+            peer.outbox = []
+
+    def _post(self, peer: _Peer, send: Send) -> None:
+        """Put a frame's descriptor where the next message to its consumer takes it along."""
         frame = send.frame
         if self._table.holds(peer.name) == 1:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
@@ -228,7 +246,7 @@ class _Reader:
             for n in peer.places
         ]
         plan = self._prepared.plan
-        self._tell(peer.name, Kind.FRAME, frame, int(plan.numbers[frame]), int(plan.ticks[frame]), send.slot, samples)
+        peer.outbox.append((frame, plan.numbers.item(frame), plan.ticks.item(frame), send.slot, samples))
 
     def _end_chunk(self, peer: _Peer, chunk: int) -> None:
         first = chunk * self._job.chunk_size
@@ -249,7 +267,8 @@ class _Reader:
             return
         peer.heard = time.monotonic()
         if heard.kind == Kind.RELEASE:
-            self._socket.rejected += not self._table.release(peer.name, heard.values[0])
+            for frame in heard.values[0]:
+                self._socket.rejected += not self._table.release(peer.name, frame)
         elif heard.kind == Kind.COMMIT:
             self._commit(peer, *heard.values)
         elif heard.kind == Kind.CLOSED:
@@ -309,7 +328,7 @@ class _Reader:
         peer = self._peers[order["name"]]
         if order["identity"].encode() == peer.identity:
             self._table.gone(peer.name)
-            peer.identity, peer.to_open = b"", False
+            peer.identity, peer.to_open, peer.outbox = b"", False, []
         self._socket.expel(order["identity"].encode())
         self._present.discard(order["identity"].encode())
 

@@ -6,9 +6,9 @@ Foreign code is called in one place (`_call`), where whatever it raises is caugh
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import sys
+import time
 import weakref
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from streamer.contract import Consumer
     from streamer.runtime.channel import Channel
 
-_log = logging.getLogger("streamer.worker")
+_RELEASE_SECONDS = 0.0005
 
 
 def main(channel: Channel) -> None:
@@ -107,8 +107,8 @@ class _Worker:
     def _handle(self, message: list[Any]) -> bool:
         """Act on one message of the reader; False where it was the last."""
         kind, *values = message
-        if kind == Kind.FRAME:
-            self._show(*values)
+        if kind == Kind.FRAMES:
+            self._show_all(values[0])
         elif kind == Kind.CHUNK:
             self._end_chunk(*values)
         elif kind == Kind.OPEN:
@@ -139,8 +139,22 @@ class _Worker:
         with _call(self._job, "open"):
             self._consumer.open(self._recording, unpack_state(state))
 
+    def _show_all(self, frames: list[Any]) -> None:
+        """Show frames and release them: together where they take no time, else each at once."""
+        shown: list[int] = []
+        told = time.monotonic()
+        for frame in frames:
+            self._show(*frame)
+            shown.append(frame[0])
+            now = time.monotonic()
+            if now - told > _RELEASE_SECONDS:
+                self._socket.send(Kind.RELEASE, shown)
+                shown, told = [], now
+        if shown:
+            self._socket.send(Kind.RELEASE, shown)
+
     def _show(self, number: int, tick_number: int, tick: int, slot: int, samples: list[Any]) -> None:
-        """Call `on_frame` and give the frame's memory back, whatever happens."""
+        """Call `on_frame` and make sure that the frame is let go of, whatever happens."""
         roots: dict[str, weakref.ref[Any]] = {}
         shown: dict[str, contract.Sample | None] = {}
         for place, sample in zip(self._places, samples, strict=True):
@@ -162,7 +176,6 @@ class _Worker:
             del frame
         self._check_escaped(number, roots)
         self._shown += 1
-        self._socket.send(Kind.RELEASE, number)
 
     def _check_escaped(self, number: int, roots: dict[str, weakref.ref[Any]]) -> None:
         """Make sure that no array of the frame is still reachable: its memory is about to change."""

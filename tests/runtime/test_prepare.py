@@ -90,7 +90,7 @@ def load(found: Prepared, frame: int) -> list[NDArray[Any] | None]:
     try:
         filled = pool.Pool(writable, found.layout, 1)
         loader = Loader(found, filled, 1)
-        loader.submit(Load(frame, 0, None), None)
+        loader.submit([(Load(frame, 0, None), None)])
         finished: list[Loaded] = []
         deadline = time.monotonic() + 10
         while not finished:
