@@ -285,11 +285,7 @@ class Delivery:
 
     def _loads(self) -> Iterator[Load]:
         while self._loading < self._window:
-            wanted = next(self._wanted(), None)
-            if wanted is None:
-                return
-            frame, may_evict = wanted
-            slot = self._take_slot(frame, may_evict=may_evict)
+            frame, slot = next(self._placed(), (0, None))
             if slot is None:
                 return
             source = None
@@ -303,11 +299,19 @@ class Delivery:
             self.peak_slots = max(self.peak_slots, self._slots - len(self._free))
             yield Load(frame, slot, before.slot if source is not None and before is not None else None)
 
+    def _placed(self) -> Iterator[tuple[int, int]]:
+        """Yield wanted frames that can have a slot, the earliest first."""
+        for frame, may_evict in sorted(self._wanted()):
+            slot = self._take_slot(frame, may_evict=may_evict)
+            if slot is not None:
+                yield frame, slot
+
     def _wanted(self) -> Iterator[tuple[int, bool]]:
-        """Yield the next missing frame of each active consumer, furthest behind first."""
+        """Yield the next missing frame of each active consumer; the furthest behind may evict for it."""
         seats = [s for s in self._seats.values() if s.active and not s.latest and not s.told]
+        reach = self._readahead * min((seat.every for seat in seats), default=1)  # none runs ahead past another's need
         for rank, seat in enumerate(sorted(seats, key=lambda s: s.position)):
-            limit = min(seat.stop if self._draining else self.frames, seat.position + self._readahead * seat.every)
+            limit = min(seat.stop if self._draining else self.frames, seat.position + reach)
             seat.ahead = max(seat.ahead, seat.position)
             while seat.ahead < limit and (seat.ahead in self._table or seat.ahead % seat.every):
                 seat.ahead += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 def show_summary(report: Report, loaded: Loaded) -> None:
     """Print what became of each recording, and where things are."""
-    console = Console(highlight=False)
+    if sys.stdout is None:  # closed by whoever started us: nobody to tell
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     for streamed in report.recordings:
         _show(console, streamed)
     for line in dict.fromkeys(_outputs(report, loaded)):
@@ -71,7 +74,9 @@ def _show(console: Console, streamed: Streamed) -> None:
 
 
 def _streams(streams: dict[str, Any]) -> Table:
-    table = Table("stream", "held", "interpolated", "in gaps", "none", "largest offset", box=None, pad_edge=False)
+    table = Table("stream", box=None, pad_edge=False)
+    for heading in ("held", "interpolated", "in gaps", "none", "largest offset"):
+        table.add_column(heading, justify="right")
     for name, s in streams.items():
         cells = [str(s[key]) for key in ("held", "interpolated", "gaps", "none")]
         table.add_row(name, *cells, f"{s['max_offset_ms']:.1f} ms")
@@ -79,17 +84,17 @@ def _streams(streams: dict[str, Any]) -> Table:
 
 
 def _consumers(consumers: dict[str, Any], reader: dict[str, Any]) -> Table:
-    table = Table(
-        "process", "frames", "chunks", "generations", "recycled", "crashed", "own memory: start, peak, end (MB)",
-        box=None, pad_edge=False,
-    )  # fmt: skip
+    """Show each process; memory is its own (anonymous) memory in MB, of which the pool is no part."""
+    table = Table("process", box=None, pad_edge=False)
+    for heading in ("frames", "chunks", "processes", "recycled", "crashed", "MB at start", "peak", "end"):
+        table.add_column(heading, justify="right")
     for name, c in consumers.items():
         restarts = c["restarts"]
         numbers = [c["frames"], c["chunks"], c["generations"], restarts["planned"], restarts["crash"]]
-        table.add_row(name, *map(str, numbers), _memory(c["anon_mb"]))
-    table.add_row("reader", "", "", "", "", "", _memory(reader["anon_mb"]))
+        table.add_row(name, *map(str, numbers), *_memory(c["anon_mb"]))
+    table.add_row("reader", "", "", "", "", "", *_memory(reader["anon_mb"]))
     return table
 
 
-def _memory(sizes: dict[str, float]) -> str:
-    return "  ".join(f"{sizes[key]:.1f}" for key in ("start", "peak", "end"))
+def _memory(sizes: dict[str, float]) -> list[str]:
+    return [f"{sizes[key]:.1f}" for key in ("start", "peak", "end")]
