@@ -105,5 +105,10 @@ class Preview(Consumer):
         for path in sorted(self._parts.glob("part-*.npz")):
             with np.load(path) as share:
                 shares.append(dict(share))
-        write_bytes(self._out / f"{recording.name}.preview.png", draw(recording, shares, self._width))
-        shutil.rmtree(self._parts)
+        path = self._out / f"{recording.name}.preview.png"
+        if shares or not path.exists():  # no share but a sheet: an earlier process came as far as to tidy up
+            write_bytes(path, draw(recording, shares, self._width))
+        done = self._parts.with_suffix(".done")
+        shutil.rmtree(done, ignore_errors=True)
+        self._parts.rename(done)  # at once, so that a sheet is never drawn from what is half removed
+        shutil.rmtree(done)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+_LOOK_BACK = 64  # frames; what is older is not the newest
+
+
 class Load(NamedTuple):
     """Read and decode a frame into a slot; ``source`` is a slot whose frame shares messages with it."""
 
@@ -119,6 +122,7 @@ class Delivery:
         self._table: dict[int, _Entry] = {}
         self._seats: dict[str, _Seat] = {}
         self._loading = 0
+        self._newest = -1  # the highest frame that was ever ready
         self._draining = False
         self.void: set[int] = set()
         self.loads = 0
@@ -201,6 +205,7 @@ class Delivery:
     def loaded(self, frame: int) -> None:
         """Note that a frame is in its slot."""
         self._table[frame].ready = True
+        self._newest = max(self._newest, frame)
         self._end_load(frame)
 
     def failed(self, frame: int) -> None:
@@ -241,8 +246,7 @@ class Delivery:
     def _serve_latest(self, name: str, seat: _Seat) -> Iterator[Action]:
         over = not any(self._reaches(other, seat.stop) for other in self._seats.values() if not other.latest)
         if not seat.leases and not over:
-            ready = (f for f, e in self._table.items() if e.ready and e.slot is not None and f % seat.every == 0)
-            newest = max(ready, default=-1)
+            newest = self._newest_for(seat)
             if seat.position <= newest < seat.stop:
                 while (seat.chunk + 1) * self._chunk_size <= newest:
                     yield self._end_chunk(name, seat)
@@ -255,6 +259,14 @@ class Delivery:
         while seat.position >= min((seat.chunk + 1) * self._chunk_size, seat.stop) and seat.chunk < self._last(seat):
             yield self._end_chunk(name, seat)
         yield from self._finish(name, seat)
+
+    def _newest_for(self, seat: _Seat) -> int:
+        """Return the newest frame that a ``latest`` consumer could be shown now, -1 for none."""
+        for frame in range(self._newest, max(self._newest - _LOOK_BACK, seat.position - 1), -1):
+            entry = self._table.get(frame)
+            if entry is not None and entry.ready and entry.slot is not None and frame % seat.every == 0:
+                return frame
+        return -1
 
     def _reaches(self, other: _Seat, stop: int) -> bool:
         """Tell whether a lossless consumer will still bring frames before ``stop`` into the table."""

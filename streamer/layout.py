@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64  # a cache line: no two arrays share one, and vector instructions like it
 PAGE = 4096
+_MOST_SLOTS = 4096  # more would cost the delivery table more to search than it saves
 
 
 def make_layout(specs: Mapping[str, Spec]) -> Layout:
@@ -47,7 +48,7 @@ def count_slots(layout: Layout, budget: int, frames: int, least: int) -> int:
             f"set 'pool: {math.ceil(layout.slot_size * max(least, 4) / 10**6)} MB' or more, or 'resize' the images"
         )
         raise ConfigError(msg)
-    return max(min(count, frames), least)
+    return max(min(count, frames, _MOST_SLOTS), least)
 
 
 def _shape(spec: Spec) -> str:

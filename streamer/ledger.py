@@ -44,6 +44,7 @@ class Known(NamedTuple):
 
     number: int
     path: str
+    fingerprint: str
     plan: str
     state: str
     committed: int
@@ -103,7 +104,8 @@ class Ledger:
     def recordings(self, pipeline: str) -> dict[str, Known]:
         """Return all recordings of a pipeline, by path."""
         rows = self._do(
-            "SELECT id, path, plan, state, (SELECT coalesce(sum(chunk), 0) FROM cursors WHERE recording = id)"
+            "SELECT id, path, fingerprint, plan, state,"
+            " (SELECT coalesce(sum(chunk), 0) FROM cursors WHERE recording = id)"
             " FROM recordings WHERE pipeline = ? ORDER BY id",
             pipeline,
         )

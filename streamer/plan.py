@@ -134,7 +134,7 @@ def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing
         why = f"the nearest message is {show_duration(distance)} off, tolerance is {show_duration(how.tolerance or 0)}"
     return (
         f"streams.{name}: no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}; "
-        "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (an older value)"
+        "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (the value before)"
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, RecordingError
 from streamer.stamps import nearest, own_period
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Stamps = NDArray[np.int64]
 
 _SECOND = 10**9
+_MOST_TICKS = 50_000_000
 _SAME_RATE = Fraction(102, 100)  # a rate within 2 % of the stream's own takes every message
 _BREAK = Fraction(3, 2)  # messages further apart than this many periods are a gap in the stream
 
@@ -79,10 +80,19 @@ def grid_instants(first: int, stop: int, rate: Fraction) -> Stamps:
 
 
 def grid(start: int, end: int, rate: Fraction) -> Stamps:
-    """Return the instants from ``start`` to ``end`` (included) at ``rate`` hertz."""
+    """Return the instants from ``start`` to ``end`` (included) at ``rate`` hertz.
+
+    Raises:
+        RecordingError: there would be too many to be meant.
+
+    """
     if end < start:
         return np.empty(0, np.int64)
     count = int(Fraction(end - start, _SECOND) * rate // 1) + 1
+    if count > _MOST_TICKS:
+        days = (end - start) / _SECOND / 86_400
+        msg = f"the stamps reach over {days:.0f} days, {count} ticks: are some of them 0 or of another clock?"
+        raise RecordingError(msg)
     return start + grid_instants(0, count, rate)
 
 

@@ -128,12 +128,15 @@ class ConsumerSocket:
     """A consumer's end."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: bytes) -> None:
-        """Connect and say hello."""
+        """Connect and say hello; waits for the reader where the address holds only in this folder."""
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.ROUTING_ID, identity)
         self._socket.setsockopt(zmq.LINGER, 2000)
         self._socket.setsockopt(zmq.RCVHWM, 0)
+        if not endpoint.startswith("ipc:///"):
+            self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing can be sent before the connection stands
         self._socket.connect(endpoint)
+        self._socket.poll(flags=zmq.POLLOUT)
         self.send(Kind.HELLO)
 
     @property

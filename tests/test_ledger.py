@@ -165,13 +165,13 @@ def test_forgetting_a_pipeline_removes_everything_of_it_and_nothing_else(path: P
 def test_recordings_are_known_with_their_state_plan_and_committed_chunks(path: Path) -> None:
     with Ledger(path) as ledger:
         number = begin(ledger, plan="first")
-        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "first", "running", 0)
+        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "fingerprint", "first", "running", 0)
         ledger.commit(number, "out", 2, None)
         ledger.commit(number, "view", 0, None)
         ledger.finish(number, "failed", "it broke")
-        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "first", "failed", 4)
+        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "fingerprint", "first", "failed", 4)
         begin(ledger, plan="second")
-        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "second", "running", 4)
+        assert ledger.recordings("pipeline")["a.bag"] == (number, "a.bag", "fingerprint", "second", "running", 4)
 
 
 # ---- files that cannot be used

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ Duration = Annotated[int, BeforeValidator(units.duration)]
 Size = Annotated[int, BeforeValidator(units.size)]
 Rate = Annotated[Fraction, BeforeValidator(units.rate)]
 _SCALES = {"deg2rad": math.pi / 180, "rad2deg": 180 / math.pi}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _RESERVED = ("busiest", "grid")
 
 
@@ -72,7 +74,9 @@ class StreamConfig(_Settings):
     clock: Literal["receive", "header"] = Field("receive", description="which stamp of a message counts")
     align: Literal["nearest", "previous", "linear"] = Field("nearest", description="how a tick finds its message")
     tolerance: Duration | None = Field(None, description="how far off a message may be")
-    missing: Literal["error", "skip", "none", "hold"] = Field("error", description="what to do without a sample")
+    missing: Literal["error", "skip", "none", "hold"] = Field(
+        "error", description="what to do without a sample; hold shows the message before, at the start the first"
+    )
     gap: Duration | None = Field(None, description="flag ticks between messages further apart than this")
     undecodable: Literal["error", "skip", "none"] = Field("error", description="what to do with a damaged message")
 
@@ -132,6 +136,15 @@ class Config(_Settings):
                 msg = f"a stream cannot be called {name!r}: timeline.from gives that word another meaning"
                 raise ValueError(msg)
         return streams
+
+    @field_validator("consumers")
+    @classmethod
+    def _plain_names(cls, consumers: dict[str, ConsumerConfig]) -> dict[str, ConsumerConfig]:
+        for name in consumers:
+            if not _NAME.fullmatch(name):
+                msg = f"a consumer's name is up to 64 letters, digits, '_', '-' and '.', which {name!r} is not"
+                raise ValueError(msg)
+        return consumers
 
     @model_validator(mode="after")
     def _fits_together(self) -> Config:

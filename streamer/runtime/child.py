@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LONGEST_EXIT = 5.0  # seconds
 
 
 def run(main: Callable[[Channel], None]) -> None:
@@ -58,9 +61,13 @@ def report(channel: Channel, error: BaseException, **context: object) -> None:
 
 
 def _bind_to_parent(title: str, parent: int) -> None:
-    signal.signal(signal.SIGINT, _deaf)
-    signal.signal(signal.SIGTERM, _deaf)
-    signal.signal(signal.SIGHUP, _deaf)
+    for number in _DEAF_TO:
+        signal.signal(number, _deaf)
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF_TO),
+        after_in_child=_hear_again,
+    )
     faulthandler.enable()
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
@@ -70,16 +77,20 @@ def _bind_to_parent(title: str, parent: int) -> None:
         os._exit(1)
 
 
+def _hear_again() -> None:
+    """Let a process that foreign code forks be ended like any other, from its first moment on."""
+    for number in _DEAF_TO:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF_TO)
+
+
 def _deaf(number: int, frame: object) -> None:
     """Take no notice; a handler, unlike SIG_IGN, is not inherited by what the process starts."""
 
 
 def _leave(code: int) -> None:
-    """Exit at once, whatever threads foreign code has left running; buffers are written first."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # closed by foreign code, or a full disk: nothing left to do here
-            continue
-    os._exit(code)
+    """Exit as a process does, so that files of foreign code are flushed; but not wait for its threads for ever."""
+    watchdog = threading.Timer(_LONGEST_EXIT, os._exit, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    sys.exit(code)

@@ -75,17 +75,18 @@ def main(channel: Channel) -> None:
 
 def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -> int:
     """Enter the recording into the ledger; make sure that what was committed belongs to this plan."""
-    settings = json.dumps([asdict(s.settings.decoding) for s in prepared.streams], sort_keys=True)
+    settings = json.dumps([[s.topic.name, s.settings.clock, asdict(s.settings.decoding)] for s in prepared.streams])
     plan = digest(prepared.plan, settings, job.chunk_size)
     known = ledger.recordings(job.pipeline).get(job.path)
-    if known and known.committed and known.plan != plan:
+    fingerprint = source.fingerprint()
+    if known and known.committed and (known.plan, known.fingerprint) != (plan, fingerprint):
         msg = (
             f"{job.path}: the unfinished run had another plan (other streams, timeline, chunk_size, or the recording "
             "was changed), so it cannot be continued: undo the change, or begin anew with --restart"
         )
         raise ConfigError(msg)
     chunks = -(-prepared.plan.frames // job.chunk_size)
-    number = ledger.begin(job.pipeline, job.path, source.fingerprint(), plan, prepared.plan.frames, chunks)
+    number = ledger.begin(job.pipeline, job.path, fingerprint, plan, prepared.plan.frames, chunks)
     if known and not known.committed:
         ledger.reset(number)
     return number
@@ -214,6 +215,8 @@ class _Reader:
                 self._post(self._peers[action.consumer], action)
                 continue
             self._flush(self._peers[action.consumer])
+            if not self._table.holds(action.consumer):
+                self._peers[action.consumer].heard = time.monotonic()  # it had nothing to do: its time begins here
             if isinstance(action, EndChunk):
                 self._end_chunk(self._peers[action.consumer], action.chunk)
             elif isinstance(action, Retire):
@@ -294,6 +297,7 @@ class _Reader:
         cursor = self._ledger.cursor(self._recording, peer.name)
         count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
         self._channel.send("attempt", name=peer.name, count=count)
+        peer.heard = time.monotonic()
         self._tell(peer.name, Kind.OPEN, self._about(peer), cursor.state)
         self._table.activate(peer.name, chunks)
 

@@ -40,18 +40,18 @@ def main(channel: Channel) -> None:
     order = channel.receive_one()
     job = WorkerJob(**order["job"] | {"paths": tuple(order["job"]["paths"])})
     sys.path[:0] = [path for path in job.paths if path not in sys.path]
-    with _call(job, "the constructor"):
-        consumer = make_consumer(job.name, job.use, job.options)
-    if job.shares_out and not consumer.many_recordings:
-        msg = (
-            f"consumers.{job.name}.options.out: several recordings would write {job.options['out']!r}, each over the "
-            "last: put {recording} into it"
-        )
-        raise ConfigError(msg)
     with ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
-        socket = ConsumerSocket(context, job.endpoint, job.identity.encode())
+        socket = ConsumerSocket(context, job.endpoint, job.identity.encode())  # before foreign code can change folder
         stack.callback(socket.socket.close)
+        with _call(job, "the constructor"):
+            consumer = make_consumer(job.name, job.use, job.options)
+        if job.shares_out and not consumer.many_recordings:
+            msg = (
+                f"consumers.{job.name}.options.out: several recordings would write {job.options['out']!r}, each over "
+                "the last: put {recording} into it"
+            )
+            raise ConfigError(msg)
         channel.send("ready", anon=anonymous())
         _Worker(job, consumer, socket, channel).run()
 

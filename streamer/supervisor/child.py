@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from streamer.runtime.channel import Channel
@@ -31,6 +33,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 pass_fds=(theirs.fileno(), *descriptors),
+                process_group=0,
             )
         self.pid = self._process.pid
 
@@ -50,9 +53,9 @@ class Child:
         self._process.kill()
 
     def close(self) -> None:
-        """Make sure that the process is gone, and close the channel."""
-        if self._process.poll() is None:
-            self._process.kill()
+        """Make sure that the process is gone and whatever it has started, and close the channel."""
+        with suppress(ProcessLookupError):  # nobody is left in its group
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         self.channel.close()
 
@@ -61,8 +64,6 @@ def how_it_ended(code: int) -> str:
     """Write an exit status for a person."""
     if code >= 0:
         return f"exit code {code}"
-    import signal
-
     try:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:

@@ -200,7 +200,7 @@ class Policy:
             seat.retiring = False
             seat.planned += 1
             return self._next(seat)
-        return self._crash(seat, now)
+        return self._crash(seat, now, raised=code > 0)
 
     def silent(self, name: str, seconds: float) -> list[Order]:
         """Take in how long a consumer with work has said nothing; end it beyond its deadline."""
@@ -217,7 +217,7 @@ class Policy:
             if now < seat.wait_until:
                 continue
             if seat.phase is Phase.CLOSING:
-                orders += [Gone(seat.name, seat.generation), *self._crash(seat, now)]
+                orders += [Gone(seat.name, seat.generation), *self._crash(seat, now, raised=False)]
             elif seat.phase is Phase.WAITING:
                 orders += self._next(seat)
         return orders
@@ -242,7 +242,7 @@ class Policy:
     # ---- decisions
 
     def _begin(self) -> list[Order]:
-        waiting = (Phase.STARTING,)
+        waiting = (Phase.STARTING, Phase.WAITING)
         if self.begun or not self._reader_ready or any(s.phase in waiting for s in self.seats.values()):
             return []
         self.begun = True
@@ -281,11 +281,12 @@ class Policy:
         seat.phase = Phase.READY if ready else Phase.STARTING
         return self._activate(seat) if ready else []
 
-    def _crash(self, seat: Seat, now: float) -> list[Order]:
+    def _crash(self, seat: Seat, now: float, *, raised: bool) -> list[Order]:
         seat.retiring = False
         seat.crashed += 1
         seat.crashes += 1
-        if not self.begun or seat.fatal or seat.crashes >= MOST_CRASHES or seat.attempts >= MOST_ATTEMPTS:
+        hopeless = seat.fatal or (raised and not self.begun)  # a constructor that raises will raise again
+        if hopeless or seat.crashes >= MOST_CRASHES or seat.attempts >= MOST_ATTEMPTS:
             return self._give_up(seat)
         seat.phase = Phase.WAITING
         seat.wait_until = now + min(_FIRST_WAIT * 2 ** (seat.crashes - 1), _LONGEST_WAIT)

@@ -71,7 +71,7 @@ class Workdir:
 
         """
         absolute = str(self.path / "reader.sock")
-        name = min(absolute, os.path.relpath(absolute, folder), key=len)
+        name = absolute if len(absolute.encode()) <= _LONGEST_SOCKET else os.path.relpath(absolute, folder)
         if len(name.encode()) > _LONGEST_SOCKET:
             msg = (
                 f"workdir: {self.path} is too long a path for a socket ({_LONGEST_SOCKET} bytes): choose a shorter one"

@@ -190,6 +190,8 @@ class Session:
             self._observer.note(f"{name}: {seat.last_error or how_it_ended(code)}; starting again")
         self._children.pop(key).close()
         self._carry_out(orders)
+        if seat.phase is not Phase.CLOSING and key in self._identities:  # a successor that was not needed
+            self._gone(Gone(name, generation))
         if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == name:
             self._error = self._error_of(seat)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +75,14 @@ class Gate(Consumer):
             self._wait()
 
 
+class Slow(Gate):
+    """Waits at the gate while it is constructed."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, -1)
+        self._wait()
+
+
 class Faulty(Consumer):
     """Does something wrong at one frame."""
 
@@ -107,3 +117,22 @@ def count(frame: Frame, out: str) -> None:
 
 
 NOT_CALLABLE = 3
+
+
+class Crowd(Consumer):
+    """Starts helpers of its own, moves to another folder, and leaves a file open."""
+
+    def __init__(self, out: str) -> None:
+        self._file = Path(out).absolute().open("a")
+        os.chdir("/")
+        self._helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+
+    def on_frame(self, frame: Frame) -> None:
+        if frame.number == 0:
+            self._helper.start()
+            Path(self._file.name + ".pid").write_text(str(self._helper.pid))
+            second = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+            second.start()
+            second.terminate()  # it obeys, though its parent would not
+            second.join()
+        self._file.write(f"{frame.number}\n")  # never closed: flushed as a process that exits does

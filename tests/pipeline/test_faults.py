@@ -256,3 +256,46 @@ def test_what_a_stopped_run_says_was_delivered_is_what_was_committed(tmp_path: P
     assert frames["delivered"] == 15  # the gate's, in its fourth chunk
     assert frames["remaining"] == 25
     assert finished.report["consumers"]["gate"]["chunks"] == 3
+
+
+def test_a_consumer_with_helpers_and_open_files_leaves_nothing_behind_and_loses_nothing(
+    tmp_path: Path, config: Config
+) -> None:
+    out = tmp_path / "crowd.txt"
+    config["consumers"]["crowd"] = {"use": "tests.pipeline.probes:Crowd", "options": {"out": str(out)}}
+    finished = run(tmp_path, config)
+    assert finished.code == 0, finished
+    assert out.read_text().split() == [str(n) for n in range(40)]
+    helper = int(Path(f"{out}.pid").read_text())
+    wait_until(lambda: not psutil.pid_exists(helper) or not alive(psutil.Process(helper)), "the helper's end")
+
+
+def test_a_consumer_that_is_killed_while_it_warms_up_is_started_again(
+    tmp_path: Path, config: Config, expected: dict[str, Any]
+) -> None:
+    config["consumers"]["slow"] = {"use": "tests.pipeline.probes:Slow", "options": {"folder": "."}}
+    with start(tmp_path, config) as running:
+        pid = at_the_gate(tmp_path)
+        open_gate(tmp_path)
+        os.kill(pid, signal.SIGKILL)
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert finished.report["consumers"]["slow"]["restarts"]["crash"] == 1
+    assert digests(tmp_path / "digest.json") == expected
+
+
+def test_resuming_a_recording_that_was_changed_is_refused(tmp_path: Path, gated: Config) -> None:
+    bag = tmp_path / "copy.bag"
+    bag.write_bytes(Path(gated["source"]["path"]).read_bytes())
+    gated["source"]["path"] = "copy.bag"
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        running.process.kill()
+    open_gate(tmp_path)
+    content = bytearray(bag.read_bytes())
+    second = content.index(b"\xff\xd8\xff", content.index(b"\xff\xd8\xff") + 1)
+    content[second + 300] ^= 255  # in the pixels of a picture: every stamp stays as it was
+    bag.write_bytes(content)
+    refused = run(tmp_path, gated, "--resume")
+    assert refused.code == 78, refused
+    assert "was changed" in refused.err
