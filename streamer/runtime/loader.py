@@ -52,7 +52,9 @@ class Loader:
         self._light = prepared.layout.slot_size <= _LIGHT
         self._running: dict[int, Future[_Done]] = {}
         self._finished: SimpleQueue[Future[_Done]] = SimpleQueue()
-        self.descriptor, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.descriptor, self._wake = os.pipe()
+        os.set_blocking(self.descriptor, False)
+        os.set_blocking(self._wake, False)
 
     def submit(self, orders: list[Order]) -> None:
         """Order frames; small ones are loaded together, as handing each to a thread would cost more."""

@@ -26,8 +26,8 @@ from streamer.ledger import Ledger
 from streamer.memory import anonymous
 from streamer.plan import digest
 from streamer.pool import Pool
-from streamer.records import Flag
 from streamer.runtime import child
+from streamer.runtime.about import about_plan, about_recording
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.loader import Loader
 from streamer.runtime.prepare import Prepared, prepare
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.delivery import Action
-    from streamer.records import StreamPlan
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import ConsumerSeat
     from streamer.runtime.loader import Loaded, Order, Rows
@@ -298,7 +297,8 @@ class _Reader:
         count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
         self._channel.send("attempt", name=peer.name, count=count)
         peer.heard = time.monotonic()
-        self._tell(peer.name, Kind.OPEN, self._about(peer), cursor.state)
+        about = about_recording(self._job, self._prepared, self._pool.slots, peer.places)
+        self._tell(peer.name, Kind.OPEN, about, cursor.state)
         self._table.activate(peer.name, chunks)
 
     # ---- what the supervisor says
@@ -355,21 +355,12 @@ class _Reader:
     # ---- what it tells the supervisor
 
     def _describe(self) -> dict[str, Any]:
-        prepared = self._prepared
-        plan = prepared.plan
-        return {
-            "frames": plan.frames,
+        return about_plan(self._prepared) | {
             "chunks": self._table.chunks,
-            "planned": plan.planned,
-            "skipped": dict(plan.skipped),
             "pool": self._job.pool,
             "slots": self._pool.slots,
-            "slot_size": prepared.layout.slot_size,
-            "warnings": list(prepared.warnings),
-            "seconds": dict(prepared.seconds),
             "cursors": {name: self._table.cursor(name) for name in self._peers},
             "done": [name for name in self._peers if self._table.is_done(name)],
-            "streams": {s.settings.name: _stream_report(s.plan) for s in prepared.streams},
         }
 
     def _progress(self, now: float) -> dict[str, Any]:
@@ -422,52 +413,6 @@ class _Reader:
         else:
             frames = -(-position // seat.every) - sum(f < position and f % seat.every == 0 for f in skips)
         return {"frames": frames, "chunks": self._table.cursor(name)}
-
-    def _about(self, peer: _Peer) -> dict[str, Any]:
-        """Describe the recording and the slots to a consumer."""
-        prepared = self._prepared
-        ticks = prepared.plan.ticks
-        streams = [prepared.streams[n] for n in peer.places]
-        places = [prepared.layout.places[n] for n in peer.places]
-        return {
-            "name": self._job.name,
-            "path": str(prepared.source.path),
-            "frames": prepared.plan.frames,
-            "chunk_size": self._job.chunk_size,
-            "rate": prepared.rate,
-            "start": int(ticks[0]) if len(ticks) else 0,
-            "end": int(ticks[-1]) if len(ticks) else 0,
-            "provenance": self._job.provenance | {"fingerprint": prepared.source.fingerprint()},
-            "slots": self._pool.slots,
-            "slot_size": prepared.layout.slot_size,
-            "streams": [
-                {
-                    "name": s.settings.name,
-                    "topic": s.topic.name,
-                    "msgtype": s.topic.msgtype,
-                    "kind": s.decoder.kind,
-                    "clock": s.settings.clock,
-                    "shape": s.spec.shape,
-                    "dtype": s.spec.dtype,
-                    "variable": s.spec.variable,
-                    "offset": p.offset,
-                    "nbytes": p.nbytes,
-                }
-                for s, p in zip(streams, places, strict=True)
-            ],
-        }
-
-
-def _stream_report(plan: StreamPlan) -> dict[str, Any]:
-    """Count what a reader of the report wants to know of one stream's alignment."""
-    flags, offset, first = plan.flags, plan.offset, plan.first
-    return {
-        "held": int(np.count_nonzero(flags & Flag.HELD)),
-        "interpolated": int(np.count_nonzero(flags & Flag.INTERPOLATED)),
-        "gaps": int(np.count_nonzero(flags & Flag.GAP)),
-        "none": int(np.count_nonzero(first < 0)),
-        "max_offset_ms": round(float(np.abs(offset).max(initial=0)) / 1e6, 6),
-    }
 
 
 def _as_streamer_error(error: Exception) -> StreamerError:

@@ -1,0 +1,75 @@
+"""What was prepared → what the supervisor and the consumers are told of it, as plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamer.records import Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamer.records import StreamPlan
+    from streamer.runtime.job import ReaderJob
+    from streamer.runtime.prepare import Prepared
+
+
+def about_plan(prepared: Prepared) -> dict[str, Any]:
+    """Describe the plan, for the report and the progress."""
+    plan = prepared.plan
+    return {
+        "frames": plan.frames,
+        "planned": plan.planned,
+        "skipped": dict(plan.skipped),
+        "slot_size": prepared.layout.slot_size,
+        "warnings": list(prepared.warnings),
+        "seconds": dict(prepared.seconds),
+        "streams": {stream.settings.name: _alignment(stream.plan) for stream in prepared.streams},
+    }
+
+
+def _alignment(plan: StreamPlan) -> dict[str, Any]:
+    """Count what a reader of the report wants to know of one stream's alignment."""
+    return {
+        "held": int(np.count_nonzero(plan.flags & Flag.HELD)),
+        "interpolated": int(np.count_nonzero(plan.flags & Flag.INTERPOLATED)),
+        "gaps": int(np.count_nonzero(plan.flags & Flag.GAP)),
+        "none": int(np.count_nonzero(plan.first < 0)),
+        "max_offset_ms": round(float(np.abs(plan.offset).max(initial=0)) / 1e6, 6),
+    }
+
+
+def about_recording(job: ReaderJob, prepared: Prepared, slots: int, shown: Sequence[int]) -> dict[str, Any]:
+    """Describe the recording and the slots to a consumer that is ``shown`` these of the streams."""
+    ticks = prepared.plan.ticks
+    streams = [prepared.streams[n] for n in shown]
+    places = [prepared.layout.places[n] for n in shown]
+    return {
+        "name": job.name,
+        "path": str(prepared.source.path),
+        "frames": prepared.plan.frames,
+        "chunk_size": job.chunk_size,
+        "rate": prepared.rate,
+        "start": int(ticks[0]) if len(ticks) else 0,
+        "end": int(ticks[-1]) if len(ticks) else 0,
+        "provenance": job.provenance | {"fingerprint": prepared.source.fingerprint()},
+        "slots": slots,
+        "slot_size": prepared.layout.slot_size,
+        "streams": [
+            {
+                "name": s.settings.name,
+                "topic": s.topic.name,
+                "msgtype": s.topic.msgtype,
+                "kind": s.decoder.kind,
+                "clock": s.settings.clock,
+                "shape": s.spec.shape,
+                "dtype": s.spec.dtype,
+                "variable": s.spec.variable,
+                "offset": p.offset,
+                "nbytes": p.nbytes,
+            }
+            for s, p in zip(streams, places, strict=True)
+        ],
+    }
