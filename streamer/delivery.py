@@ -133,7 +133,7 @@ class Delivery:
     def add(
         self, name: str, *, cursor: int, done: bool = False, latest: bool = False, every: int = 1, credit: int = 8
     ) -> None:
-        """Give a consumer a seat, at the chunk after its cursor; nothing is sent before `activate`.
+        """Give a consumer a seat, at the chunk after its cursor; frames are loaded for it, but sent after `activate`.
 
         One that is ``done`` has closed its outputs in an earlier run.
         """
@@ -319,8 +319,12 @@ class Delivery:
                 yield frame, slot
 
     def _wanted(self) -> Iterator[tuple[int, bool]]:
-        """Yield the next missing frame of each active consumer; the furthest behind may evict for it."""
-        seats = [s for s in self._seats.values() if s.active and not s.latest and not s.told]
+        """Yield the next missing frame of each consumer; the furthest behind may evict for it.
+
+        One whose process is to come soon counts as if it were there: what it will need first is not
+        displaced by what the others need later.
+        """
+        seats = [s for s in self._seats.values() if not s.latest and not s.done and self._comes_for_more(s)]
         reach = self._readahead * min((seat.every for seat in seats), default=1)  # none runs ahead past another's need
         for rank, seat in enumerate(sorted(seats, key=lambda s: s.position)):
             limit = min(seat.stop if self._draining else self.frames, seat.position + reach)
@@ -329,6 +333,9 @@ class Delivery:
                 seat.ahead += 1
             if seat.ahead < limit:
                 yield seat.ahead, rank == 0
+
+    def _comes_for_more(self, seat: _Seat) -> bool:
+        return not seat.told if seat.active else seat.expected and not self._draining
 
     def _take_slot(self, frame: int, *, may_evict: bool) -> int | None:
         if self._free:

@@ -95,10 +95,10 @@ def test_delivery_begins_at_the_frame_after_the_cursor() -> None:
     assert frames_for("a", run(delivery, "a")) == [4, 5, 6, 7, 8, 9]
 
 
-def test_nothing_happens_before_a_generation_is_activated() -> None:
+def test_before_a_generation_is_activated_frames_are_loaded_for_it_but_none_is_sent() -> None:
     delivery = table(10, 4, 2)
     delivery.add("a", cursor=0)
-    assert settle(delivery) == []
+    assert [type(action) for action in settle(delivery)] == [Load, Load]
     assert delivery.idle
 
 
@@ -513,8 +513,8 @@ def test_a_latest_consumers_chunks_are_announced_as_they_pass_and_all_at_the_end
 
 
 def test_a_latest_consumer_makes_nobody_load_anything() -> None:
-    delivery = table(20, 4, 3)
-    delivery.add("a", cursor=0)
+    delivery = seated(table(20, 4, 3), "a")
+    delivery.gone("a")  # the only one for whom anything would be loaded
     delivery.add("view", cursor=0, latest=True)
     delivery.activate("view", None)
     assert settle(delivery) == []
@@ -831,3 +831,27 @@ TestStreaming.settings = settings(
     stateful_step_count=50,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+
+
+def test_a_consumer_that_comes_a_little_later_makes_nothing_be_loaded_twice() -> None:
+    """One that takes every third frame is there first; it does not fill the pool with thirds alone."""
+    delivery = Delivery(40, 5, 10, window=17, readahead=34)
+    delivery.add("all", cursor=0, credit=9)
+    delivery.add("third", cursor=0, credit=9, every=3)
+    delivery.activate("third", None)
+    loaded = [action.frame for action in delivery.step() if isinstance(action, Load)]
+    assert loaded == list(range(10))
+    for frame in loaded:
+        delivery.loaded(frame)
+    delivery.activate("all", None)
+    while not delivery.finished:
+        for action in list(delivery.step()):
+            if isinstance(action, Load):
+                delivery.loaded(action.frame)
+            elif isinstance(action, Send):
+                delivery.release(action.consumer, action.frame)
+            elif isinstance(action, EndChunk):
+                delivery.committed(action.consumer, action.chunk)
+            elif isinstance(action, End):
+                delivery.closed(action.consumer)
+    assert delivery.loads == 40
