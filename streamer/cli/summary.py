@@ -39,8 +39,10 @@ def show_summary(report: Report, loaded: Loaded) -> None:
 
 
 def _outputs(report: Report, loaded: Loaded) -> Iterator[str]:
-    """List what exists of the options called ``out``."""
+    """List what the consumers' options call ``out``, of the recordings whose outputs are finished."""
     for streamed in report.recordings:
+        if streamed.state != "done":
+            continue
         for name, consumer in loaded.config.consumers.items():
             out = consumer.options.get("out")
             if isinstance(out, str):
