@@ -10,7 +10,9 @@ The flow, in the order of the rooms:
     delivery   events          → who gets which frame next, and when a slot is free
     transport  descriptors     → consumers, and what they answer;  ledger: what must survive
     runtime    the two child processes, where stages are joined: the reader, and a consumer's worker
-    supervisor starts, watches, replaces and stops them;  config, cli: what a person writes and types
+    supervisor starts, watches, replaces and stops them;  inprocess: the frames without any of them
+    bench      other ways to read the same recording, measured beside ours
+    config     what a person writes;  cli: what a person types
 
 Importing this package imports nothing else: the public names below are found when they are used.
 """
@@ -23,14 +25,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamer.contract import Chunk, Consumer, Frame, Recording, Sample, StreamInfo
     from streamer.errors import StreamerError
+    from streamer.inprocess import open  # noqa: A004 - it is called as streamer.open
 
-__all__ = ["Chunk", "Consumer", "Frame", "Recording", "Sample", "StreamInfo", "StreamerError"]
+_ROOMS = {
+    "Chunk": "contract",
+    "Consumer": "contract",
+    "Frame": "contract",
+    "Recording": "contract",
+    "Sample": "contract",
+    "StreamInfo": "contract",
+    "StreamerError": "errors",
+    "open": "inprocess",
+}
+__all__ = ["Chunk", "Consumer", "Frame", "Recording", "Sample", "StreamInfo", "StreamerError", "open"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name's module on first use."""
-    if name not in __all__:
+    if name not in _ROOMS:
         msg = f"module 'streamer' has no attribute {name!r}"
         raise AttributeError(msg)
-    module = "streamer.errors" if name == "StreamerError" else "streamer.contract"
-    return getattr(import_module(module), name)
+    return getattr(import_module(f"streamer.{_ROOMS[name]}"), name)

@@ -59,7 +59,13 @@ class End(NamedTuple):
     consumer: str
 
 
-Action = Load | Send | EndChunk | Retire | End
+class Grow(NamedTuple):
+    """Give the table so many more slots by `grown`, before anything else; it makes do with what it has otherwise."""
+
+    slots: int
+
+
+Action = Load | Send | EndChunk | Retire | End | Grow
 
 
 @dataclass(slots=True)
@@ -98,17 +104,28 @@ class Delivery:
     """The table for one recording of ``frames`` frames in ``slots`` slots."""
 
     def __init__(
-        self, frames: int, chunk_size: int, slots: int, *, window: int, readahead: int, repeats: Sequence[bool] = ()
+        self,
+        frames: int,
+        chunk_size: int,
+        slots: int,
+        *,
+        window: int,
+        readahead: int,
+        repeats: Sequence[bool] = (),
+        most: int = 0,
+        step: int = 1,
     ) -> None:
         """Begin with an empty table.
 
         Args:
             frames: number of frames to stream.
             chunk_size: frames a chunk.
-            slots: slots in the pool.
+            slots: slots in the pool now.
             window: how many frames may be loading at once.
             readahead: how many frames beyond a consumer's position are loaded for it.
             repeats: for each frame, whether it shows a message of the frame before; may be empty.
+            most: how many slots the pool may grow to, before any frame is dropped for another.
+            step: how many slots it grows by.
 
         """
         self.frames = frames
@@ -118,6 +135,8 @@ class Delivery:
         self._readahead = readahead
         self._repeats = repeats
         self._slots = slots
+        self._most = max(most, slots)
+        self._step = step
         self._free = list(range(slots - 1, -1, -1))
         self._table: dict[int, _Entry] = {}
         self._seats: dict[str, _Seat] = {}
@@ -208,6 +227,11 @@ class Delivery:
         self._newest = max(self._newest, frame)
         self._end_load(frame)
 
+    def grown(self, slots: int) -> None:
+        """Take in ``slots`` more slots."""
+        self._free += range(self._slots + slots - 1, self._slots - 1, -1)
+        self._slots += slots
+
     def failed(self, frame: int) -> None:
         """Note that a frame cannot be loaded and is left out."""
         entry = self._table[frame]
@@ -295,8 +319,12 @@ class Delivery:
         seat.sent += 1
         return Send(name, frame, slot)
 
-    def _loads(self) -> Iterator[Load]:
+    def _loads(self) -> Iterator[Load | Grow]:
         while self._loading < self._window:
+            if not self._free and self._slots < self._most and any(self._wanted()):
+                yield Grow(min(self._step, self._most - self._slots))
+                if not self._free:  # the machine has no more
+                    self._most = self._slots
             frame, slot = next(self._placed(), (0, None))
             if slot is None:
                 return
@@ -418,6 +446,11 @@ class Delivery:
     def slots_in_use(self) -> int:
         """How many slots hold a frame now."""
         return self._slots - len(self._free)
+
+    @property
+    def slots(self) -> int:
+        """How many slots there are now."""
+        return self._slots
 
     def reached(self) -> int:
         """Return the number of frames that every lossless consumer that is not given up has been sent."""

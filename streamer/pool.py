@@ -1,7 +1,6 @@
 """A budget of memory → slots that one process fills and many read: the shared memory.
 
-The memory has no name (memfd on Linux), so nothing is left behind whatever dies. The reader holds it
-writable; consumers get a read-only descriptor, so numpy refuses to write there.
+The reader holds the memory (`memfd`) writable; consumers get a read-only descriptor, so numpy refuses to write there.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,43 +21,53 @@ if TYPE_CHECKING:
 
     from streamer.records import Layout, Place
 
-_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: make the pages present, as if written to
-
-
-def create() -> tuple[int, int]:
-    """Make an empty pool; return its writable and its read-only descriptor."""
-    if sys.platform == "linux":
-        writable = os.memfd_create("streamer-pool", os.MFD_CLOEXEC)
-        return writable, os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
-    with tempfile.NamedTemporaryFile(prefix="streamer-pool-") as file:  # no memfd there: a file without a name
-        return os.dup(file.fileno()), os.open(file.name, os.O_RDONLY)
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: map the pages, as if written to
 
 
 class Pool:
     """The writable side, in the reader: ``slots`` slots of ``layout``."""
 
-    def __init__(self, fd: int, layout: Layout, slots: int) -> None:
-        """Allocate all memory now: a machine that is full says so here, not in mid-run.
+    def __init__(self, fd: int, layout: Layout, slots: int, ready: int | None = None) -> None:
+        """Map room for ``slots`` slots and allocate ``ready`` of them (all, where left out); see `grow`.
 
         Raises:
-            StorageError: there is not enough memory, with the arithmetic.
+            StorageError: there is not enough memory for these, with the arithmetic.
 
         """
         self.layout = layout
         self.slots = slots
-        size = slots * layout.slot_size
+        self.ready = 0
+        self._fd = fd
+        first = slots if ready is None else min(ready, slots)
         try:
-            os.ftruncate(fd, size)
-            if sys.platform == "linux":
-                os.posix_fallocate(fd, 0, size)
-            self._map = mmap.mmap(fd, size)
+            os.ftruncate(fd, slots * layout.slot_size)
+            self._map = mmap.mmap(fd, slots * layout.slot_size)
+            self._allocate(first)
         except OSError as error:
             msg = (
-                f"pool: the machine has no {show_size(size)} of memory free "
-                f"({slots} slots of {show_size(layout.slot_size)}): {error.strerror}; set a smaller 'pool'"
+                f"pool: the machine has no {show_size(first * layout.slot_size)} of memory free "
+                f"({first} slots of {show_size(layout.slot_size)}): {error.strerror}; set a smaller 'pool'"
             )
             raise StorageError(msg) from error
         self._bytes = np.frombuffer(self._map, np.uint8)
+
+    def grow(self, slots: int) -> int:
+        """Allocate more slots; return how many: 0 where the machine has no memory for them."""
+        slots = min(slots, self.slots - self.ready)
+        try:
+            self._allocate(slots)
+        except OSError:
+            return 0
+        return slots
+
+    def _allocate(self, slots: int) -> None:
+        """Allocate now, so that a full machine says so here and not by a signal at the first write."""
+        start, size = self.ready * self.layout.slot_size, slots * self.layout.slot_size
+        if sys.platform == "linux" and size:
+            os.posix_fallocate(self._fd, start, size)
+            with suppress(OSError):  # an older kernel: the pages are mapped as they are written
+                self._map.madvise(_POPULATE_WRITE, start, size)
+        self.ready += slots
 
     def array(self, slot: int, place: Place) -> NDArray[Any]:
         """Return the writable array of one stream in one slot."""
@@ -66,15 +75,6 @@ class Pool:
         raw = self._bytes[start : start + place.nbytes]
         array: NDArray[Any] = raw.view(np.dtype(place.spec.dtype)).reshape(place.spec.shape)
         return array
-
-    def warm(self, slots: int) -> None:
-        """Make the first slots present, so that the first write to them is as fast as any later one."""
-        if sys.platform != "linux":
-            return
-        try:
-            self._map.madvise(_POPULATE_WRITE, 0, min(slots, self.slots) * self.layout.slot_size)
-        except OSError:  # an older kernel: the pages come as they are written
-            return
 
 
 class PoolView:

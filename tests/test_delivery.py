@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streamer.delivery import Delivery, End, EndChunk, Load, Retire, Send
+from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -18,10 +18,34 @@ if TYPE_CHECKING:
     from streamer.delivery import Action
 
 
-def table(
-    frames: int, chunk_size: int, slots: int, *, window: int = 4, readahead: int = 4, **more: Sequence[bool]
-) -> Delivery:
+def table(frames: int, chunk_size: int, slots: int, *, window: int = 4, readahead: int = 4, **more: Any) -> Delivery:
     return Delivery(frames, chunk_size, slots, window=window, readahead=readahead, **more)
+
+
+def test_a_table_grows_before_it_drops_a_frame_that_somebody_needs() -> None:
+    delivery = seated(table(12, 4, 3, most=7, step=2), "quick", "slow", credit=20)
+    seen: list[Action] = []
+    for _ in range(40):
+        for action in delivery.step():
+            seen.append(action)
+            if isinstance(action, Grow):
+                delivery.grown(action.slots)
+            elif isinstance(action, Load):
+                delivery.loaded(action.frame)
+            elif isinstance(action, Send) and action.consumer == "quick":
+                delivery.release("quick", action.frame)
+            elif isinstance(action, EndChunk) and action.consumer == "quick":
+                delivery.committed("quick", action.chunk)
+    assert [action.slots for action in seen if isinstance(action, Grow)] == [2, 2]
+    assert delivery.slots == 7
+    assert frames_for("slow", seen) == list(range(7)), "one that releases nothing gets what the pool holds"
+    assert loads_of(seen) == list(range(7))
+
+
+def test_a_table_that_may_not_grow_makes_do_and_does_not_ask_again() -> None:
+    delivery = seated(table(12, 4, 3, most=7), "a", credit=20)
+    asked = [action for _ in range(9) for action in settle(delivery) if isinstance(action, Grow)]
+    assert asked == [Grow(1)]
 
 
 def seated(delivery: Delivery, *names: str, credit: int = 8, every: int = 1) -> Delivery:
@@ -574,6 +598,7 @@ class Streaming(RuleBasedStateMachine):
         others=st.lists(st.tuples(st.booleans(), st.integers(1, 3), st.integers(1, 3)), max_size=2),
         every=st.integers(1, 3),
         bad=st.sets(st.integers(0, 23), max_size=3),
+        growth=st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(0, 5)),
         repeats=st.just([]) | st.lists(st.booleans(), min_size=24, max_size=24),
     )
     def begin(
@@ -582,13 +607,17 @@ class Streaming(RuleBasedStateMachine):
         others: list[tuple[bool, int, int]],
         every: int,
         bad: set[int],
+        growth: tuple[int, int, int],
         repeats: list[bool],
     ) -> None:
         self.frames, self.size, slots, window, readahead = shape
         seats = [(False, every, 2), *others]
         self.slots = slots + sum(latest for latest, _, _ in seats)
         self.bad, self.repeats = bad, repeats
-        self.table = table(self.frames, self.size, self.slots, window=window, readahead=readahead, repeats=repeats)
+        more, step, self.memory = growth  # slots it may grow by, at once, that the machine has memory for
+        self.most = self.slots + more
+        numbers = {"window": window, "readahead": readahead, "most": self.most, "step": step}
+        self.table = table(self.frames, self.size, self.slots, repeats=repeats, **numbers)
         self.window = window
         self.chunks = self.table.chunks
         self.lives: dict[str, Life] = {}
@@ -605,9 +634,12 @@ class Streaming(RuleBasedStateMachine):
     # ---- what the table does is checked as it is said
 
     def step(self) -> int:
-        actions = list(self.table.step())
-        for action in actions:
-            if isinstance(action, Load):
+        count = 0
+        for action in self.table.step():
+            count += 1
+            if isinstance(action, Grow):
+                self.grow(action)
+            elif isinstance(action, Load):
                 self.see_load(action)
             elif isinstance(action, Send):
                 self.see_send(action)
@@ -615,7 +647,18 @@ class Streaming(RuleBasedStateMachine):
                 self.see_end_of_chunk(action)
             else:
                 self.see_end(action)
-        return len(actions)
+        return count
+
+    def grow(self, action: Grow) -> None:
+        used = {slot for slot, _ in self.loading.values()} | {
+            s for life in self.lives.values() for s in life.held.values()
+        }
+        assert used or self.table.slots_in_use == self.slots, "it grows while slots are free"
+        assert 0 < action.slots <= self.most - self.slots
+        granted = min(action.slots, self.memory)
+        self.memory -= granted
+        self.slots += granted
+        self.table.grown(granted)
 
     def see_load(self, load: Load) -> None:
         assert load.frame not in self.loading

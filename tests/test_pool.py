@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer import pool
+from streamer import memfd
 from streamer.errors import StorageError
 from streamer.layout import ALIGNMENT, make_layout
 from streamer.pool import Pool, PoolView
@@ -36,7 +36,7 @@ SPECS = {
 
 @contextmanager
 def shared() -> Iterator[tuple[int, int]]:
-    writable, readable = pool.create()
+    writable, readable = memfd.create()
     try:
         yield writable, readable
     finally:
@@ -164,11 +164,23 @@ def test_an_absurd_pool_is_refused() -> None:
         Pool(writable, Layout((), 4096), 1 << 50)
 
 
-def test_a_warm_pool_is_present_in_memory() -> None:
+def test_a_pool_takes_memory_only_for_the_slots_that_it_was_asked_for() -> None:
     layout = make_layout({"image": Spec((512, 1024), "|u1")})
     with shared() as (writable, _):
-        filled = Pool(writable, layout, 4)
-        filled.warm(2)
-        filled.warm(100)
-        assert os.fstat(writable).st_blocks * 512 == 4 * layout.slot_size
-        assert not filled.array(3, layout.places[0]).any()
+        pool = Pool(writable, layout, 6, ready=2)
+        assert os.fstat(writable).st_blocks * 512 == 2 * layout.slot_size
+        assert pool.grow(3) == 3
+        assert pool.grow(3) == 1, "it grew beyond the slots that it may have"
+        assert pool.ready == pool.slots == 6
+        assert os.fstat(writable).st_blocks * 512 == 6 * layout.slot_size
+        assert not pool.array(5, layout.places[0]).any()
+
+
+def test_a_pool_that_the_machine_cannot_let_grow_stays_as_it_is() -> None:
+    layout = make_layout({"image": Spec((512, 1024), "|u1")})
+    with shared() as (writable, readable):
+        pool = Pool(writable, layout, 6, ready=2)
+        os.dup2(readable, writable)  # a descriptor that cannot be written to refuses as a full machine does
+        assert pool.grow(3) == 0
+        assert pool.ready == 2
+        pool.array(1, layout.places[0])[...] = 7

@@ -25,10 +25,11 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command and exit with its code."""
-    from streamer.cli import demo, info, run
+    from streamer.cli import bench, demo, info, run
 
     app.command("run")(run.run)
     app.command("info")(info.info)
+    app.command("bench")(bench.bench)
     app.add_typer(demo.app, name="demo")
     try:
         app()

@@ -7,13 +7,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from streamer.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.progress import Progress
 
     from streamer.supervisor.session import Observer
 
@@ -26,17 +25,20 @@ def make_observer() -> Iterator[Observer]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield _Lines()
         return
+    from rich import progress as rich
+    from rich.console import Console
+
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[more]}"),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[rate]}"),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[more]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with rich.Progress(*columns, console=console) as progress:
         yield _Bar(progress)
 
 
@@ -94,7 +96,7 @@ class _Lines:
         self._frames = about["frames"]
         self.note(
             f"{about['frames']} frames in {about['chunks']} chunks, "
-            f"{about['slots']} slots of {show_size(about['slot_size'])}"
+            f"at most {about['slots']} slots of {show_size(about['slot_size'])}"
         )
         for warning in about["warnings"]:
             self.note(warning)

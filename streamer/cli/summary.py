@@ -70,7 +70,7 @@ def _show(console: Console, streamed: Streamed) -> None:
         console.print(_consumers(values["consumers"], values["reader"]))
         pool = values["pool"]
         console.print(
-            f"pool: peak {pool['peak_mb']:.1f} of {pool['allocated_mb']:.1f} MB; "
+            f"pool: {pool['allocated_mb']:.1f} MB of at most {pool['budget_mb']:.1f}, {pool['peak_mb']:.1f} in use; "
             f"open {seconds['open']:.3f} s, plan {seconds['plan']:.3f} s, stream {seconds['stream']:.2f} s"
         )
 

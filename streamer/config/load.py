@@ -45,8 +45,8 @@ class Loaded:
         return self.path.parent
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Loaded:
-    """Read, substitute, override and check.
+def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = True) -> Loaded:
+    """Read, substitute, override and check; without need of consumers, their absence stands for ``null``.
 
     Raises:
         ConfigError: the file cannot be read or holds a mistake; all mistakes are listed.
@@ -65,6 +65,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Loaded:
     values = reader.read(text)
     for override in overrides:
         _apply(values, override, reader.lines)
+    if not consumers_needed:
+        values.setdefault("consumers", {"null": {}})
     try:
         config = Config.model_validate(values)
     except ValidationError as error:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamer.records import Flag
+from streamer.contract import Recording, StreamInfo
+from streamer.records import Flag, Place, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamer.records import StreamPlan
-    from streamer.runtime.job import ReaderJob
     from streamer.runtime.prepare import Prepared
 
 
@@ -41,21 +41,23 @@ def _alignment(plan: StreamPlan) -> dict[str, Any]:
     }
 
 
-def about_recording(job: ReaderJob, prepared: Prepared, slots: int, shown: Sequence[int]) -> dict[str, Any]:
-    """Describe the recording and the slots to a consumer that is ``shown`` these of the streams."""
+def about_recording(
+    prepared: Prepared, name: str, chunk_size: int, provenance: dict[str, Any], shown: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Describe the recording and its slots to someone who is ``shown`` these of the streams (None: all)."""
     ticks = prepared.plan.ticks
+    shown = range(len(prepared.streams)) if shown is None else shown
     streams = [prepared.streams[n] for n in shown]
     places = [prepared.layout.places[n] for n in shown]
     return {
-        "name": job.name,
+        "name": name,
         "path": str(prepared.source.path),
         "frames": prepared.plan.frames,
-        "chunk_size": job.chunk_size,
+        "chunk_size": chunk_size,
         "rate": prepared.rate,
         "start": int(ticks[0]) if len(ticks) else 0,
         "end": int(ticks[-1]) if len(ticks) else 0,
-        "provenance": job.provenance | {"fingerprint": prepared.source.fingerprint()},
-        "slots": slots,
+        "provenance": provenance | {"fingerprint": prepared.source.fingerprint()},
         "slot_size": prepared.layout.slot_size,
         "streams": [
             {
@@ -73,3 +75,19 @@ def about_recording(job: ReaderJob, prepared: Prepared, slots: int, shown: Seque
             for s, p in zip(streams, places, strict=True)
         ],
     }
+
+
+def recording_of(about: dict[str, Any]) -> tuple[Recording, tuple[Place, ...]]:
+    """Turn such a description into what a consumer sees, and the places of its streams in a slot."""
+    places = []
+    streams = {}
+    for s in about["streams"]:
+        spec = Spec(tuple(s["shape"]), s["dtype"], s["variable"])
+        places.append(Place(s["name"], s["offset"], s["nbytes"], spec))
+        streams[s["name"]] = StreamInfo(
+            *(s["name"], s["topic"], s["msgtype"], s["kind"], spec.shape),
+            *(np.dtype(spec.dtype), spec.variable, s["clock"]),
+        )
+    keys = ("name", "path", "frames", "chunk_size", "rate", "start", "end")
+    recording = Recording(**{key: about[key] for key in keys}, streams=streams, provenance=about["provenance"])
+    return recording, tuple(places)

@@ -6,7 +6,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from streamer.errors import RecordingError
 from streamer.runtime.prepare import where
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from streamer.delivery import Load
-    from streamer.pool import Pool
     from streamer.records import Place
     from streamer.runtime.prepare import Prepared, Stream
 
@@ -40,10 +41,17 @@ class Loaded(NamedTuple):
     reason: str | None = None
 
 
+class Slots(Protocol):
+    """The memory that frames are loaded into."""
+
+    def array(self, slot: int, place: Place) -> NDArray[Any]:
+        """Return the writable array of one stream in one slot."""
+
+
 class Loader:
     """A bounded number of threads; `descriptor` becomes readable when an order is finished."""
 
-    def __init__(self, prepared: Prepared, pool: Pool, threads: int) -> None:
+    def __init__(self, prepared: Prepared, pool: Slots, threads: int) -> None:
         """Start the threads."""
         self._prepared = prepared
         self._pool = pool

@@ -81,7 +81,8 @@ def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: S
     by_receipt = source.index({topic.name for topic in topics.values()})
     indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
     opened = time.monotonic()
-    ticks = _make_ticks(timeline, streams, topics, indexes)
+    images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
+    ticks = make_ticks(timeline, streams, {name: index.stamps for name, index in indexes.items()}, images)
     plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
     specs = {s.name: _probe(s, source, indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
     ready = tuple(
@@ -157,14 +158,20 @@ def _header_stamp(head: memoryview, encoding: str) -> int:
     return int(seconds) * 10**9 + int(nanoseconds)
 
 
-def _make_ticks(
+def make_ticks(
     timeline: TimelineSettings,
     streams: Sequence[StreamSettings],
-    topics: Mapping[str, Topic],
-    indexes: Mapping[str, Index],
+    indexes: Mapping[str, NDArray[np.int64]],
+    images: Sequence[str],
 ) -> NDArray[np.int64]:
+    """Return the ticks for streams of these stamps, of which ``images`` are the names of the image streams.
+
+    Raises:
+        ConfigError: the timeline's settings do not fit the streams.
+
+    """
     rate = Fraction(*timeline.rate) if timeline.rate else None
-    stamps = {name: index.stamps for name, index in indexes.items() if len(index.stamps)}
+    stamps = {name: found for name, found in indexes.items() if len(found)}
     endless = {s.name for s in streams if _holds(s)}
     stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
     if timeline.source == "grid":
@@ -178,7 +185,7 @@ def _make_ticks(
         last = max(int(s[-1]) for s in stamps.values())
         ticks = grid(start, last, rate)
     else:
-        name = _busiest(streams, topics, indexes) if timeline.source == "busiest" else timeline.source
+        name = _busiest(images, indexes) if timeline.source == "busiest" else timeline.source
         if name not in indexes:
             near = difflib.get_close_matches(name, indexes, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -186,7 +193,7 @@ def _make_ticks(
                 f"timeline.from: there is no stream {name!r}{hint} Streams: {', '.join(indexes)}, or 'busiest', 'grid'"
             )
             raise ConfigError(msg)
-        ticks = follow(indexes[name].stamps, rate, name)
+        ticks = follow(indexes[name], rate, name)
     return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
 
 
@@ -196,13 +203,12 @@ def _holds(settings: StreamSettings) -> bool:
     return how.missing == "hold" or (how.align == "previous" and how.tolerance is None)
 
 
-def _busiest(streams: Sequence[StreamSettings], topics: Mapping[str, Topic], indexes: Mapping[str, Index]) -> str:
-    images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
+def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
     if not images:
-        names = ", ".join(topics)
+        names = ", ".join(indexes)
         msg = f"timeline.from: 'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
         raise ConfigError(msg)
-    return max(images, key=lambda name: len(indexes[name].stamps))
+    return max(images, key=lambda name: len(indexes[name]))
 
 
 def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zmq
 
-from streamer.delivery import Delivery, End, EndChunk, Load, Retire, Send
+from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
 from streamer.errors import ConfigError, StreamerError
 from streamer.layout import count_slots
 from streamer.ledger import Ledger
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.delivery import Action
+    from streamer.records import Layout
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import ConsumerSeat
     from streamer.runtime.loader import Loaded, Order, Rows
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _PROGRESS_SECONDS = 0.2
 _CREDIT = 8  # frames a consumer may hold at once
 _MANY, _CACHED = 64, 2**20  # … or so many that fit into so many bytes
+_STEP = 32 * 2**20  # bytes that the pool grows by
 _log = logging.getLogger("streamer.reader")
 
 
@@ -54,6 +56,7 @@ def main(channel: Channel) -> None:
     """Prepare, say so, stream until all is done or the supervisor says to stop, report."""
     order = channel.receive_one()
     job = ReaderJob.from_wire(order["job"])
+    opened = time.time()
     with ExitStack() as stack:
         source = stack.enter_context(Source(Path(job.path), Path(job.scratch)))
         types = Types(job.types, source.distro, Path(job.base))
@@ -63,13 +66,13 @@ def main(channel: Channel) -> None:
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger)))
         recording = _begin(ledger, job, prepared, source)
-        pool = Pool(job.pool_fd, prepared.layout, slots)
+        pool = Pool(job.pool_fd, prepared.layout, slots, ready=_at_once(prepared.layout, 2 * job.threads + _CREDIT))
         context = stack.enter_context(zmq.Context())
         socket = ReaderSocket(context, job.endpoint)
         stack.callback(socket.close)
         loader = Loader(prepared, pool, job.threads)
         stack.callback(loader.close)
-        _Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run()
+        _Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)
 
 
 def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -> int:
@@ -89,6 +92,11 @@ def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -
     if known and not known.committed:
         ledger.reset(number)
     return number
+
+
+def _at_once(layout: Layout, frames: int) -> int:
+    """Return how many frames may be under way at once: more of small ones, which cost more to tell than to load."""
+    return max(frames, min(_MANY, _CACHED // layout.slot_size))
 
 
 class _Peer:
@@ -136,21 +144,20 @@ class _Reader:
         self._peers = self._seat_consumers()
         self._anonymous = Counter(start=anonymous())
 
-    def _at_once(self, frames: int) -> int:
-        """Return how many frames may be under way at once: more of small ones, which cost more to tell than to load."""
-        return max(frames, min(_MANY, _CACHED // self._pool.layout.slot_size))
-
     def _make_table(self) -> Delivery:
         frames = self._prepared.plan.frames
         heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind != "vector"]
-        window = self._at_once(2 * self._job.threads)
+        layout = self._prepared.layout
+        window = _at_once(layout, 2 * self._job.threads)
         return Delivery(
             frames,
             self._job.chunk_size,
-            self._pool.slots,
+            self._pool.ready,
             window=window,
-            readahead=window + self._at_once(_CREDIT),
+            readahead=window + _at_once(layout, _CREDIT),
             repeats=np.any(heavy, axis=0).tolist() if heavy else (),
+            most=self._pool.slots,
+            step=max(1, _STEP // layout.slot_size),
         )
 
     def _seat_consumers(self) -> dict[str, _Peer]:
@@ -159,7 +166,7 @@ class _Reader:
         for name, seat in self._job.consumers.items():
             peers[name] = _Peer(name, seat, [names.index(stream) for stream in seat.streams])
             cursor = self._ledger.cursor(self._recording, name)
-            credit = max(1, min(self._at_once(_CREDIT), self._pool.slots - 1))
+            credit = max(1, min(_at_once(self._prepared.layout, _CREDIT), self._pool.slots - 1))
             self._table.add(
                 name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=credit
             )
@@ -168,12 +175,14 @@ class _Reader:
 
     # ---- the loop
 
-    def run(self) -> None:
-        """Work until every consumer is done, or stopped, and tell the supervisor how it went."""
-        self._channel.send("ready", **self._describe())
+    def run(self, opened: float) -> None:
+        """Work until every consumer is done, or stopped, and tell the supervisor how it went.
+
+        ``opened`` is when the recording began to be opened, in seconds since the epoch.
+        """
+        self._channel.send("ready", opened=opened, **self._describe())
         for order in self._channel.waiting():  # they came together with the job
             self._obey(order)
-        self._pool.warm(self._table_warmth())
         poller = zmq.Poller()
         for what in (self._socket.socket, self._channel.fileno(), self._loader.descriptor):
             poller.register(what, zmq.POLLIN)
@@ -201,14 +210,14 @@ class _Reader:
             return True
         return (self._draining or self._error is not None) and self._table.idle
 
-    def _table_warmth(self) -> int:
-        return min(self._pool.slots, self._at_once(2 * self._job.threads) + self._at_once(_CREDIT))
-
     def _act(self, actions: Iterator[Action]) -> None:
         loads: list[Order] = []
         for action in actions:
             if isinstance(action, Load):
                 loads.append((action, self._rows.get(action.source) if action.source is not None else None))
+                continue
+            if isinstance(action, Grow):
+                self._table.grown(self._pool.grow(action.slots))
                 continue
             if isinstance(action, Send):
                 self._post(self._peers[action.consumer], action)
@@ -297,7 +306,9 @@ class _Reader:
         count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
         self._channel.send("attempt", name=peer.name, count=count)
         peer.heard = time.monotonic()
-        about = about_recording(self._job, self._prepared, self._pool.slots, peer.places)
+        job = self._job
+        about = about_recording(self._prepared, job.name, job.chunk_size, job.provenance, peer.places)
+        about["slots"] = self._pool.slots
         self._tell(peer.name, Kind.OPEN, about, cursor.state)
         self._table.activate(peer.name, chunks)
 
@@ -378,6 +389,7 @@ class _Reader:
         return {
             "consumers": consumers,
             "slots": self._table.slots_in_use,
+            "allocated": self._table.slots,
             "reached": self._table.reached(),
             "bytes": self._table.loads * self._prepared.layout.slot_size,
             "anon": used,
@@ -398,6 +410,7 @@ class _Reader:
             rejected=self._socket.rejected,
             blocks=self._prepared.source.blocks_loaded,
             pool_peak=self._table.peak_slots * self._prepared.layout.slot_size,
+            pool_allocated=self._table.slots * self._prepared.layout.slot_size,
             stream_seconds=time.monotonic() - self._began,
             anon={"start": self._anonymous["start"], "peak": self._anonymous["peak"], "end": anonymous()},
         )

@@ -13,15 +13,15 @@ import weakref
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import zmq
 
 from streamer import contract
 from streamer.errors import ConfigError, ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
 from streamer.memory import anonymous
 from streamer.pool import PoolView
-from streamer.records import Layout, Place, Spec
+from streamer.records import Layout
 from streamer.runtime import child
+from streamer.runtime.about import recording_of
 from streamer.runtime.job import WorkerJob
 from streamer.runtime.plugin import make_consumer
 from streamer.transport import ConsumerSocket, Kind, pack_state, unpack_state
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.contract import Consumer
+    from streamer.records import Place
     from streamer.runtime.channel import Channel
 
 _RELEASE_SECONDS = 0.0005
@@ -87,7 +88,7 @@ class _Worker:
         self._channel = channel
         self._shown = 0
         self._pool: PoolView
-        self._places: list[Place] = []
+        self._places: tuple[Place, ...] = ()
         self._recording: contract.Recording
 
     def run(self) -> None:
@@ -122,20 +123,9 @@ class _Worker:
         return bool(kind != Kind.RETIRE)
 
     def _open(self, about: dict[str, Any], state: bytes | None) -> None:
-        streams = {}
-        for s in about["streams"]:
-            spec = Spec(tuple(s["shape"]), s["dtype"], s["variable"])
-            self._places.append(Place(s["name"], s["offset"], s["nbytes"], spec))
-            streams[s["name"]] = contract.StreamInfo(
-                *(s["name"], s["topic"], s["msgtype"], s["kind"], spec.shape),
-                *(np.dtype(spec.dtype), spec.variable, s["clock"]),
-            )
-        self._pool = PoolView(self._job.pool_fd, Layout(tuple(self._places), about["slot_size"]), about["slots"])
+        self._recording, self._places = recording_of(about)
+        self._pool = PoolView(self._job.pool_fd, Layout(self._places, about["slot_size"]), about["slots"])
         os.close(self._job.pool_fd)
-        keys = ("name", "path", "frames", "chunk_size", "rate", "start", "end")
-        self._recording = contract.Recording(
-            **{key: about[key] for key in keys}, streams=streams, provenance=about["provenance"]
-        )
         with _call(self._job, "open"):
             self._consumer.open(self._recording, unpack_state(state))
 

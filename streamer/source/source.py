@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from streamer.errors import RecordingError
 from streamer.source import mcap, ros1, sqlite
@@ -216,6 +215,8 @@ def _metadata(folder: Path) -> Mapping[str, object]:
             "closed properly; 'ros2 bag reindex' on a copy of it makes one"
         )
         raise RecordingError(msg)
+    import yaml
+
     try:
         with path.open("rb") as file:
             about = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe

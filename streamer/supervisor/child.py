@@ -13,15 +13,24 @@ from typing import TYPE_CHECKING, Any
 from streamer.runtime.channel import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
 class Child:
     """A process started by this one; it dies with this one (see `runtime.child`)."""
 
-    def __init__(self, module: str, title: str, *, folder: Path, log: Path, descriptors: Sequence[int] = ()) -> None:
-        """Start ``python -m module`` in ``folder``, output going to ``log``."""
+    def __init__(
+        self,
+        module: str,
+        title: str,
+        *,
+        folder: Path,
+        log: Path,
+        descriptors: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start ``python -m module`` in ``folder``, output going to ``log``; ``environment`` adds to our own."""
         self.title = title
         self.channel, theirs = Channel.pair()
         command = [sys.executable, "-m", module, title, str(theirs.fileno()), str(os.getpid())]
@@ -32,6 +41,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=os.environ | (environment or {}),
                 pass_fds=(theirs.fileno(), *descriptors),
                 process_group=0,
             )

@@ -114,7 +114,7 @@ def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: flo
         },
         "pool": {
             "budget_mb": round(ready.get("pool", 0) / _MB, 3),
-            "allocated_mb": round(ready.get("slots", 0) * ready.get("slot_size", 0) / _MB, 3),
+            "allocated_mb": round(told.get("pool_allocated", 0) / _MB, 3),
             "peak_mb": round(told.get("pool_peak", 0) / _MB, 3),
             "slots": ready.get("slots", 0),
         },
@@ -124,6 +124,7 @@ def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: flo
         },
         "warnings": ready.get("warnings", []),
         "began": began,
+        "opened": ready.get("opened"),
     }
     return Streamed(path, outcome.state, values, outcome.error)
 

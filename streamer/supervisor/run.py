@@ -5,23 +5,20 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import platform
 import shutil
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
+from streamer.config.settings import provenance, stream_settings, timeline_settings
 from streamer.errors import BusyError, ConfigError, OutputError, StreamerError, UsageError
 from streamer.ledger import Ledger
-from streamer.runtime.job import ReaderJob
-from streamer.source.find import find_recordings, recording_name
+from streamer.runtime.job import ConsumerSeat, ReaderJob
+from streamer.source.find import recording_name
 from streamer.supervisor import report
-from streamer.supervisor.jobs import consumer_seats, stream_settings, timeline_settings
+from streamer.supervisor.recordings import recordings
 from streamer.supervisor.session import Session, Tally
 from streamer.supervisor.signals import listen
 
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.config.load import Loaded
+    from streamer.config.model import Config
     from streamer.supervisor.session import Observer, Outcome
     from streamer.supervisor.signals import Signals
 
@@ -144,7 +142,7 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
 def _stream_all(
     loaded: Loaded, workdir: Workdir, mode: str, observer: Observer, signals: Signals
 ) -> Iterator[report.Streamed]:
-    paths = _recordings(loaded, workdir)
+    paths = recordings(loaded.config.source.path, loaded.base, workdir.path / "demo")
     done = _settle_with_past(workdir, loaded.path.name, paths, mode)
     names = _unique_names(paths)
     for path in paths:
@@ -167,38 +165,6 @@ def _write_log(workdir: Workdir) -> None:
     root.handlers[:] = [handler]
     root.propagate = False
     root.setLevel(logging.INFO)
-
-
-def _recordings(loaded: Loaded, workdir: Workdir) -> list[Path]:
-    paths: list[Path] = []
-    for pattern in loaded.config.source.path:
-        if pattern.startswith("demo://"):
-            paths.append(_demo(pattern, workdir))
-        else:
-            paths += find_recordings([pattern], loaded.base)
-    return paths
-
-
-def _demo(address: str, workdir: Workdir) -> Path:
-    """Make the recording that a demo:// address names, unless it exists from an earlier run."""
-    parts = urlsplit(address)
-    if parts.netloc != "tabletop":
-        msg = f"source.path: there is no demo {address!r}; there is 'demo://tabletop'"
-        raise ConfigError(msg)
-    query = parse_qs(parts.query)
-    try:
-        seconds = float(query.get("seconds", ["20"])[0])
-        seed = int(query.get("seed", ["7"])[0])
-    except ValueError as error:
-        msg = f"source.path: {address!r}: {error}"
-        raise ConfigError(msg) from error
-    path = workdir.path / "demo" / f"tabletop-{seconds:g}s-{seed}.bag"
-    if not path.exists():
-        from streamer.demo import tabletop
-
-        path.parent.mkdir(exist_ok=True)
-        tabletop(path, seconds=seconds, seed=seed)
-    return path
 
 
 def _settle_with_past(workdir: Workdir, pipeline: str, paths: list[Path], mode: str) -> set[str]:
@@ -279,8 +245,8 @@ def _session(
         types=tuple(config.types),
         timeline=timeline_settings(config),
         streams=stream_settings(config),
-        consumers=consumer_seats(config),
-        provenance=_provenance(loaded),
+        consumers=_seats(config),
+        provenance=provenance(loaded),
     )
     consumers = {
         n: c.model_copy(update={"options": _fill_in(c.options, names[path])}) for n, c in config.consumers.items()
@@ -299,6 +265,15 @@ def _session(
     ).run()
 
 
+def _seats(config: Config) -> dict[str, ConsumerSeat]:
+    """Return what the reader has to know of each consumer."""
+    everything = tuple(config.streams)
+    return {
+        name: ConsumerSeat(tuple(c.streams) if c.streams is not None else everything, c.mode == "latest", c.every)
+        for name, c in config.consumers.items()
+    }
+
+
 def _fill_in(value: Any, name: str) -> Any:
     """Put the recording's name where an option says ``{recording}``."""
     if isinstance(value, str):
@@ -306,17 +281,3 @@ def _fill_in(value: Any, name: str) -> Any:
     if isinstance(value, dict):
         return {key: _fill_in(inner, name) for key, inner in value.items()}
     return [_fill_in(inner, name) for inner in value] if isinstance(value, list) else value
-
-
-def _provenance(loaded: Loaded) -> dict[str, Any]:
-    return {
-        "config": str(loaded.path),
-        "settings": loaded.values,
-        "versions": {
-            "rosbag-streamer": version("rosbag-streamer"),
-            "rosbags": version("rosbags"),
-            "numpy": version("numpy"),
-            "python": platform.python_version(),
-            "platform": sys.platform,
-        },
-    }

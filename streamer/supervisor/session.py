@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from streamer import pool
+from streamer import memfd
 from streamer.errors import ConsumerError, StreamerError, by_name
 from streamer.runtime.job import WorkerJob, to_wire
 from streamer.supervisor.child import Child, how_it_ended
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 5.0  # for processes that have said that they end
 _LONGEST_SLEEP = 1.0
+_NO_BLAS = {"OPENBLAS_NUM_THREADS": "1"}  # the reader multiplies no matrices: threads for it cost start-up and memory
 _log = logging.getLogger("streamer.supervisor")
 
 
@@ -118,7 +119,7 @@ class Session:
     def run(self) -> Outcome:
         """Run to the end; every process is gone when this returns."""
         with ExitStack() as stack:
-            writable, readable = pool.create()
+            writable, readable = memfd.create()
             stack.callback(_close, (writable, readable))
             self._pool_fd = readable
             self._reader = Child(
@@ -127,6 +128,7 @@ class Session:
                 folder=self._folder,
                 log=self._logs / "reader.log",
                 descriptors=[writable],
+                environment=_NO_BLAS,
             )
             stack.callback(self._end_all)
             self._reader.channel.send("job", job=to_wire(self._job) | {"pool_fd": writable})
@@ -352,6 +354,7 @@ class Session:
                 for name, seat in self._job.consumers.items()
             },
             "pool_peak": self._last_progress.get("slots", 0) * self._outcome.ready["slot_size"],
+            "pool_allocated": self._last_progress.get("allocated", 0) * self._outcome.ready["slot_size"],
             "stream_seconds": time.monotonic() - self._began,
             "anon": {"start": used, "peak": used, "end": used},
         }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from streamer import pool
+from streamer import memfd, pool
 from streamer.delivery import Load
 from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.records import Alignment, Decoding, Spec, StreamSettings, TimelineSettings
@@ -86,7 +86,7 @@ def prepared(tmp_path: Path) -> Iterator[Prepare]:
 
 def load(found: Prepared, frame: int) -> list[NDArray[Any] | None]:
     """Decode one frame as the reader does; raise what it reports."""
-    writable, readable = pool.create()
+    writable, readable = memfd.create()
     try:
         filled = pool.Pool(writable, found.layout, 1)
         loader = Loader(found, filled, 1)

@@ -1,13 +1,16 @@
-"""A checked configuration → the settings and jobs that the other processes are given."""
+"""A checked configuration → the settings that the stages are given, who know nothing of configurations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import platform
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
-from streamer.runtime.job import ConsumerSeat
 
 if TYPE_CHECKING:
+    from streamer.config.load import Loaded
     from streamer.config.model import Config, StreamConfig
 
 
@@ -34,10 +37,16 @@ def timeline_settings(config: Config) -> TimelineSettings:
     return TimelineSettings(t.source, rate, t.skip, t.crop, t.end)
 
 
-def consumer_seats(config: Config) -> dict[str, ConsumerSeat]:
-    """Return what the reader has to know of each consumer."""
-    everything = tuple(config.streams)
+def provenance(loaded: Loaded) -> dict[str, Any]:
+    """Return where outputs come from, fit for JSON: the configuration and the versions at work."""
     return {
-        name: ConsumerSeat(tuple(c.streams) if c.streams is not None else everything, c.mode == "latest", c.every)
-        for name, c in config.consumers.items()
+        "config": str(loaded.path),
+        "settings": loaded.values,
+        "versions": {
+            "rosbag-streamer": version("rosbag-streamer"),
+            "rosbags": version("rosbags"),
+            "numpy": version("numpy"),
+            "python": platform.python_version(),
+            "platform": sys.platform,
+        },
     }

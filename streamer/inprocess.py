@@ -1,0 +1,245 @@
+"""A configuration → its frames in this process, without any other: for notebooks, data loaders and scripts.
+
+    for chunk in streamer.open("config.yaml").chunks():
+        for frame in chunk:
+            ...
+
+The same plan, the same decoders and the same arrays as a run gives to consumers; no commit, no
+recycling, no protection against what the caller leaks. A few threads load ahead of the caller.
+"""
+
+from __future__ import annotations
+
+import mmap
+import select
+import tempfile
+import weakref
+from collections import deque
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from streamer.config.load import load
+from streamer.config.settings import provenance, stream_settings, timeline_settings
+from streamer.contract import Frame, Recording, Sample
+from streamer.delivery import Load
+from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.loader import Loader
+from streamer.runtime.prepare import prepare
+from streamer.source.find import recording_name
+from streamer.source.source import Source
+from streamer.source.types import Types
+from streamer.supervisor.recordings import recordings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from streamer.config.load import Loaded
+    from streamer.records import Layout, Place
+    from streamer.runtime.loader import Rows
+    from streamer.runtime.prepare import Prepared
+
+_LIGHT, _MANY = 64 * 1024, 64  # frames of fewer bytes are ordered many at once
+
+
+def open(config: str | Path, *overrides: str) -> Opened:  # noqa: A001 - it is called as streamer.open
+    """Check a configuration, of which ``consumers`` may be left out; ``overrides`` are ``key.path=value``.
+
+    Raises:
+        ConfigError: the file cannot be read or holds a mistake.
+
+    """
+    return Opened(load(Path(config), overrides, consumers_needed=False))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChunk:
+    """Consecutive frames of one recording: iterate it once.
+
+    ``number`` counts the recording's chunks from 0; ``first`` … ``last`` are its frames' numbers, of
+    which undecodable ones are left out where their stream says ``undecodable: skip``.
+    """
+
+    recording: Recording
+    number: int
+    first: int
+    last: int
+    _frames: Iterator[Frame]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+
+class Opened:
+    """The recordings of a configuration. Each iteration begins anew, with files and threads of its own.
+
+    Frames are as in `streamer.Consumer.on_frame`, with one difference: their arrays may be kept. A frame's
+    memory is used again when its last array is gone, so a loop that keeps nothing runs in the memory of a few
+    frames, and ``list(chunk)`` takes that of a chunk.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        """Take a checked configuration; nothing is opened yet."""
+        self._loaded = loaded
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield all frames of all recordings, in order.
+
+        Raises:
+            RecordingError: a recording is damaged. ConfigError: the configuration does not fit it.
+
+        """
+        for chunk in self.chunks():
+            yield from chunk
+
+    def chunks(self) -> Iterator[OpenChunk]:
+        """Yield the frames in chunks of ``chunk_size``; what is left of a chunk when the next is asked for is dropped.
+
+        Raises:
+            As `frames` does.
+
+        """
+        config = self._loaded.config
+        paths = recordings(config.source.path, self._loaded.base, self._loaded.base / config.workdir / "demo")
+        for path in paths:
+            with self.prepared(path) as prepared:
+                about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
+                recording, places = recording_of(about)
+                with _Ahead(prepared, places, config.threads) as ahead:
+                    for number in range(-(-recording.frames // config.chunk_size)):
+                        first = number * config.chunk_size
+                        last = min(first + config.chunk_size, recording.frames) - 1
+                        part = ahead.frames(first, last)
+                        yield OpenChunk(recording, number, first, last, part)
+                        for _ in part:
+                            pass
+
+    @contextmanager
+    def prepared(self, path: Path) -> Iterator[Prepared]:
+        """Open one recording and plan, for the time of the block."""
+        config = self._loaded.config
+        with ExitStack() as stack:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
+            source = stack.enter_context(Source(path, Path(scratch)))
+            types = Types(tuple(config.types), source.distro, self._loaded.base)
+            yield prepare(source, types, timeline_settings(config), stream_settings(config))
+
+
+class _Pending(NamedTuple):
+    """A frame that was ordered: ``before`` keeps the frame alive of which repeated samples are copied."""
+
+    slot: int
+    root: NDArray[np.uint8]
+    before: NDArray[np.uint8] | None
+
+
+class _Ahead:
+    """Loads a bounded number of frames ahead of the caller and gives them out in order."""
+
+    def __init__(self, prepared: Prepared, places: tuple[Place, ...], threads: int) -> None:
+        self._prepared = prepared
+        self._places = places
+        self._window = 2 * threads if prepared.layout.slot_size > _LIGHT else max(2 * threads, _MANY)
+        self._slots = _Slots(prepared.layout, spare=self._window + 2)
+        self._loader = Loader(prepared, self._slots, threads)
+        self._ordered = 0  # frames
+        self._last: tuple[int, NDArray[np.uint8] | None] = (0, None)
+        self._pending: dict[int, _Pending] = {}
+        self._rows: dict[int, Rows | None] = {}  # of frames that are loaded: None where it is left out
+        heavy = [s.repeats for s in prepared.streams if s.decoder.kind != "vector"]
+        self._repeats = np.any(heavy, axis=0) if heavy else np.zeros(prepared.plan.frames, bool)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loader.close()
+
+    def frames(self, first: int, last: int) -> Iterator[Frame]:
+        """Yield the frames from ``first`` to ``last``."""
+        for number in range(first, last + 1):
+            if self._ordered < min(number + 1 + self._window // 2, self._prepared.plan.frames):
+                self._order(number + self._window)
+            while number not in self._rows:
+                select.select([self._loader.descriptor], [], [])
+                self._take()
+            pending, rows = self._pending.pop(number), self._rows[number]
+            self._rows.pop(number - 1, None)
+            if rows is not None:
+                yield self._frame(number, pending.root, rows)
+
+    def _order(self, stop: int) -> None:
+        orders = []
+        for number in range(self._ordered, min(stop, self._prepared.plan.frames)):
+            slot, root = self._slots.take()
+            before_slot, before = self._last if self._repeats[number] else (0, None)
+            orders.append((Load(number, slot, before_slot if before is not None else None), self._rows.get(number - 1)))
+            self._pending[number] = _Pending(slot, root, before)
+            self._last = slot, root
+            self._ordered = number + 1
+        self._loader.submit(orders)
+
+    def _take(self) -> None:
+        for loaded in self._loader.finished():
+            if loaded.error is not None and loaded.reason is None:
+                raise loaded.error
+            self._rows[loaded.frame] = None if loaded.error is not None else loaded.rows
+
+    def _frame(self, number: int, root: NDArray[np.uint8], rows: Rows) -> Frame:
+        plan = self._prepared.plan
+        samples: dict[str, Sample | None] = {}
+        for place, stream, count in zip(self._places, plan.streams, rows, strict=True):
+            if count is None:
+                samples[place.name] = None
+                continue
+            shape = (count, *place.spec.shape[1:]) if place.spec.variable else place.spec.shape
+            array = root[place.offset : place.offset + place.nbytes].view(np.dtype(place.spec.dtype))
+            value = array[: int(np.prod(shape))].reshape(shape)
+            columns = (stream.stamp, stream.offset, stream.flags)
+            samples[place.name] = Sample(value, *(column.item(number) for column in columns))
+        return Frame(number, plan.numbers.item(number), plan.ticks.item(number), samples)
+
+
+class _Slots:
+    """Private memory for frames: a slot is free again when nobody holds an array of it."""
+
+    def __init__(self, layout: Layout, spare: int) -> None:
+        """Make slots when they are asked for; keep at most ``spare`` of those that are free again."""
+        self._layout = layout
+        self._spare = spare
+        self._memory: dict[int, mmap.mmap] = {}
+        self._held: dict[int, weakref.ref[Any]] = {}
+        self._free: deque[int] = deque()  # pop and append are atomic: arrays may die in any thread
+        self._made = 0
+
+    def take(self) -> tuple[int, NDArray[np.uint8]]:
+        """Return a slot and its read-only bytes, on which every array of the frame depends."""
+        slot = self._free.pop() if self._free else self._make()
+        root = np.frombuffer(memoryview(self._memory[slot]).toreadonly(), np.uint8)
+        self._held[slot] = weakref.ref(root, partial(self._give_back, slot))
+        return slot, root
+
+    def array(self, slot: int, place: Place) -> NDArray[Any]:
+        """Return the writable array of one stream in one slot."""
+        count = int(np.prod(place.spec.shape))
+        flat = np.frombuffer(self._memory[slot], np.dtype(place.spec.dtype), count, place.offset)
+        return flat.reshape(place.spec.shape)
+
+    def _make(self) -> int:
+        self._made += 1
+        self._memory[self._made] = mmap.mmap(-1, self._layout.slot_size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return self._made
+
+    def _give_back(self, slot: int, _: object) -> None:
+        del self._held[slot]
+        if len(self._free) < self._spare:
+            self._free.append(slot)
+        else:
+            del self._memory[slot]

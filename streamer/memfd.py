@@ -1,0 +1,19 @@
+"""Nothing → shared memory without a name, as a descriptor to write and one to read.
+
+Nothing is left behind whatever dies, and what makes it needs nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+
+def create() -> tuple[int, int]:
+    """Make an empty pool; return its writable and its read-only descriptor."""
+    if sys.platform == "linux":
+        writable = os.memfd_create("streamer-pool", os.MFD_CLOEXEC)
+        return writable, os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
+    with tempfile.NamedTemporaryFile(prefix="streamer-pool-") as file:  # no memfd there: a file without a name
+        return os.dup(file.fileno()), os.open(file.name, os.O_RDONLY)
