@@ -27,6 +27,7 @@ from streamer.config.load import load
 from streamer.config.settings import provenance, stream_settings, timeline_settings
 from streamer.contract import Frame, Recording, Sample
 from streamer.delivery import Load
+from streamer.layout import at_once
 from streamer.runtime.about import about_recording, recording_of
 from streamer.runtime.loader import Loader
 from streamer.runtime.prepare import prepare
@@ -36,7 +37,7 @@ from streamer.source.types import Types
 from streamer.supervisor.recordings import recordings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import Self
 
     from numpy.typing import NDArray
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from streamer.records import Layout, Place
     from streamer.runtime.loader import Rows
     from streamer.runtime.prepare import Prepared
-
-_LIGHT, _MANY = 64 * 1024, 64  # frames of fewer bytes are ordered many at once
 
 
 def open(config: str | Path, *overrides: str) -> Opened:  # noqa: A001 - it is called as streamer.open
@@ -89,7 +88,7 @@ class Opened:
         """Take a checked configuration; nothing is opened yet."""
         self._loaded = loaded
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Generator[Frame, None, None]:
         """Yield all frames of all recordings, in order.
 
         Raises:
@@ -99,7 +98,7 @@ class Opened:
         for chunk in self.chunks():
             yield from chunk
 
-    def chunks(self) -> Iterator[OpenChunk]:
+    def chunks(self) -> Generator[OpenChunk, None, None]:
         """Yield the frames in chunks of ``chunk_size``; what is left of a chunk when the next is asked for is dropped.
 
         Raises:
@@ -146,9 +145,11 @@ class _Ahead:
     def __init__(self, prepared: Prepared, places: tuple[Place, ...], threads: int) -> None:
         self._prepared = prepared
         self._places = places
-        self._window = 2 * threads if prepared.layout.slot_size > _LIGHT else max(2 * threads, _MANY)
+        self._window = at_once(prepared.layout, 2 * threads)
         self._slots = _Slots(prepared.layout, spare=self._window + 2)
         self._loader = Loader(prepared, self._slots, threads)
+        self._poll = select.poll()
+        self._poll.register(self._loader.descriptor, select.POLLIN)
         self._ordered = 0  # frames
         self._last: tuple[int, NDArray[np.uint8] | None] = (0, None)
         self._pending: dict[int, _Pending] = {}
@@ -168,7 +169,7 @@ class _Ahead:
             if self._ordered < min(number + 1 + self._window // 2, self._prepared.plan.frames):
                 self._order(number + self._window)
             while number not in self._rows:
-                select.select([self._loader.descriptor], [], [])
+                self._poll.poll()
                 self._take()
             pending, rows = self._pending.pop(number), self._rows[number]
             self._rows.pop(number - 1, None)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64  # a cache line: no two arrays share one, and vector instructions like it
 PAGE = 4096
+_MANY, _CACHED = 64, 2**20  # so many small frames are under way at once, if they fit into so many bytes
 _MOST_SLOTS = 4096  # more would cost the delivery table more to search than it saves
 
 
@@ -49,6 +50,11 @@ def count_slots(layout: Layout, budget: int, frames: int, least: int) -> int:
         )
         raise ConfigError(msg)
     return max(min(count, frames, _MOST_SLOTS), least)
+
+
+def at_once(layout: Layout, frames: int) -> int:
+    """Return how many frames may be under way at once: more of small ones, which cost more to tell than to load."""
+    return max(frames, min(_MANY, _CACHED // layout.slot_size))
 
 
 def _shape(spec: Spec) -> str:

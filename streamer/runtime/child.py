@@ -27,8 +27,10 @@ _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LONGEST_EXIT = 5.0  # seconds
 
 
-def run(main: Callable[[Channel], None]) -> None:
+def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
     """Run a child's main function with its channel; report how it failed; exit.
+
+    ``foreign`` says whether there is code in the process that is not ours, which may want to do something at exit.
 
     The command line is: program, title, descriptor of the channel, process id of the parent.
     """
@@ -42,8 +44,8 @@ def run(main: Callable[[Channel], None]) -> None:
         os._exit(1)  # the supervisor is gone: nobody to tell, nothing to save
     except Exception as error:  # noqa: BLE001 - the last frame of a process: bring every error home
         report(channel, error)
-        _leave(error.exit_code if isinstance(error, StreamerError) else StreamerError.exit_code)
-    _leave(0)
+        _leave(error.exit_code if isinstance(error, StreamerError) else StreamerError.exit_code, foreign=foreign)
+    _leave(0, foreign=foreign)
 
 
 def report(channel: Channel, error: BaseException, **context: object) -> None:
@@ -88,8 +90,12 @@ def _deaf(number: int, frame: object) -> None:
     """Take no notice; a handler, unlike SIG_IGN, is not inherited by what the process starts."""
 
 
-def _leave(code: int) -> None:
-    """Exit as a process does, so that files of foreign code are flushed; but not wait for its threads for ever."""
+def _leave(code: int, *, foreign: bool) -> None:
+    """Exit; with foreign code as a process does, so that its files are flushed, but not wait for its threads for ever."""
+    if not foreign:  # everything of ours is closed: taking the interpreter down would take longer than a chunk
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     watchdog = threading.Timer(_LONGEST_EXIT, os._exit, (code,))
     watchdog.daemon = True
     watchdog.start()

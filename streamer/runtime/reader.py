@@ -21,7 +21,7 @@ import zmq
 
 from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
 from streamer.errors import ConfigError, StreamerError
-from streamer.layout import count_slots
+from streamer.layout import at_once, count_slots
 from streamer.ledger import Ledger
 from streamer.memory import anonymous
 from streamer.plan import digest
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.delivery import Action
-    from streamer.records import Layout
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import ConsumerSeat
     from streamer.runtime.loader import Loaded, Order, Rows
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS = 0.2
 _CREDIT = 8  # frames a consumer may hold at once
-_MANY, _CACHED = 64, 2**20  # … or so many that fit into so many bytes
 _STEP = 32 * 2**20  # bytes that the pool grows by
 _log = logging.getLogger("streamer.reader")
 
@@ -66,7 +64,7 @@ def main(channel: Channel) -> None:
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger)))
         recording = _begin(ledger, job, prepared, source)
-        pool = Pool(job.pool_fd, prepared.layout, slots, ready=_at_once(prepared.layout, 2 * job.threads + _CREDIT))
+        pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + _CREDIT))
         context = stack.enter_context(zmq.Context())
         socket = ReaderSocket(context, job.endpoint)
         stack.callback(socket.close)
@@ -92,11 +90,6 @@ def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -
     if known and not known.committed:
         ledger.reset(number)
     return number
-
-
-def _at_once(layout: Layout, frames: int) -> int:
-    """Return how many frames may be under way at once: more of small ones, which cost more to tell than to load."""
-    return max(frames, min(_MANY, _CACHED // layout.slot_size))
 
 
 class _Peer:
@@ -148,13 +141,13 @@ class _Reader:
         frames = self._prepared.plan.frames
         heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind != "vector"]
         layout = self._prepared.layout
-        window = _at_once(layout, 2 * self._job.threads)
+        window = at_once(layout, 2 * self._job.threads)
         return Delivery(
             frames,
             self._job.chunk_size,
             self._pool.ready,
             window=window,
-            readahead=window + _at_once(layout, _CREDIT),
+            readahead=window + at_once(layout, _CREDIT),
             repeats=np.any(heavy, axis=0).tolist() if heavy else (),
             most=self._pool.slots,
             step=max(1, _STEP // layout.slot_size),
@@ -166,7 +159,7 @@ class _Reader:
         for name, seat in self._job.consumers.items():
             peers[name] = _Peer(name, seat, [names.index(stream) for stream in seat.streams])
             cursor = self._ledger.cursor(self._recording, name)
-            credit = max(1, min(_at_once(self._prepared.layout, _CREDIT), self._pool.slots - 1))
+            credit = max(1, min(at_once(self._prepared.layout, _CREDIT), self._pool.slots - 1))
             self._table.add(
                 name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=credit
             )
@@ -437,4 +430,4 @@ def _as_streamer_error(error: Exception) -> StreamerError:
 
 
 if __name__ == "__main__":
-    child.run(main)
+    child.run(main, foreign=False)

@@ -195,4 +195,4 @@ class _Worker:
 
 
 if __name__ == "__main__":
-    child.run(main)
+    child.run(main, foreign=True)

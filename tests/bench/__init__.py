@@ -1,0 +1,1 @@
+"""Tests of `streamer.bench`: the real command on real recordings."""

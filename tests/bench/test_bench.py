@@ -1,0 +1,113 @@
+"""``streamer bench``: every method in its own process, the same frames, figures that add up, ratios within one run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamer.demo import Workload, make
+from tests.pipeline.driver import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipeline.driver import Finished
+
+METHODS = ("full", "chunked", "process", "stream", "limit")
+
+
+def bench(folder: Path, *arguments: str) -> Finished:
+    with Run(folder, "bench", *arguments) as running:
+        return running.end()
+
+
+def figures(folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    finished = bench(folder, *arguments, "--json", "bench.json")
+    assert finished.code == 0, finished
+    methods: list[dict[str, Any]] = json.loads((folder / "bench.json").read_text())["methods"]
+    return methods
+
+
+def test_streaming_is_several_times_as_fast_as_by_the_book_and_gives_its_memory_back(tmp_path: Path) -> None:
+    """A raw recording of 600 MB; the bounds are far from what a quiet machine gives, and hold on a busy one."""
+    make(tmp_path / "raw.bag", Workload(cameras=3, width=640, height=480, hz=30, joint_topics=2, seconds=7, seed=3))
+    found = {m["method"]: m for m in figures(tmp_path, "raw.bag", "--chunk-size", "25")}
+    assert set(found) == set(METHODS)
+    assert {m["frames"] for m in found.values()} == {70}
+    book, stream, process = found["chunked"], found["stream"], found["process"]
+    assert process["stream_frames_per_s"] > 5 * book["stream_frames_per_s"]
+    assert stream["steady_frames_per_s"] > 5 * book["stream_frames_per_s"]
+    assert process["increase_mb"] < book["increase_mb"] / 3
+    assert stream["increase_mb"] < found["full"]["increase_mb"] / 3
+    assert stream["kept_mb"] < 10
+    for m in found.values():
+        assert 0 < m["start_seconds"] < m["seconds"]
+        rate = m["frames"] / (m["seconds"] - m["start_seconds"])
+        assert m["stream_frames_per_s"] == pytest.approx(rate)
+        assert 0 <= m["kept_mb"] <= m["increase_mb"] <= m["peak_mb"]
+
+
+@pytest.mark.parametrize(("form", "image"), [("ros1", "jpeg"), ("mcap", "raw"), ("db3", "jpeg")])
+def test_all_methods_show_the_same_frames_of_every_format(tmp_path: Path, form: str, image: str) -> None:
+    work = Workload(
+        cameras=2, width=160, height=120, hz=30, format=form, image=image, joint_topics=1, joint_hz=200, seconds=2
+    )
+    name = "work.bag" if form == "ros1" else "work"
+    make(tmp_path / name, work)
+    finished = bench(tmp_path, name, "--json", "bench.json", "--plot", "bench.png")
+    assert finished.code == 0, finished
+    assert "all methods show the same" in finished.out
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    for m in json.loads((tmp_path / "bench.json").read_text())["methods"]:
+        assert m["frames"] == 20
+        assert m["memory"], m["method"]
+
+
+def test_a_configurations_streams_are_measured_and_its_outputs_are_left_alone(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    import yaml
+
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    chosen = ("config.yaml", "timeline.rate=30 Hz", "--methods", "chunked,stream", "--chunk-size", "10,40")
+    found = figures(tmp_path, *chosen, "--repeat", "2")
+    assert [(m["method"], m["chunk_size"]) for m in found] == [
+        ("chunked", 10),
+        ("chunked", 40),
+        ("stream", 10),
+        ("stream", 40),
+    ]
+    assert {m["frames"] for m in found} == {120}
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "bench.json"}
+
+
+def test_what_a_baseline_cannot_read_is_said_and_the_others_are_measured(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    import yaml
+
+    config["streams"]["joints"] |= {"field": "position[0:6:2]", "align": "nearest"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    finished = bench(tmp_path, "config.yaml", "--methods", "chunked,process", "--json", "bench.json")
+    assert finished.code == 70, finished
+    assert "chunked: ended with exit code 1" in finished.out
+    chunked, process = json.loads((tmp_path / "bench.json").read_text())["methods"]
+    assert chunked["failed"]
+    assert process["frames"] == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--methods", "chunked,fast"], "'fast' is not known; methods are full, chunked, process, stream, limit"),
+        (["--chunk-size", "0"], "is not a list of numbers"),
+        (["--json", "nowhere/a.json"], "the folder does not exist"),
+        (["gone.bag"], "no such file"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(tmp_path: Path, arguments: list[str], said: str) -> None:
+    finished = bench(tmp_path, *arguments)
+    assert finished.code in (64, 65, 73), finished
+    assert said in finished.err
