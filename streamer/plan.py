@@ -1,13 +1,15 @@
 """Stamps of the streams × ticks → the plan: which messages make each sample, and how far off.
 
-Pure numpy on int64 nanoseconds; nothing here knows of chunks, so a plan cannot depend on their size.
+Pure numpy on int64 nanoseconds; nothing here knows of chunks, so a plan cannot depend on their size. An
+hour of a 1 kHz stream is millions of ticks, so they are worked on in pieces: what is computed on the way
+stays small, and what a stream does not need (a second message, a weight) takes no memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from streamer.records import Alignment
 
     Stamps = NDArray[np.int64]
+
+_PIECE = 1 << 16  # ticks that are worked on at once
 
 
 def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) -> Plan:
@@ -43,17 +47,44 @@ def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) ->
             keep &= ~missing
         aligned.append(stream)
     numbers = np.flatnonzero(keep)
+    if len(numbers) < len(ticks):
+        aligned = [_take(aligned.pop(0), numbers) for _ in range(len(aligned))]  # the old one goes as the new one comes
     return Plan(
-        ticks[numbers],
+        ticks[numbers] if len(numbers) < len(ticks) else ticks,
         numbers,
         len(ticks),
         {reason: count for reason, count in skipped.items() if count},
-        tuple(_mark_repeats(_take(stream, numbers)) for stream in aligned),
+        tuple(_mark_repeats(stream) for stream in aligned),
     )
 
 
 def _align(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[StreamPlan, NDArray[np.bool_]]:
     """Lay one stream against the ticks; return its plan and where it has no sample within tolerance."""
+    count = len(ticks)
+    first = np.empty(count, np.int32)
+    second, weight = (np.empty(count, np.int32), np.empty(count)) if how.align == "linear" else (first, _nothing(count))
+    plan = StreamPlan(
+        name, first, second, weight, np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
+    )
+    missing = np.empty(count, bool)
+    for start in range(0, count, _PIECE):
+        piece = slice(start, start + _PIECE)
+        part, missing[piece] = _align_piece(name, ticks[piece], stamps, how)
+        plan.first[piece], plan.stamp[piece], plan.offset[piece] = part.first, part.stamp, part.offset
+        plan.flags[piece] = part.flags
+        if how.align == "linear":
+            plan.second[piece], plan.weight[piece] = part.second, part.weight
+    if how.missing == "error" and missing.any():
+        raise RecordingError(_complaint(name, ticks, stamps, how, missing))
+    return plan, missing
+
+
+def _nothing(count: int) -> NDArray[np.float64]:
+    """Return zeros that take no memory; they cannot be written to."""
+    return np.broadcast_to(np.float64(0.0), count)
+
+
+def _align_piece(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[StreamPlan, NDArray[np.bool_]]:
     first, second, weight = _choose(ticks, stamps, how.align)
     found = first >= 0
     near = np.where(weight > 0.5, second, first)
@@ -66,7 +97,7 @@ def _align(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[St
         missing = ~found if how.tolerance is None else ~found | (worst > how.tolerance)
     flags = np.zeros(len(ticks), np.uint8)
     if missing.any():
-        first, second, weight, offset = _fill(name, ticks, stamps, how, missing, (first, second, weight, offset))
+        first, second, weight, offset = _fill(ticks, stamps, how, missing, (first, second, weight, offset))
         flags[missing & (first >= 0)] |= np.uint8(Flag.HELD)
     flags[(second != first) & (weight > 0)] |= np.uint8(Flag.INTERPOLATED)
     if how.gap is not None:
@@ -100,17 +131,14 @@ def _choose(
 
 
 def _fill(
-    name: str,
     ticks: Stamps,
     stamps: Stamps,
     how: Alignment,
     missing: NDArray[np.bool_],
     chosen: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], Stamps],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], Stamps]:
-    """Say what stands where a stream has no sample: an error, nothing, or an older value."""
+    """Say what stands where a stream has no sample: nothing, or an older value."""
     first, second, weight, offset = chosen
-    if how.missing == "error":
-        raise RecordingError(_complaint(name, ticks, stamps, how, missing))
     if how.missing == "hold" and len(stamps):
         held = np.clip(np.searchsorted(stamps, ticks, side="right") - 1, 0, None)
         first = np.where(missing, held, first)
@@ -142,22 +170,21 @@ def _in_gap(ticks: Stamps, stamps: Stamps, gap: int) -> NDArray[np.bool_]:
     """Tell which ticks lie between neighbouring messages that are more than ``gap`` apart."""
     if len(stamps) == 0:
         return np.ones(len(ticks), bool)
-    edges = np.concatenate([[np.iinfo(np.int64).min // 2], stamps, [np.iinfo(np.int64).max // 2]])
-    after = np.searchsorted(edges, ticks, side="left")
-    exact = edges[after] == ticks
-    wide = edges[after] - edges[after - 1] > gap
-    wide[ticks < stamps[0]] = (stamps[0] - ticks[ticks < stamps[0]]) > gap
-    wide[ticks > stamps[-1]] = (ticks[ticks > stamps[-1]] - stamps[-1]) > gap
-    in_gap: NDArray[np.bool_] = wide & ~exact
+    after = np.searchsorted(stamps, ticks)
+    following, preceding = stamps[np.minimum(after, len(stamps) - 1)], stamps[np.maximum(after - 1, 0)]
+    distance = np.where(after == 0, following - ticks, np.where(after == len(stamps), ticks, following) - preceding)
+    in_gap: NDArray[np.bool_] = (distance > gap) & ~((after < len(stamps)) & (following == ticks))
     return in_gap
 
 
 def _take(stream: StreamPlan, numbers: NDArray[np.int64]) -> StreamPlan:
+    first = stream.first[numbers]
+    linear = stream.second is not stream.first
     return StreamPlan(
         stream.name,
-        first=stream.first[numbers],
-        second=stream.second[numbers],
-        weight=stream.weight[numbers],
+        first=first,
+        second=stream.second[numbers] if linear else first,
+        weight=stream.weight[numbers] if linear else _nothing(len(numbers)),
         stamp=stream.stamp[numbers],
         offset=stream.offset[numbers],
         flags=stream.flags[numbers],
@@ -175,9 +202,11 @@ def _mark_repeats(stream: StreamPlan) -> StreamPlan:
 def digest(plan: Plan, settings: str, chunk_size: int) -> str:
     """Return what a resumed run must find again: the frames, how they are decoded, the chunks."""
     total = hashlib.sha256(f"{settings}\n{chunk_size}\n".encode())
-    total.update(plan.ticks.tobytes())
+    columns: list[tuple[bytes, NDArray[Any]]] = [(b"", plan.ticks)]
     for stream in plan.streams:
-        total.update(stream.name.encode())
-        for array in (stream.first, stream.second, stream.weight):
-            total.update(np.ascontiguousarray(array).tobytes())
+        columns += [(stream.name.encode(), stream.first), (b"", stream.second), (b"", stream.weight)]
+    for name, column in columns:
+        total.update(name)
+        for start in range(0, len(column), _PIECE):
+            total.update(np.ascontiguousarray(column[start : start + _PIECE]).data)
     return total.hexdigest()

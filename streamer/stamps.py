@@ -16,7 +16,7 @@ def own_period(stamps: Stamps) -> int:
     """Return the median distance of neighbouring stamps in nanoseconds; 0 for fewer than two."""
     if len(stamps) < 2:
         return 0
-    return int(np.median(np.diff(stamps)))
+    return int(np.median(np.diff(stamps), overwrite_input=True))
 
 
 def nearest(stamps: Stamps, instants: Stamps) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Stamps = NDArray[np.int64]
 
 _SECOND = 10**9
+_PIECE = 1 << 16  # ticks that are computed at once
 _MOST_TICKS = 50_000_000
 _SAME_RATE = Fraction(102, 100)  # a rate within 2 % of the stream's own takes every message
 _BREAK = Fraction(3, 2)  # messages further apart than this many periods are a gap in the stream
@@ -39,7 +40,8 @@ def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
         ConfigError: the stream is slower than ``rate``.
 
     """
-    stamps = np.unique(stamps)
+    new = np.concatenate([np.ones(min(len(stamps), 1), bool), stamps[1:] != stamps[:-1]])
+    stamps = stamps if new.all() else stamps[new]
     period = own_period(stamps)
     if rate is None or period == 0:
         return stamps
@@ -71,12 +73,13 @@ def _thin(stamps: Stamps, origin: int, rate: Fraction, period: int) -> Stamps:
 
 def grid_instants(first: int, stop: int, rate: Fraction) -> Stamps:
     """Return the instants number ``first`` to ``stop`` - 1 of a grid of ``rate``, exact and rounded down."""
-    numbers = np.arange(first, stop)
-    if (rate.numerator + max(abs(first), abs(stop)) * rate.denominator) * _SECOND >= 2**63:
-        numbers = numbers.astype(object)  # Python's integers: a rate may have many digits
-    seconds, rest = numbers * rate.denominator // rate.numerator, numbers * rate.denominator % rate.numerator
-    instants = seconds * _SECOND + rest * _SECOND // rate.numerator
-    return instants.astype(np.int64)
+    exact = (rate.numerator + max(abs(first), abs(stop)) * rate.denominator) * _SECOND < 2**63
+    instants = np.empty(max(stop - first, 0), np.int64)
+    for start in range(first, stop, _PIECE):
+        numbers = np.arange(start, min(start + _PIECE, stop), dtype=np.int64 if exact else object)
+        seconds, rest = numbers * rate.denominator // rate.numerator, numbers * rate.denominator % rate.numerator
+        instants[start - first :][: len(numbers)] = seconds * _SECOND + rest * _SECOND // rate.numerator
+    return instants
 
 
 def grid(start: int, end: int, rate: Fraction) -> Stamps:
@@ -93,7 +96,9 @@ def grid(start: int, end: int, rate: Fraction) -> Stamps:
         days = (end - start) / _SECOND / 86_400
         msg = f"the stamps reach over {days:.0f} days, {count} ticks: are some of them 0 or of another clock?"
         raise RecordingError(msg)
-    return start + grid_instants(0, count, rate)
+    instants = grid_instants(0, count, rate)
+    instants += start
+    return instants
 
 
 def finish_at(ticks: Stamps, end: str, stops: Sequence[int], rate: Fraction | None) -> Stamps:
@@ -105,7 +110,7 @@ def finish_at(ticks: Stamps, end: str, stops: Sequence[int], rate: Fraction | No
     if len(ticks) == 0 or not stops or end == "timeline":
         return ticks
     if end == "common":
-        return ticks[ticks <= min(stops)]
+        return ticks[: np.searchsorted(ticks, min(stops), side="right")]
     period = own_period(ticks)
     if rate is None and period == 0:
         return ticks

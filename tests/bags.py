@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 FLOAT = "std_msgs/msg/Float64"
+IMU = "sensor_msgs/msg/Imu"
 JOINTS = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

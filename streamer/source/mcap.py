@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from array import array
 from binascii import crc32
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import lz4.frame
 import numpy as np
 
 from streamer.errors import RecordingError
-from streamer.records import Index, Topic
+from streamer.records import Topic
 from streamer.source.blocks import BlockCache
-from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes, sorted_index
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
+from streamer.source.table import IndexTable
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from streamer.records import Payload
+    from numpy.typing import NDArray
+
+    from streamer.records import Index, Payload
 
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -37,6 +42,7 @@ _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_END = 3, 4
 _ENTRY = np.dtype([("stamp", "<u8"), ("offset", "<u8")])
 _RECORD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
+_INDEX_PLACE = "<HQ"
 _INDEX_RECORD_HEAD = 9 + 2 + 4  # operation code and length; channel; length of the array
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _FOOTER = 8 + 8 + 4
@@ -53,7 +59,7 @@ class _Block(NamedTuple):
     compression: str
     size: int
     crc: int
-    indexes: dict[int, int]  # channel → position of its message index record
+    indexes: bytes  # for each channel its number and the position of its message index record
 
 
 class McapSource:
@@ -73,10 +79,10 @@ class McapSource:
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._channels: dict[int, tuple[str, int, str]] = {}
         self._counts: dict[int, int] = {}
-        self._loose: dict[int, list[tuple[int, int, int]]] = {}  # channel → (stamp, block, offset)
+        self._loose: dict[int, array[int]] = {}  # channel → stamp, block, offset; stamp, block, offset; …
         try:
             self.size = os.fstat(self._fd).st_size
-            self._blocks = [_Block(0, self.size, "", self.size, 0, {})]
+            self._blocks = [_Block(0, self.size, "", self.size, 0, b"")]
             self._cache = BlockCache(self._decompress)
             self._open()
         except _DAMAGE as error:
@@ -119,7 +125,8 @@ class McapSource:
 
     def _index_length(self, block: _Block) -> int:
         """Count the messages that a chunk's index records list, from the heads of these records."""
-        heads = (self._read(position, _INDEX_RECORD_HEAD) for position in block.indexes.values())
+        places = struct.iter_unpack(_INDEX_PLACE, block.indexes)
+        heads = (self._read(position, _INDEX_RECORD_HEAD) for _, position in places)
         return sum(struct.unpack_from("<I", head, 11)[0] // _ENTRY.itemsize for head in heads)
 
     def _read_summary(self, start: int, end: int) -> bool:
@@ -139,7 +146,7 @@ class McapSource:
     def _add_chunk(self, record: memoryview) -> None:
         (start,) = struct.unpack_from("<Q", record, 16)
         (length,) = struct.unpack_from("<I", record, 32)
-        indexes = dict(struct.iter_unpack("<HQ", record[36 : 36 + length]))
+        indexes = bytes(record[36 : 36 + length])
         compression, position = _string(record, 36 + length + 8)
         compressed, size = struct.unpack_from("<QQ", record, position)
         data = start + 9 + _CHUNK_HEAD.size + 4 + len(compression) + 8
@@ -180,15 +187,15 @@ class McapSource:
                 _, _, size, crc = _CHUNK_HEAD.unpack_from(head)
                 compression, place = _string(head, _CHUNK_HEAD.size)
                 (compressed,) = struct.unpack_from("<Q", head, place)
-                self._add_block(_Block(position + 9 + place + 8, compressed, compression, size, crc, {}))
+                self._add_block(_Block(position + 9 + place + 8, compressed, compression, size, crc, b""))
                 self._list_messages(len(self._blocks) - 1)
             elif op == _MESSAGE:
                 _, _, channel, _, stamp, _ = _MESSAGE_HEAD.unpack(self._read(position, _MESSAGE_HEAD.size))
-                self._loose.setdefault(channel, []).append((stamp, 0, position))
+                self._loose.setdefault(channel, array("q")).extend((stamp, 0, position))
             elif op in (_SCHEMA, _CHANNEL):
                 self._describe(op, self._read(position + 9, length))
             position += 9 + length
-        self._counts = {channel: len(entries) for channel, entries in self._loose.items()}
+        self._counts = {channel: len(entries) // 3 for channel, entries in self._loose.items()}
 
     def _list_messages(self, number: int) -> None:
         """Take in what a chunk holds by reading it: it may have no message index."""
@@ -198,7 +205,7 @@ class McapSource:
         for op, record in _records(content):
             if op == _MESSAGE:
                 channel, _, stamp = struct.unpack_from("<HIQ", record)
-                self._loose.setdefault(channel, []).append((stamp, number, position))
+                self._loose.setdefault(channel, array("q")).extend((stamp, number, position))
             else:
                 self._describe(op, record)
             position += 9 + len(record)
@@ -241,28 +248,24 @@ class McapSource:
 
         """
         try:
-            return {name: self._topic_index(name) for name in topics}
+            return self._index(topics)
         except _DAMAGE as error:
             raise self._damaged(error) from error
 
-    def _topic_index(self, topic: str) -> Index:
-        channels = [number for number, (name, _, _) in self._channels.items() if name == topic]
-        loose = [entry for channel in channels for entry in self._loose.get(channel, ())]
-        parts: list[bytes] = []
-        numbers: list[int] = []
+    def _index(self, topics: Collection[str]) -> dict[str, Index]:
+        counts = Counter(dict.fromkeys(topics, 0))
+        wanted = {number: name for number, (name, _, _) in self._channels.items() if name in topics}
+        for channel, name in wanted.items():
+            counts[name] += self._counts.get(channel, 0)
+        tables = {name: IndexTable(count, _ENTRY, _stamps, self.size) for name, count in counts.items()}
+        for channel, name in wanted.items():
+            stamps, blocks, offsets = np.asarray(self._loose.get(channel, ()), np.int64).reshape(-1, 3).T
+            tables[name].put(stamps, blocks.astype(np.int32), offsets)
         for number, block in enumerate(self._blocks):
-            for channel in channels:
-                if (position := block.indexes.get(channel)) is not None:
-                    parts.append(self._message_index(position, channel))
-                    numbers.append(number)
-        table = np.frombuffer(b"".join(parts), _ENTRY)
-        lengths = [len(part) // _ENTRY.itemsize for part in parts]
-        stamps, blocks, offsets = np.asarray(loose, np.int64).reshape(-1, 3).T
-        return sorted_index(
-            np.concatenate([stamps, table["stamp"].astype(np.int64)]),
-            np.concatenate([blocks.astype(np.int32), np.repeat(np.asarray(numbers, np.int32), lengths)]),
-            np.concatenate([offsets, table["offset"].astype(np.int64)]),
-        )
+            for channel, position in struct.iter_unpack(_INDEX_PLACE, block.indexes):
+                if channel in wanted:
+                    tables[wanted[channel]].add(number, self._message_index(position, channel))
+        return {name: table.finish() for name, table in tables.items()}
 
     def _message_index(self, position: int, channel: int) -> bytes:
         head = self._read(position, _INDEX_RECORD_HEAD)
@@ -305,6 +308,10 @@ class McapSource:
 
     def _read(self, position: int, size: int) -> memoryview:
         return read_bytes(self._fd, position, size, self.size)
+
+
+def _stamps(entries: NDArray[np.void]) -> NDArray[np.int64]:
+    return entries["stamp"].astype(np.int64)
 
 
 def _records(buffer: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import os
 import struct
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import lz4.frame
@@ -16,15 +17,18 @@ import numpy as np
 from rosbags.typesys.msg import normalize_msgtype
 
 from streamer.errors import RecordingError
-from streamer.records import Index, Topic
+from streamer.records import Topic
 from streamer.source.blocks import BlockCache
-from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes, sorted_index
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
+from streamer.source.table import IndexTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from streamer.records import Payload
+    from numpy.typing import NDArray
+
+    from streamer.records import Index, Payload
 
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -171,16 +175,17 @@ class Ros1Source:
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
         wanted = {c: name for c, (name, _, _) in self._connections.items() if name in topics}
-        parts: dict[str, list[bytes]] = {name: [] for name in topics}
-        blocks: dict[str, list[int]] = {name: [] for name in topics}
-        for block, counts in enumerate(self._chunk_counts):
-            if wanted.keys().isdisjoint(counts[:, 0].tolist()):
+        counts = Counter(dict.fromkeys(topics, 0))
+        for connection, name in wanted.items():
+            counts[name] += self._counts[connection]
+        tables = {name: IndexTable(count, _ENTRY, _stamps, self.size) for name, count in counts.items()}
+        for block, held in enumerate(self._chunk_counts):
+            if wanted.keys().isdisjoint(held[:, 0].tolist()):
                 continue
-            for connection, entries in self._index_records(block, counts):
-                if name := wanted.get(connection):
-                    parts[name].append(entries)
-                    blocks[name].append(block)
-        return {name: _to_index(parts[name], blocks[name]) for name in topics}
+            for connection, entries in self._index_records(block, held):
+                if connection in wanted:
+                    tables[wanted[connection]].add(block, entries)
+        return {name: table.finish() for name, table in tables.items()}
 
     def _index_records(self, block: int, counts: np.ndarray) -> list[tuple[int, bytes]]:
         """Split what follows a chunk into (connection, raw entries)."""
@@ -245,12 +250,9 @@ class Ros1Source:
         return fields, (position + 8 + length, data_length)
 
 
-def _to_index(parts: list[bytes], blocks: list[int]) -> Index:
-    table = np.frombuffer(b"".join(parts), _ENTRY)
-    lengths = [len(part) // _ENTRY.itemsize for part in parts]
-    stamps = table["sec"].astype(np.int64) * 10**9 + table["nsec"]
-    block_of = np.repeat(np.asarray(blocks, np.int32), lengths)
-    return sorted_index(stamps, block_of, table["offset"].astype(np.int64))
+def _stamps(entries: NDArray[np.void]) -> NDArray[np.int64]:
+    stamps: NDArray[np.int64] = entries["sec"].astype(np.int64) * 10**9 + entries["nsec"]
+    return stamps
 
 
 def _parse_record(buffer: bytes, position: int, op: int) -> tuple[dict[str, bytes], bytes, int]:
