@@ -121,12 +121,12 @@ class Opened:
                             pass
 
     @contextmanager
-    def prepared(self, path: Path) -> Iterator[Prepared]:
-        """Open one recording and plan, for the time of the block."""
+    def prepared(self, path: Path, *, mapped: bool = False) -> Iterator[Prepared]:
+        """Open one recording and plan, for the time of the block; ``mapped`` as in `Source`."""
         config = self._loaded.config
         with ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
-            source = stack.enter_context(Source(path, Path(scratch)))
+            source = stack.enter_context(Source(path, Path(scratch), mapped=mapped))
             types = Types(tuple(config.types), source.distro, self._loaded.base)
             yield prepare(source, types, timeline_settings(config), stream_settings(config))
 

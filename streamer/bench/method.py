@@ -71,7 +71,7 @@ def _limit(loaded: Loaded, callback: Callback) -> dict[str, Any]:
     from streamer.inprocess import Opened
 
     del callback
-    with Opened(loaded).prepared(_path(loaded)) as prepared:
+    with Opened(loaded).prepared(_path(loaded), mapped=True) as prepared:
         seconds = limit(prepared, loaded.config.threads)
         frames = prepared.plan.frames
     _tell("opening")

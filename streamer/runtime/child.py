@@ -91,7 +91,7 @@ def _deaf(number: int, frame: object) -> None:
 
 
 def _leave(code: int, *, foreign: bool) -> None:
-    """Exit; with foreign code as a process does, so that its files are flushed, but not wait for its threads for ever."""
+    """Exit; with foreign code as a process does, so that its files are flushed, but not wait for its threads."""
     if not foreign:  # everything of ours is closed: taking the interpreter down would take longer than a chunk
         sys.stdout.flush()
         sys.stderr.flush()

@@ -73,7 +73,6 @@ def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: S
         RecordingError: the recording does not hold what is asked of it.
 
     """
-    began = time.monotonic()
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name], source.encoding) for s in streams}
@@ -90,7 +89,7 @@ def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: S
         for s, p in _zip(streams, plan)
     )
     rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(ticks)
-    seconds = {"open": opened - began, "plan": time.monotonic() - opened}
+    seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
     return Prepared(source, plan, ready, make_layout(specs), rate, seconds, _warnings(types, plan))
 
 

@@ -8,8 +8,10 @@ of a file, not by its name.
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,13 +41,17 @@ class Source:
     Use it as a ``with`` block. All methods may be called from several threads.
     """
 
-    def __init__(self, path: Path, scratch: Path) -> None:
+    def __init__(self, path: Path, scratch: Path, *, mapped: bool = False) -> None:
         """Open the recording at ``path``; a compressed file is unpacked into the folder ``scratch``.
+
+        ``mapped`` lets SQLite map the file: twice as fast, but a file that is cut meanwhile, or a disk that fails,
+        ends the process by a signal. It is for a process that is watched, as the reader is.
 
         Raises:
             RecordingError: it does not exist, is damaged, or is of a kind that is not known.
 
         """
+        self.began = time.monotonic()
         self.path = path
         self.name = recording_name(path)
         self.distro = ""
@@ -53,7 +59,9 @@ class Source:
         self._message_compression = False
         with ExitStack() as stack:
             self.files = self._list_files()
-            self._readers = [stack.enter_context(_Closing(_open_file(file, scratch))) for file in self.files]
+            self._readers = [
+                stack.enter_context(_Closing(_open_file(file, scratch, mapped=mapped))) for file in self.files
+            ]
             self._stack = stack.pop_all()
         self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
         self.kind = self._readers[0].kind
@@ -184,7 +192,7 @@ def _with_path(path: Path, error: RecordingError) -> RecordingError:
     return error if str(path) in str(error) else type(error)(f"{path}: {error}")
 
 
-def _open_file(path: Path, scratch: Path) -> Reader:
+def _open_file(path: Path, scratch: Path, *, mapped: bool) -> Reader:
     try:
         with path.open("rb") as file:
             magic = file.read(16)
@@ -195,12 +203,12 @@ def _open_file(path: Path, scratch: Path) -> Reader:
         msg = f"{path}: the file is empty"
         raise RecordingError(msg)
     if magic.startswith(_ZSTD_MAGIC):
-        return UnpackedReader(path, scratch, _open_file)
+        return UnpackedReader(path, scratch, partial(_open_file, mapped=mapped))
     with _named(path):
         if magic.startswith(mcap.MAGIC):
             return mcap.McapSource(path)
         if magic.startswith(sqlite.MAGIC):
-            return sqlite.SqliteSource(path)
+            return sqlite.SqliteSource(path, mapped=mapped)
         if magic.startswith(b"#ROSBAG"):
             return ros1.Ros1Source(path)
     msg = f"{path}: not a recording: it begins with {magic[:12]!r}, which is no ROS 1 bag, MCAP or rosbag2 SQLite file"

@@ -40,8 +40,8 @@ class SqliteSource:
     blocks = 1
     blocks_loaded = 0
 
-    def __init__(self, path: Path) -> None:
-        """Read the topics and count their messages.
+    def __init__(self, path: Path, *, mapped: bool = False) -> None:
+        """Read the topics and count their messages; ``mapped`` as in `Source`.
 
         Raises:
             RecordingError: not an SQLite file, not a rosbag2 one, or damaged.
@@ -55,6 +55,7 @@ class SqliteSource:
             raise RecordingError(msg)
         self.size = path.stat().st_size
         self._check_whole()
+        self._mapped = mapped
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
@@ -102,6 +103,8 @@ class SqliteSource:
         if connection is None:
             uri = f"file:{quote(str(self.path))}?immutable=1"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            if self._mapped:
+                connection.execute(f"PRAGMA mmap_size = {self.size}")  # SQLite maps 2 GB of it, and reads the rest
             self._local.connection = connection
             with self._lock:
                 self._connections.append(connection)
@@ -171,6 +174,9 @@ class SqliteSource:
             row = self._database().execute("SELECT data FROM messages WHERE id = ?", (offset,)).fetchone()
         except _DAMAGE as error:
             raise self._damaged(error) from error
+        if self.path.stat().st_size < self.size:  # of what is missing, SQLite makes zeros
+            msg = f"{self.path}: the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
+            raise RecordingError(msg)
         if row is None or not isinstance(row[0], bytes):
             msg = f"{self.path}: row {offset} holds no message: the file is damaged or was changed while it was read"
             raise RecordingError(msg)
