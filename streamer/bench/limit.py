@@ -8,10 +8,12 @@ are in memory. Compressed blocks: as many threads unpack each once, and copy or 
 from __future__ import annotations
 
 import mmap
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import simplejpeg
@@ -19,7 +21,8 @@ import simplejpeg
 from streamer.source.payload import MemoryPayload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -40,19 +43,23 @@ def limit(prepared: Prepared, threads: int) -> float:
     size = prepared.layout.slot_size + _HEADS
     warm = np.frombuffer(mmap.mmap(-1, _SLOTS * size), np.uint8)
     warm[:] = 1
+    source = prepared.source
+    bases = {file: _connect(file) for file in source.files} if source.kind == "sqlite3" else {}
     seconds = 0.0
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, prepared.plan.frames, _BATCH):
             alone: list[Job] = []
             shared: list[list[Job]] = []
             for frame in range(start, min(start + _BATCH, prepared.plan.frames)):
-                read, unpack = _jobs(prepared, frame, warm[frame % _SLOTS * size :][:size])
+                read, unpack = _jobs(prepared, bases, frame, warm[frame % _SLOTS * size :][:size])
                 alone += read
                 shared += [unpack] if unpack else []
             began = time.perf_counter()
             _do(alone)
             list(pool.map(_do, shared))
             seconds += time.perf_counter() - began
+    for base in bases.values():
+        base.close()
     return seconds
 
 
@@ -61,7 +68,9 @@ def _do(jobs: list[Job]) -> None:
         job()
 
 
-def _jobs(prepared: Prepared, frame: int, slot: NDArray[np.uint8]) -> tuple[list[Job], list[Job]]:
+def _jobs(
+    prepared: Prepared, bases: Mapping[Path, sqlite3.Connection], frame: int, slot: NDArray[np.uint8]
+) -> tuple[list[Job], list[Job]]:
     """Return what one frame takes: what one thread does, and what many share."""
     read: list[Job] = []
     unpack: list[Job] = []
@@ -76,7 +85,9 @@ def _jobs(prepared: Prepared, frame: int, slot: NDArray[np.uint8]) -> tuple[list
         elif stream.topic.msgtype == "sensor_msgs/msg/CompressedImage":
             unpack.append(_decode(stream, place, bytes(source.payload(stream.index, number).all()), out))
         elif source.kind == "sqlite3":
-            read.append(partial(_select, source, stream, number, out))
+            read.append(
+                partial(_select, bases[source.file_of(stream.index, number)], int(stream.index.offset[number]), out)
+            )
         else:
             read.append(partial(_copy, source.payload(stream.index, number), out))
     return read, unpack
@@ -86,8 +97,15 @@ def _copy(payload: Payload, out: NDArray[np.uint8]) -> None:
     payload.into(0, out[: len(payload)].data)
 
 
-def _select(source: Source, stream: Stream, number: int, out: NDArray[np.uint8]) -> None:
-    _copy(source.payload(stream.index, number), out)
+def _select(base: sqlite3.Connection, row: int, out: NDArray[np.uint8]) -> None:
+    (data,) = base.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
+    out[: len(data)] = np.frombuffer(data, np.uint8)
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(f"file:{quote(str(file))}?immutable=1", uri=True)
+    base.execute(f"PRAGMA mmap_size = {file.stat().st_size}")
+    return base
 
 
 def _unpack(source: Source, stream: Stream, place: Place, number: int, out: NDArray[np.uint8]) -> None:

@@ -123,8 +123,7 @@ class Loader:
             return None
         out = self._pool.array(load.slot, place)
         if load.source is not None and source_rows is not None and stream.repeats[load.frame]:
-            out[...] = self._pool.array(load.source, place)
-            return source_rows[number]
+            return _copy(self._pool.array(load.source, place), out, source_rows[number], variable=place.spec.variable)
         try:
             source = self._prepared.source
             payload = source.payload(stream.index, first)
@@ -138,6 +137,14 @@ class Loader:
             if stream.settings.undecodable == "none":
                 return None
             raise _Unreadable(stream, first, error) from error
+
+
+def _copy(array: NDArray[Any], out: NDArray[Any], rows: int | None, *, variable: bool) -> int | None:
+    """Copy what the frame before shows, as bytes: records would be copied field by field."""
+    if rows is not None:
+        part = slice(rows) if variable else slice(None)
+        out[part].view(np.uint8)[...] = array[part].view(np.uint8)
+    return rows
 
 
 def _told(frame: int, result: Rows | Exception) -> Loaded:

@@ -25,7 +25,7 @@ from streamer.stamps import own_period
 from streamer.timeline import finish_at, follow, grid, trim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from rosbags.interfaces.typing import Typesdict
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _STAMP = {"ros1": struct.Struct("<II"), "cdr": struct.Struct("<iI"), "cdr_be": struct.Struct(">iI")}
 _STAMP_AT = 4  # behind `seq` in ROS 1, behind the encapsulation in CDR
+_PIECE = 1 << 16  # frames that are looked at at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +213,8 @@ def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) ->
 
 def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:
     """Find out what a stream's arrays look like from the first planned message that decodes."""
-    numbers = np.unique(np.concatenate([plan.first, plan.second]))
-    numbers = numbers[numbers >= 0]
     spec = None
-    for number in numbers:
+    for number in _planned(plan):
         try:
             spec = decoder.probe(source.payload(index, number))
             break
@@ -230,12 +229,22 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
     if not spec.variable or settings.decoding.capacity is not None:
         return spec
     rows = 0
-    for number in numbers:
+    for number in _planned(plan):
         try:
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded
             continue
     return Spec((max(rows, 1), *spec.shape[1:]), spec.dtype, variable=True)
+
+
+def _planned(plan: StreamPlan) -> Iterator[int]:
+    """Yield the messages that a stream's samples are made of, each once, in order."""
+    last = -1
+    for start in range(0, len(plan.first), _PIECE):
+        piece = slice(start, start + _PIECE)
+        for number in np.sort(np.concatenate([plan.first[piece], plan.second[piece]])).tolist():
+            if number > last:
+                yield (last := number)
 
 
 def where(error: RecordingError, stream: str, message: int, frame: int | None) -> RecordingError:

@@ -207,6 +207,7 @@ class _Reader:
         loads: list[Order] = []
         for action in actions:
             if isinstance(action, Load):
+                self._rows.pop(action.slot, None)  # those of the frame that was in the slot before
                 loads.append((action, self._rows.get(action.source) if action.source is not None else None))
                 continue
             if isinstance(action, Grow):

@@ -17,10 +17,16 @@ class BlockCache:
     Two threads that need one block at once share one decompression: the second waits for the first.
     """
 
-    def __init__(self, load: Callable[[int], bytes], budget: int = 32 * 2**20) -> None:
-        """Remember how to ``load`` a block; at least two blocks are kept, whatever their size."""
+    def __init__(self, load: Callable[[int], bytes], budget: int = 32 * 2**20, most: int = 64 * 2**20) -> None:
+        """Remember how to ``load`` a block; at least two blocks are kept, whatever their size.
+
+        The budget doubles, up to ``most``, whenever a block is wanted that was dropped before: where more
+        blocks overlap in time than it holds, each would be decompressed again for every frame.
+        """
         self._load = load
         self._budget = budget
+        self._most = max(budget, most)
+        self._known: set[int] = set()  # blocks that were loaded before
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._size = 0
@@ -40,6 +46,8 @@ class BlockCache:
             else:
                 mine: Future[bytes] = Future()
                 self._blocks[block] = mine
+                if block in self._known:
+                    self._budget = min(2 * self._budget, self._most)
         if future is not None:
             return future.result()
         try:
@@ -50,12 +58,13 @@ class BlockCache:
             mine.set_exception(error)
             raise
         mine.set_result(content)
-        self._keep(content)
+        self._keep(block, content)
         return content
 
-    def _keep(self, content: bytes) -> None:
+    def _keep(self, loaded: int, content: bytes) -> None:
         with self._lock:
             self.loads += 1
+            self._known.add(loaded)
             self._size += len(content)
             for block, future in list(self._blocks.items()):
                 if self._size <= self._budget or len(self._blocks) <= 2:

@@ -154,6 +154,11 @@ class Source:
         except RecordingError as error:
             raise _with_path(self.path, error) from error
 
+    def file_of(self, index: Index, number: int) -> Path:
+        """Return the file in which a message lies."""
+        reader, _ = self._owner[index.block[number]]
+        return self.files[self._readers.index(reader)]
+
     def fingerprint(self) -> str:
         """Return a digest of the content: names left out, sizes and both ends of each file taken."""
         digest = hashlib.sha256()

@@ -16,7 +16,7 @@ import numpy as np
 
 from streamer.errors import RecordingError
 from streamer.records import Index, Topic
-from streamer.source.payload import MemoryPayload, sorted_index
+from streamer.source.payload import HEAD, MemoryPayload, raise_short, sorted_index
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MAGIC = b"SQLite format 3\x00"
 _ROWS = 65_536
+_LARGE = 64 * 1024  # bytes; a smaller message is read as a whole at once
+_SELECT = f"SELECT length(data), CASE WHEN length(data) <= {_LARGE} THEN data END FROM messages WHERE id = ?"  # noqa: S608
 _DAMAGE = (sqlite3.Error, TypeError, ValueError, OverflowError)  # what a damaged or foreign database may raise
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros2idl": "idl"}
 
@@ -171,13 +173,65 @@ class SqliteSource:
         """
         del block  # one file is one block
         try:
-            row = self._database().execute("SELECT data FROM messages WHERE id = ?", (offset,)).fetchone()
+            row = self._database().execute(_SELECT, (offset,)).fetchone()
         except _DAMAGE as error:
             raise self._damaged(error) from error
-        if self.path.stat().st_size < self.size:  # of what is missing, SQLite makes zeros
-            msg = f"{self.path}: the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
-            raise RecordingError(msg)
-        if row is None or not isinstance(row[0], bytes):
+        self._check_still_whole()
+        if row is not None and row[1] is None and isinstance(row[0], int):
+            return _LargePayload(self, offset, row[0])
+        if row is None or not isinstance(row[1], bytes):
             msg = f"{self.path}: row {offset} holds no message: the file is damaged or was changed while it was read"
             raise RecordingError(msg)
-        return MemoryPayload(memoryview(row[0]))
+        return MemoryPayload(memoryview(row[1]))
+
+    def part(self, row: int, start: int, length: int) -> bytes:
+        """Return some bytes of the message in a row; the pages before and behind them are not copied.
+
+        Raises:
+            RecordingError: they are not all there.
+
+        """
+        try:  # the table's `id` is its rowid in all versions of the schema
+            with self._database().blobopen("messages", "data", row, readonly=True) as blob:
+                blob.seek(start)
+                found = blob.read(length)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        self._check_still_whole()
+        if len(found) != length:
+            raise_short(start + length, start + len(found))
+        return found
+
+    def _check_still_whole(self) -> None:
+        """Make sure, behind what was read, that the file was not cut: of what is missing, SQLite makes zeros."""
+        if self.path.stat().st_size < self.size:
+            msg = f"{self.path}: the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
+            raise RecordingError(msg)
+
+
+class _LargePayload:
+    """A large message: what is asked for is read when it is asked for, as only the head is for its size."""
+
+    __slots__ = ("_length", "_row", "_source")
+
+    def __init__(self, source: SqliteSource, row: int, length: int) -> None:
+        self._source = source
+        self._row = row
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def head(self) -> memoryview:
+        """Read the first bytes."""
+        return memoryview(self._source.part(self._row, 0, min(HEAD, self._length)))
+
+    def all(self) -> memoryview:
+        """Read the whole message."""
+        return memoryview(self._source.part(self._row, 0, self._length))
+
+    def into(self, start: int, out: memoryview) -> None:
+        """Read from ``start`` on into ``out``."""
+        if start + len(out) > self._length:
+            raise_short(start + len(out), self._length)
+        out[:] = self._source.part(self._row, start, len(out))

@@ -383,7 +383,7 @@ def test_the_cache_keeps_its_budget_and_the_newest_blocks(asked: list[int], size
         loaded.append(block)
         return bytes(size)
 
-    cache = BlockCache(load, budget)
+    cache = BlockCache(load, budget, most=budget)
     room = max(budget // size, 2)
     recent: list[int] = []
     for block in asked:
@@ -401,3 +401,15 @@ def test_blocks_are_decompressed_again_only_when_the_budget_is_too_small() -> No
     assert cache.loads == 3
     cache.get(0)
     assert cache.loads == 4
+
+
+def test_the_cache_grows_where_blocks_overlap_that_it_would_decompress_for_every_frame() -> None:
+    cache = BlockCache(lambda _: bytes(100), budget=250, most=1000)
+    for _ in range(50):
+        for block in range(8):
+            cache.get(block)
+    assert cache.loads <= 3 * 8
+    for _ in range(3):
+        for block in range(20):  # more than it may ever hold
+            cache.get(block)
+    assert cache.loads <= 3 * 8 + 3 * 20

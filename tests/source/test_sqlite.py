@@ -169,3 +169,18 @@ def test_a_file_with_wrong_bytes_is_read_or_refused(
     path.write_bytes(content)
     with suppress(RecordingError), Source(path, path.parent) as source:
         read_all(source)
+
+
+def test_a_large_row_is_read_in_the_parts_that_are_asked_for(tmp_path: Path) -> None:
+    messages = joints("/a", range(START, START + 3), "cdr", size=20_000) + numbers("/b", [START], "cdr")
+    path = data_file(record(tmp_path / "bag", "db3", messages))
+    assert read(path, tmp_path) == sorted(messages)
+    with Source(path, tmp_path) as source:
+        payload = source.payload(source.index(["/a"])["/a"], 2)
+        assert len(payload) == len(messages[2].data) > 160_000
+        assert len(payload.head()) == 512
+        out = bytearray(1000)
+        payload.into(50_000, memoryview(out))
+        assert out == messages[2].data[50_000:51_000]
+        with pytest.raises(RecordingError, match=r"a message of \d+ bytes should hold"):
+            payload.into(len(payload) - 999, memoryview(out))
