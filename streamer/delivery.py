@@ -321,7 +321,7 @@ class Delivery:
 
     def _loads(self) -> Iterator[Load | Grow]:
         while self._loading < self._window:
-            if not self._free and self._slots < self._most and any(self._wanted()):
+            if not self._free and self._slots < self._most and self._starving():
                 yield Grow(min(self._step, self._most - self._slots))
                 if not self._free:  # the machine has no more
                     self._most = self._slots
@@ -361,6 +361,14 @@ class Delivery:
                 seat.ahead += 1
             if seat.ahead < limit:
                 yield seat.ahead, rank == 0
+
+    def _starving(self) -> bool:
+        """Tell whether a consumer has nothing to do, and what it waits for is not on its way."""
+        return any(
+            seat.active and not seat.latest and not seat.leases and seat.position < seat.stop
+            for seat in self._seats.values()
+            if seat.position not in self._table
+        )
 
     def _comes_for_more(self, seat: _Seat) -> bool:
         return not seat.told if seat.active else seat.expected and not self._draining

@@ -2,13 +2,86 @@
 
 from __future__ import annotations
 
+import bz2
+import sys
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import lz4.frame
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Buffer = bytes | bytearray
+    Read = Callable[[int, int], memoryview]
+
+_LARGE = 8 * 2**20  # bytes; of larger blocks only one at a time is decompressed, in pieces
+_PIECE = 2**20
+
+
+class _Codec(NamedTuple):
+    whole: Callable[[memoryview], bytes]
+    pieces: Callable[[], Any]
+
+
+_CODECS = {
+    "bz2": _Codec(bz2.decompress, bz2.BZ2Decompressor),
+    "lz4": _Codec(lz4.frame.decompress, lz4.frame.LZ4FrameDecompressor),
+    "zstd": _Codec(zstd.decompress, zstd.ZstdDecompressor),
+}
+CORRUPT = (OSError, RuntimeError, EOFError, ValueError, zstd.ZstdError)  # what decompressing damaged bytes raises
+
+
+def decompress(codec: str, read: Read, start: int, length: int, size: int) -> Buffer:
+    """Decompress what ``read`` gives from ``start`` on; a large block never lies in memory in both its forms.
+
+    Args:
+        codec: bz2, lz4 or zstd.
+        read: returns so many bytes of the file from a position on.
+        start: where the block begins.
+        length: bytes that it has in the file.
+        size: bytes that it has decompressed.
+
+    Raises:
+        One of CORRUPT: it does not decompress, or not to ``size`` bytes.
+
+    """
+    if max(length, size) <= _LARGE:
+        content: Buffer = _CODECS[codec].whole(read(start, length))
+    else:
+        content = _decompress_pieces(codec, read, start, length, size)
+    if len(content) != size:
+        msg = f"it has {len(content)} bytes decompressed, its header says {size}"
+        raise ValueError(msg)
+    return content
+
+
+def _decompress_pieces(codec: str, read: Read, start: int, length: int, size: int) -> bytearray:
+    content = bytearray()
+    position, end, rest = start, start + length, b""
+    while rest or position < end:  # a block may be several frames, one behind the other
+        decompressor = _CODECS[codec].pieces()
+        while not decompressor.eof and len(content) <= size:
+            piece, rest = rest, b""
+            if not piece and decompressor.needs_input:
+                if position == end:
+                    msg = "it ends too early"
+                    raise EOFError(msg)
+                piece = bytes(read(position, min(_PIECE, end - position)))
+                position += len(piece)
+            content += decompressor.decompress(piece, _PIECE)
+        rest = decompressor.unused_data or b""
+        if len(content) > size:
+            break
+    return content
 
 
 class BlockCache:
@@ -17,22 +90,30 @@ class BlockCache:
     Two threads that need one block at once share one decompression: the second waits for the first.
     """
 
-    def __init__(self, load: Callable[[int], bytes], budget: int = 32 * 2**20, most: int = 64 * 2**20) -> None:
-        """Remember how to ``load`` a block; at least two blocks are kept, whatever their size.
+    def __init__(
+        self,
+        load: Callable[[int], Buffer],
+        size_of: Callable[[int], int],
+        budget: int = 32 * 2**20,
+        most: int = 64 * 2**20,
+    ) -> None:
+        """Remember how to ``load`` a block, and how many bytes it will have; the newest is kept, whatever its size.
 
         The budget doubles, up to ``most``, whenever a block is wanted that was dropped before: where more
         blocks overlap in time than it holds, each would be decompressed again for every frame.
         """
         self._load = load
+        self._size_of = size_of
         self._budget = budget
         self._most = max(budget, most)
         self._known: set[int] = set()  # blocks that were loaded before
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._large = threading.Lock()
+        self._blocks: OrderedDict[int, Future[Buffer]] = OrderedDict()
         self._size = 0
         self.loads = 0
 
-    def get(self, block: int) -> bytes:
+    def get(self, block: int) -> Buffer:
         """Return the bytes of a block.
 
         Raises:
@@ -44,30 +125,35 @@ class BlockCache:
             if future is not None:
                 self._blocks.move_to_end(block)
             else:
-                mine: Future[bytes] = Future()
+                mine: Future[Buffer] = Future()
                 self._blocks[block] = mine
-                if block in self._known:
-                    self._budget = min(2 * self._budget, self._most)
+                self._make_room(block)
         if future is not None:
             return future.result()
+        size = self._size_of(block)
         try:
-            content = self._load(block)
+            with self._large if size > _LARGE else nullcontext():
+                content = self._load(block)
         except BaseException as error:
             with self._lock:
                 del self._blocks[block]
+                self._size -= size
             mine.set_exception(error)
             raise
-        mine.set_result(content)
-        self._keep(block, content)
-        return content
-
-    def _keep(self, loaded: int, content: bytes) -> None:
         with self._lock:
             self.loads += 1
-            self._known.add(loaded)
-            self._size += len(content)
-            for block, future in list(self._blocks.items()):
-                if self._size <= self._budget or len(self._blocks) <= 2:
-                    break
-                if future.done():
-                    self._size -= len(self._blocks.pop(block).result())
+            self._known.add(block)
+        mine.set_result(content)
+        return content
+
+    def _make_room(self, wanted: int) -> None:
+        """Drop the blocks that were not used for longest, before another takes memory."""
+        if wanted in self._known:
+            self._budget = min(2 * self._budget, self._most)
+        self._size += self._size_of(wanted)
+        for block, future in list(self._blocks.items()):
+            if self._size <= self._budget:
+                break
+            if future.done():
+                del self._blocks[block]
+                self._size -= self._size_of(block)

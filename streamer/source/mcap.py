@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 from array import array
 from binascii import crc32
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-import lz4.frame
 import numpy as np
 
 from streamer.errors import RecordingError
 from streamer.records import Topic
-from streamer.source.blocks import BlockCache
+from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.table import IndexTable
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from streamer.records import Index, Payload
+    from streamer.source.blocks import Buffer
 
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -48,7 +42,7 @@ _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _FOOTER = 8 + 8 + 4
 _DAMAGE = (struct.error, LookupError, ValueError, OverflowError)  # what parsing damaged bytes may raise
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
-_DECOMPRESS: dict[str, Callable[[memoryview], bytes]] = {"zstd": zstd.decompress, "lz4": lz4.frame.decompress}
+_COMPRESSIONS = ("", "lz4", "zstd")
 
 
 class _Block(NamedTuple):
@@ -83,7 +77,7 @@ class McapSource:
         try:
             self.size = os.fstat(self._fd).st_size
             self._blocks = [_Block(0, self.size, "", self.size, 0, b"")]
-            self._cache = BlockCache(self._decompress)
+            self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
             self._open()
         except _DAMAGE as error:
             self.close()
@@ -154,7 +148,7 @@ class McapSource:
         self._add_block(_Block(data, compressed, compression, size, crc, indexes))
 
     def _add_block(self, block: _Block) -> None:
-        if block.compression and block.compression not in _DECOMPRESS:
+        if block.compression not in _COMPRESSIONS:
             msg = f"{self.path}: chunk compression {block.compression!r} is not one of none, lz4, zstd"
             raise RecordingError(msg)
         if block.start + block.length > self.size:
@@ -294,15 +288,15 @@ class McapSource:
         size = _message_length(content[offset : offset + _MESSAGE_HEAD.size])
         return MemoryPayload.cut(content, offset + _MESSAGE_HEAD.size, size)
 
-    def _decompress(self, number: int) -> bytes:
+    def _decompress(self, number: int) -> Buffer:
         start, length, compression, size, crc, _ = self._blocks[number]
         try:
-            content = _DECOMPRESS[compression](self._read(start, length))
-        except (RuntimeError, zstd.ZstdError, EOFError, ValueError) as error:
+            content = decompress(compression, self._read, start, length, size)
+        except CORRUPT as error:
             msg = f"{self.path}: chunk {number - 1} at byte {start} does not decompress: {error}"
             raise RecordingError(msg) from error
-        if len(content) != size or (crc and crc32(content) != crc):
-            msg = f"{self.path}: chunk {number - 1} at byte {start} is damaged: its size or checksum differs"
+        if crc and crc32(content) != crc:
+            msg = f"{self.path}: chunk {number - 1} at byte {start} is damaged: its checksum differs"
             raise RecordingError(msg)
         return content
 

@@ -6,29 +6,28 @@ opened when a message of theirs is asked for.
 
 from __future__ import annotations
 
-import bz2
 import os
 import struct
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import lz4.frame
 import numpy as np
 from rosbags.typesys.msg import normalize_msgtype
 
 from streamer.errors import RecordingError
 from streamer.records import Topic
-from streamer.source.blocks import BlockCache
+from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.table import IndexTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from streamer.records import Index, Payload
+    from streamer.source.blocks import Buffer
 
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -37,7 +36,7 @@ _ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
 _INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
 _U32 = struct.Struct("<I")
 _DAMAGE = (struct.error, LookupError, ValueError, OverflowError)  # what parsing damaged bytes may raise
-_DECOMPRESS: dict[str, Callable[[memoryview], bytes]] = {"bz2": bz2.decompress, "lz4": lz4.frame.decompress}
+_COMPRESSIONS = ("none", "lz4", "bz2")
 
 
 class Ros1Source:
@@ -64,7 +63,7 @@ class Ros1Source:
         except BaseException:
             self.close()
             raise
-        self._cache = BlockCache(self._decompress)
+        self._cache = BlockCache(self._decompress, lambda block: self._data[block][2])
 
     def close(self) -> None:
         """Close the file."""
@@ -117,17 +116,17 @@ class Ros1Source:
     def _read_chunks(self, tail: bytes, position: int, count: int) -> None:
         self._counts: dict[int, int] = dict.fromkeys(self._connections, 0)
         self._chunk_counts: list[np.ndarray] = []
-        self._data: list[tuple[int, int]] = []  # position and length of each chunk's data
+        self._data: list[tuple[int, int, int]] = []  # of each chunk's data: position, length, length decompressed
         self._compression: list[str] = []
         for _ in range(count):
             header, data, position = _parse_record(tail, position, _CHUNK_INFO)
             (chunk_position,) = struct.unpack("<Q", header["chunk_pos"])
             chunk, (start, length) = self._record(chunk_position, _CHUNK)
             compression = chunk["compression"].decode()
-            if compression != "none" and compression not in _DECOMPRESS:
+            if compression not in _COMPRESSIONS:
                 msg = f"{self.path}: chunk compression {compression!r} is not one of none, lz4, bz2"
                 raise RecordingError(msg)
-            self._data.append((start, length))
+            self._data.append((start, length, _U32.unpack(chunk["size"])[0]))
             self._compression.append(compression)
             counts = np.frombuffer(data, "<u4").reshape(-1, 2)
             if len(counts) != _U32.unpack(header["count"])[0]:
@@ -189,7 +188,7 @@ class Ros1Source:
 
     def _index_records(self, block: int, counts: np.ndarray) -> list[tuple[int, bytes]]:
         """Split what follows a chunk into (connection, raw entries)."""
-        start, length = self._data[block]
+        start, length, _ = self._data[block]
         size = _INDEX_RECORD_HEAD * len(counts) + _ENTRY.itemsize * int(counts[:, 1].sum())
         raw = bytes(self._read(start + length, size))
         records: list[tuple[int, bytes]] = []
@@ -210,7 +209,7 @@ class Ros1Source:
             RecordingError: there is no message at that place.
 
         """
-        start, length = self._data[block]
+        start, length, _ = self._data[block]
         if self._compression[block] == "none":
             while True:
                 head = self._read(start + offset, min(HEAD, length - offset))
@@ -230,11 +229,11 @@ class Ros1Source:
             raise_short(size, self.size - position)
         return FilePayload(self._fd, position, size, head)
 
-    def _decompress(self, block: int) -> bytes:
-        start, length = self._data[block]
+    def _decompress(self, block: int) -> Buffer:
+        start, length, size = self._data[block]
         try:
-            return _DECOMPRESS[self._compression[block]](self._read(start, length))
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            return decompress(self._compression[block], self._read, start, length, size)
+        except CORRUPT as error:
             msg = f"{self.path}: chunk {block} at byte {start} does not decompress: {error}"
             raise RecordingError(msg) from error
 
@@ -242,11 +241,14 @@ class Ros1Source:
         return read_bytes(self._fd, position, size, self.size)
 
     def _record(self, position: int, op: int) -> tuple[dict[str, bytes], tuple[int, int]]:
-        """Read a record's header; return its fields and the position and length of its data."""
-        (length,) = _U32.unpack(self._read(position, 4))
-        fields = _parse_fields(bytes(self._read(position + 4, length)))
+        """Read a record's header, in one go if it is short; return its fields, position and length of its data."""
+        head = self._read(position, max(4, min(HEAD, self.size - position)))
+        (length,) = _U32.unpack_from(head)
+        if length + 8 > len(head):
+            head = self._read(position, length + 8)
+        fields = _parse_fields(bytes(head[4 : 4 + length]))
         _expect(fields, op)
-        (data_length,) = _U32.unpack(self._read(position + 4 + length, 4))
+        (data_length,) = _U32.unpack_from(head, 4 + length)
         return fields, (position + 8 + length, data_length)
 
 

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 _GRACE_SECONDS = 5.0  # for processes that have said that they end
 _LONGEST_SLEEP = 1.0
-_NO_BLAS = {"OPENBLAS_NUM_THREADS": "1"}  # the reader multiplies no matrices: threads for it cost start-up and memory
+_READERS_OWN = {
+    "OPENBLAS_NUM_THREADS": "1",  # it multiplies no matrices: threads for that cost start-up and memory
+    "MALLOC_MMAP_THRESHOLD_": str(16 * 2**20),  # blocks of its size come and go: glibc keeps their pages warm …
+    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),  # … up to so many bytes
+}
 _log = logging.getLogger("streamer.supervisor")
 
 
@@ -128,7 +132,7 @@ class Session:
                 folder=self._folder,
                 log=self._logs / "reader.log",
                 descriptors=[writable],
-                environment=_NO_BLAS,
+                environment=_READERS_OWN,
             )
             stack.callback(self._end_all)
             self._reader.channel.send("job", job=to_wire(self._job) | {"pool_fd": writable})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import os
 import shutil
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import lz4.frame
 import numpy as np
 import psutil
 import pytest
@@ -16,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import RecordingError
-from streamer.source.blocks import BlockCache
+from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.find import find_recordings, recording_name
 from streamer.source.source import Source
 from tests.bags import (
@@ -39,6 +42,11 @@ from tests.bags import (
     reference,
     snapshot,
 )
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -333,6 +341,8 @@ def test_a_name_is_the_file_name_without_its_ending(tmp_path: Path) -> None:
 
 # Blocks
 
+COMPRESS = {"bz2": bz2.compress, "lz4": lz4.frame.compress, "zstd": zstd.compress}
+
 
 def test_two_threads_share_one_load() -> None:
     loading, finish = threading.Event(), threading.Event()
@@ -342,7 +352,7 @@ def test_two_threads_share_one_load() -> None:
         assert finish.wait(10)
         return bytes([block])
 
-    cache = BlockCache(load)
+    cache = BlockCache(load, lambda _: 1)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(cache.get, 7)
         assert loading.wait(10)
@@ -362,7 +372,7 @@ def test_a_failed_load_is_told_to_all_and_tried_again() -> None:
             raise RecordingError(msg)
         return b"good"
 
-    cache = BlockCache(load)
+    cache = BlockCache(load, lambda _: 1)
     with pytest.raises(RecordingError, match="damaged"):
         cache.get(1)
     assert cache.get(1) == b"good"
@@ -383,8 +393,8 @@ def test_the_cache_keeps_its_budget_and_the_newest_blocks(asked: list[int], size
         loaded.append(block)
         return bytes(size)
 
-    cache = BlockCache(load, budget, most=budget)
-    room = max(budget // size, 2)
+    cache = BlockCache(load, lambda _: size, budget, most=budget)
+    room = max(budget // size, 1)
     recent: list[int] = []
     for block in asked:
         before = len(loaded)
@@ -395,7 +405,7 @@ def test_the_cache_keeps_its_budget_and_the_newest_blocks(asked: list[int], size
 
 
 def test_blocks_are_decompressed_again_only_when_the_budget_is_too_small() -> None:
-    cache = BlockCache(lambda _: bytes(100), budget=250)
+    cache = BlockCache(lambda _: bytes(100), lambda _: 100, budget=250)
     for block in (0, 1, 0, 1, 2, 2, 1):
         cache.get(block)
     assert cache.loads == 3
@@ -404,7 +414,7 @@ def test_blocks_are_decompressed_again_only_when_the_budget_is_too_small() -> No
 
 
 def test_the_cache_grows_where_blocks_overlap_that_it_would_decompress_for_every_frame() -> None:
-    cache = BlockCache(lambda _: bytes(100), budget=250, most=1000)
+    cache = BlockCache(lambda _: bytes(100), lambda _: 100, budget=250, most=1000)
     for _ in range(50):
         for block in range(8):
             cache.get(block)
@@ -413,3 +423,22 @@ def test_the_cache_grows_where_blocks_overlap_that_it_would_decompress_for_every
         for block in range(20):  # more than it may ever hold
             cache.get(block)
     assert cache.loads <= 3 * 8 + 3 * 20
+
+
+@pytest.mark.parametrize("codec", ["bz2", "lz4", "zstd"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_large_block_is_decompressed_in_pieces_to_the_same_bytes(codec: str, frames: int) -> None:
+    content = np.random.default_rng(5).integers(0, 9, 9 * 2**20, np.uint8).tobytes()
+    parts = [content[: len(content) // 2], content[len(content) // 2 :]] if frames == 2 else [content]
+    packed = b"..." + b"".join(COMPRESS[codec](part) for part in parts)
+    asked: list[int] = []
+
+    def read(position: int, size: int) -> memoryview:
+        asked.append(size)
+        return memoryview(packed)[position : position + size]
+
+    assert decompress(codec, read, 3, len(packed) - 3, len(content)) == content
+    assert max(asked) <= 2**20
+    for length, size in ((len(packed) - 4, len(content)), (len(packed) - 3, len(content) - 1), (3, len(content))):
+        with pytest.raises(CORRUPT):
+            decompress(codec, read, 3, length, size)
