@@ -98,6 +98,8 @@ class _Seat:
     done: bool = False  # has closed its outputs, or was given up
     dropped: bool = False  # was given up
     leases: set[int] = field(default_factory=set)
+    alone: int = 0  # frames before this one are sent one at a time
+    without: set[int] = field(default_factory=set)  # frames that it is not to see
 
 
 class Delivery:
@@ -158,9 +160,13 @@ class Delivery:
         """
         self._seats[name] = _Seat(latest, every, credit, cursor=cursor, position=self._start_of(cursor), done=done)
 
-    def activate(self, name: str, chunks: int | None) -> None:
-        """Let a new generation take a seat, for at most ``chunks`` chunks (None: to the end)."""
+    def activate(self, name: str, chunks: int | None, *, alone: bool = False) -> None:
+        """Let a new generation take a seat, for at most ``chunks`` chunks (None: to the end).
+
+        ``alone`` sends it the frames of its first chunk one at a time, so that it is known which one ends it.
+        """
         seat = self._seats[name]
+        seat.alone = self._start_of(seat.cursor + 1) if alone else 0
         seat.position = seat.ahead = self._start_of(seat.cursor)
         seat.chunk = seat.cursor
         last = self.chunks if chunks is None else min(self.chunks, seat.cursor + chunks)
@@ -169,6 +175,10 @@ class Delivery:
         seat.told = False
         if self._draining:
             self._stop_soon(seat)
+
+    def leave_out(self, name: str, frame: int) -> None:
+        """Send a consumer this frame no more."""
+        self._seats[name].without.add(frame)
 
     def retire(self, name: str) -> None:
         """Let the present generation finish the chunk it is in, and no more."""
@@ -253,12 +263,12 @@ class Delivery:
     def _serve(self, name: str, seat: _Seat) -> Iterator[Action]:
         while seat.position < seat.stop:
             frame = seat.position
-            if frame % seat.every == 0:
+            if self._shows(seat, frame):
                 entry = self._table.get(frame)
                 if entry is None or not entry.ready:
                     break
                 if entry.slot is not None:
-                    if len(seat.leases) >= seat.credit:
+                    if len(seat.leases) >= (1 if frame < seat.alone else seat.credit):
                         break
                     yield self._lease(name, seat, frame, entry.slot)
             seat.position = frame + 1
@@ -266,6 +276,9 @@ class Delivery:
             if seat.position == min((seat.chunk + 1) * self._chunk_size, self.frames):
                 yield self._end_chunk(name, seat)
         yield from self._finish(name, seat)
+
+    def _shows(self, seat: _Seat, frame: int) -> bool:
+        return frame % seat.every == 0 and frame not in seat.without
 
     def _serve_latest(self, name: str, seat: _Seat) -> Iterator[Action]:
         over = not any(self._reaches(other, seat.stop) for other in self._seats.values() if not other.latest)
@@ -288,7 +301,7 @@ class Delivery:
         """Return the newest frame that a ``latest`` consumer could be shown now, -1 for none."""
         for frame in range(self._newest, max(self._newest - _LOOK_BACK, seat.position - 1), -1):
             entry = self._table.get(frame)
-            if entry is not None and entry.ready and entry.slot is not None and frame % seat.every == 0:
+            if entry is not None and entry.ready and entry.slot is not None and self._shows(seat, frame):
                 return frame
         return -1
 
@@ -490,6 +503,11 @@ class Delivery:
     def is_done(self, name: str) -> bool:
         """Return whether a consumer has closed its outputs or was given up."""
         return self._seats[name].done
+
+    def on_trial(self, name: str) -> int | None:
+        """Return the frame that a consumer holds which is sent them one at a time; None where there is none."""
+        seat = self._seats[name]
+        return min(seat.leases) if seat.leases and min(seat.leases) < seat.alone else None
 
     def owes(self, name: str) -> bool:
         """Return whether a consumer has something to do: frames to release, a chunk to commit, outputs to close."""

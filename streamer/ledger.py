@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+MOST_ATTEMPTS = 3  # at a chunk: the last shows its frames one at a time
 _SCHEMA = """
 CREATE TABLE recordings (
     id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, path TEXT NOT NULL, fingerprint TEXT NOT NULL DEFAULT '',
@@ -36,7 +37,15 @@ CREATE TABLE skips (
     reason TEXT NOT NULL, PRIMARY KEY (recording, frame)
 ) WITHOUT ROWID;
 """
-_VERSION = 1
+_MIGRATIONS = [  # from version n, counted from 1, to the next
+    """
+CREATE TABLE quarantine (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
+    frame INTEGER NOT NULL, reason TEXT NOT NULL, trace TEXT NOT NULL, PRIMARY KEY (recording, consumer, frame)
+) WITHOUT ROWID;
+""",
+]
+_VERSION = 1 + len(_MIGRATIONS)
 
 
 class Known(NamedTuple):
@@ -56,6 +65,15 @@ class Cursor(NamedTuple):
     chunk: int
     state: bytes | None
     closed: bool
+
+
+class Quarantined(NamedTuple):
+    """A frame that a consumer goes on without."""
+
+    consumer: str
+    frame: int
+    reason: str
+    trace: str
 
 
 class Ledger:
@@ -85,8 +103,9 @@ class Ledger:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA foreign_keys = ON")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT")
+            steps = [_SCHEMA, *_MIGRATIONS][version:]
+            if steps:
+                self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {_VERSION}; COMMIT")
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         if version > _VERSION:
@@ -129,7 +148,7 @@ class Ledger:
 
     def reset(self, recording: int) -> None:
         """Drop what a run noted that committed nothing: its plan may have been another."""
-        for table in ("cursors", "attempts", "skips"):
+        for table in ("cursors", "attempts", "skips", "quarantine"):
             self._do(f"DELETE FROM {table} WHERE recording = ?", recording)  # noqa: S608 - names from the line above
 
     def finish(self, recording: int, state: str, error: str = "") -> None:
@@ -191,6 +210,18 @@ class Ledger:
     def skips(self, recording: int) -> dict[int, str]:
         """Return the frames left out, with their reasons."""
         return dict(self._do("SELECT frame, reason FROM skips WHERE recording = ?", recording))
+
+    def quarantine(self, recording: int, consumer: str, frame: int, reason: str, trace: str) -> None:
+        """Note that a frame ended a consumer's process each time, and how."""
+        self._do("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?)", recording, consumer, frame, reason, trace)
+
+    def quarantined(self, recording: int) -> list[Quarantined]:
+        """Return the frames that consumers go on without."""
+        rows = self._do(
+            "SELECT consumer, frame, reason, trace FROM quarantine WHERE recording = ? ORDER BY consumer, frame",
+            recording,
+        )
+        return [Quarantined(*row) for row in rows]
 
     def _do(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         try:

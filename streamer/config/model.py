@@ -90,9 +90,11 @@ class StreamConfig(_Settings):
 
 
 class RecycleConfig(_Settings):
-    """When a consumer's process is replaced by a fresh one."""
+    """When a consumer's process is replaced by a fresh one: whichever comes first, and not before its second chunk."""
 
     chunks: int | None = Field(None, ge=1, description="after this many chunks")
+    memory: Size | None = Field(None, ge=1, description="when it holds this much anonymous memory at a commit")
+    growth: Size | None = Field(None, ge=1, description="when its memory grows by this much a chunk, by its trend")
 
 
 class ConsumerConfig(_Settings):
@@ -105,6 +107,14 @@ class ConsumerConfig(_Settings):
     every: int = Field(1, ge=1, description="show every n-th frame")
     recycle: RecycleConfig = RecycleConfig()
     on_failed: Literal["stop", "isolate"] = Field("stop", description="what its final failure means for the run")
+    on_error: Literal["fail", "quarantine"] = Field(
+        "fail", description="what a frame means that ends its process each time: fail, or go on without the frame"
+    )
+    escape: Literal["error", "warn"] = Field(
+        "error", description="what an array kept beyond on_frame means; warn lends its frame until it is let go of"
+    )
+    trace_malloc: bool = Field(False, description="report the lines of code whose memory grows (slow: tracemalloc)")
+    memray: str | None = Field(None, description="a folder into which each process's allocations are recorded")
     deadline: Duration = Field(600 * 10**9, description="how long it may be silent while it has work")
 
     @field_validator("use", mode="before")

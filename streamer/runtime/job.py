@@ -15,6 +15,7 @@ class ConsumerSeat:
     streams: tuple[str, ...]
     latest: bool = False
     every: int = 1
+    quarantine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class ReaderJob:
 class WorkerJob:
     """One generation of a consumer; ``use`` names it, ``paths`` go in front of ``sys.path``.
 
-    ``shares_out`` says that another recording's run has the same option ``out``.
+    ``shares_out`` says that another recording's run has the same option ``out``; ``tolerant`` that an array kept
+    beyond its callback is lent on; ``memray`` is a folder.
     """
 
     name: str
@@ -73,6 +75,9 @@ class WorkerJob:
     pool_fd: int
     paths: tuple[str, ...]
     shares_out: bool = False
+    tolerant: bool = False
+    trace_malloc: bool = False
+    memray: str | None = None
 
 
 def to_wire(job: ReaderJob | WorkerJob) -> dict[str, Any]:

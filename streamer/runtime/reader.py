@@ -22,8 +22,8 @@ import zmq
 from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
 from streamer.errors import ConfigError, StreamerError
 from streamer.layout import at_once, count_slots
-from streamer.ledger import Ledger
-from streamer.memory import anonymous
+from streamer.ledger import MOST_ATTEMPTS, Ledger
+from streamer.memory import anonymous, held
 from streamer.plan import digest
 from streamer.pool import Pool
 from streamer.runtime import child
@@ -103,6 +103,8 @@ class _Peer:
         self.outbox: list[object] = []  # descriptors for the next message
         self.to_open: int | bool | None = False  # chunks it may have, once it is there; False: not yet
         self.heard = time.monotonic()
+        self.waits_since = 0.0  # its last commit
+        self.handover = False  # its process was told to make way for another
 
 
 class _Reader:
@@ -133,6 +135,7 @@ class _Reader:
         self._draining = False
         self._began = time.monotonic()
         self._samples = [(s.plan.stamp, s.plan.offset, s.plan.flags) for s in prepared.streams]
+        self._credit = max(1, min(at_once(prepared.layout, _CREDIT), pool.slots - 1))
         self._table = self._make_table()
         self._peers = self._seat_consumers()
         self._anonymous = Counter(start=anonymous())
@@ -159,11 +162,12 @@ class _Reader:
         for name, seat in self._job.consumers.items():
             peers[name] = _Peer(name, seat, [names.index(stream) for stream in seat.streams])
             cursor = self._ledger.cursor(self._recording, name)
-            credit = max(1, min(at_once(self._prepared.layout, _CREDIT), self._pool.slots - 1))
             self._table.add(
-                name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=credit
+                name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=self._credit
             )
             self._ledger.forgive(self._recording, name)
+        for found in self._ledger.quarantined(self._recording):
+            self._table.leave_out(found.consumer, found.frame)
         return peers
 
     # ---- the loop
@@ -223,6 +227,7 @@ class _Reader:
                 self._end_chunk(self._peers[action.consumer], action.chunk)
             elif isinstance(action, Retire):
                 self._channel.send("retiring", name=action.consumer)
+                self._peers[action.consumer].handover = True
                 self._ledger.forgive(self._recording, action.consumer)  # its successor begins a first attempt
                 self._tell(action.consumer, Kind.RETIRE)
             elif isinstance(action, End):
@@ -288,7 +293,9 @@ class _Reader:
             self._socket.rejected += 1
             return
         self._ledger.commit(self._recording, peer.name, chunk, state)
-        self._channel.send("committed", name=peer.name, chunk=chunk)
+        peer.waits_since = time.monotonic()
+        used = held()
+        self._channel.send("committed", name=peer.name, chunk=chunk, anon=used.anon, shared=used.shared)
 
     def _open(self, peer: _Peer) -> None:
         """Let a generation begin, once its process is there and the supervisor wants it."""
@@ -303,8 +310,12 @@ class _Reader:
         job = self._job
         about = about_recording(self._prepared, job.name, job.chunk_size, job.provenance, peer.places)
         about["slots"] = self._pool.slots
+        about["credit"] = self._credit
         self._tell(peer.name, Kind.OPEN, about, cursor.state)
-        self._table.activate(peer.name, chunks)
+        self._table.activate(peer.name, chunks, alone=count >= MOST_ATTEMPTS)
+        if peer.handover:
+            self._channel.send("handover", name=peer.name, seconds=time.monotonic() - peer.waits_since)
+            peer.handover = False
 
     # ---- what the supervisor says
 
@@ -336,10 +347,19 @@ class _Reader:
     def _gone(self, order: dict[str, Any]) -> None:
         peer = self._peers[order["name"]]
         if order["identity"].encode() == peer.identity:
+            self._judge(peer, order["why"], order["trace"])
             self._table.gone(peer.name)
             peer.identity, peer.to_open, peer.outbox = b"", False, []
         self._socket.expel(order["identity"].encode())
         self._present.discard(order["identity"].encode())
+
+    def _judge(self, peer: _Peer, why: str, trace: str) -> None:
+        """Say which frame a process held that was shown them one at a time, and leave it out where that is wanted."""
+        frame = self._table.on_trial(peer.name)
+        if frame is not None and peer.seat.quarantine:
+            self._table.leave_out(peer.name, frame)
+            self._ledger.quarantine(self._recording, peer.name, frame, why, trace)
+        self._channel.send("judged", name=peer.name, frame=frame)
 
     # ---- what the loader says
 
@@ -400,6 +420,7 @@ class _Reader:
             skipped=dict(Counter(skips.values())),
             skipped_reached=dict(Counter(reason for frame, reason in skips.items() if frame < reached)),
             consumers={name: self._shown(name, set(skips)) for name in self._peers},
+            quarantined=[found._asdict() for found in self._ledger.quarantined(self._recording)],
             loads=self._table.loads,
             rejected=self._socket.rejected,
             blocks=self._prepared.source.blocks_loaded,
@@ -415,6 +436,8 @@ class _Reader:
         """Count the frames and chunks that a consumer has had, in this run and those that it continues."""
         seat = self._peers[name].seat
         position = self._table.position(name)
+        kept_from = {q.frame for q in self._ledger.quarantined(self._recording) if q.consumer == name}
+        skips = skips | {frame for frame in kept_from if frame % seat.every == 0}
         if seat.latest:
             frames = self._table.sent(name)
         else:

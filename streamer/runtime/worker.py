@@ -6,24 +6,27 @@ Foreign code is called in one place (`_call`), where whatever it raises is caugh
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import time
 import weakref
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from streamer import contract
 from streamer.errors import ConfigError, ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
-from streamer.memory import anonymous
+from streamer.memory import anonymous, held
 from streamer.pool import PoolView
 from streamer.records import Layout
 from streamer.runtime import child
 from streamer.runtime.about import recording_of
 from streamer.runtime.job import WorkerJob
 from streamer.runtime.plugin import make_consumer
+from streamer.runtime.trace import recorded, traced
 from streamer.transport import ConsumerSocket, Kind, pack_state, unpack_state
 
 if TYPE_CHECKING:
@@ -32,8 +35,12 @@ if TYPE_CHECKING:
     from streamer.contract import Consumer
     from streamer.records import Place
     from streamer.runtime.channel import Channel
+    from streamer.runtime.trace import Growth
 
 _RELEASE_SECONDS = 0.0005
+_WARM_UP = 2  # chunks that fill caches
+_LOOK_AGAIN = 100  # milliseconds, at frames that a consumer has kept
+_log = logging.getLogger("streamer.worker")
 
 
 def main(channel: Channel) -> None:
@@ -45,6 +52,9 @@ def main(channel: Channel) -> None:
         context = stack.enter_context(zmq.Context())
         socket = ConsumerSocket(context, job.endpoint, job.identity.encode())  # before foreign code can change folder
         stack.callback(socket.socket.close)
+        growth = stack.enter_context(traced()) if job.trace_malloc else None
+        if job.memray is not None:
+            stack.enter_context(recorded(Path(job.memray), f"{job.name}.{job.generation}"))
         with _call(job, "the constructor"):
             consumer = make_consumer(job.name, job.use, job.options)
         if job.shares_out and not consumer.many_recordings:
@@ -54,7 +64,12 @@ def main(channel: Channel) -> None:
             )
             raise ConfigError(msg)
         channel.send("ready", anon=anonymous())
-        _Worker(job, consumer, socket, channel).run()
+        worker = _Worker(job, consumer, socket, channel, growth)
+        try:
+            worker.run()
+        finally:
+            if growth is not None:
+                channel.send("grown", lines=growth.lines())
 
 
 @contextmanager
@@ -81,12 +96,18 @@ def _wrapped(job: WorkerJob, what: str, error: BaseException) -> ConsumerError:
 class _Worker:
     """The loop of a generation."""
 
-    def __init__(self, job: WorkerJob, consumer: Consumer, socket: ConsumerSocket, channel: Channel) -> None:
+    def __init__(
+        self, job: WorkerJob, consumer: Consumer, socket: ConsumerSocket, channel: Channel, growth: Growth | None
+    ) -> None:
         self._job = job
         self._consumer = consumer
         self._socket = socket
         self._channel = channel
+        self._growth = growth
+        self._commits = 0
         self._shown = 0
+        self._lent: dict[int, list[weakref.ref[Any]]] = {}  # frames kept beyond their callback → what is kept of them
+        self._credit = 0
         self._pool: PoolView
         self._places: tuple[Place, ...] = ()
         self._recording: contract.Recording
@@ -97,7 +118,8 @@ class _Worker:
         poller.register(self._socket.socket, zmq.POLLIN)
         poller.register(self._channel.fileno(), zmq.POLLIN)
         while True:
-            happened = dict(poller.poll())
+            happened = dict(poller.poll(_LOOK_AGAIN if self._lent else None))
+            self._take_back()
             if self._channel.fileno() in happened and not self._channel.receive():
                 msg = "the supervisor is gone"
                 raise EOFError(msg)
@@ -117,12 +139,13 @@ class _Worker:
         elif kind == Kind.END:
             with _call(self._job, "close"):
                 self._consumer.close(self._recording)
-            self._channel.send("memory", anon=anonymous(), chunk=None)
+            self._channel.send("memory", chunk=None, **held()._asdict())
             self._socket.send(Kind.CLOSED)
             return False
         return bool(kind != Kind.RETIRE)
 
     def _open(self, about: dict[str, Any], state: bytes | None) -> None:
+        self._credit = about["credit"]
         self._recording, self._places = recording_of(about)
         self._pool = PoolView(self._job.pool_fd, Layout(self._places, about["slot_size"]), about["slots"])
         os.close(self._job.pool_fd)
@@ -134,17 +157,17 @@ class _Worker:
         shown: list[int] = []
         told = time.monotonic()
         for frame in frames:
-            self._show(*frame)
-            shown.append(frame[0])
+            if self._show(*frame):
+                shown.append(frame[0])
             now = time.monotonic()
-            if now - told > _RELEASE_SECONDS:
+            if shown and now - told > _RELEASE_SECONDS:
                 self._socket.send(Kind.RELEASE, shown)
                 shown, told = [], now
         if shown:
             self._socket.send(Kind.RELEASE, shown)
 
-    def _show(self, number: int, tick_number: int, tick: int, slot: int, samples: list[Any]) -> None:
-        """Call `on_frame` and make sure that the frame is let go of, whatever happens."""
+    def _show(self, number: int, tick_number: int, tick: int, slot: int, samples: list[Any]) -> bool:
+        """Call `on_frame` and make sure that the frame is let go of; return whether it is."""
         roots: dict[str, weakref.ref[Any]] = {}
         shown: dict[str, contract.Sample | None] = {}
         for place, sample in zip(self._places, samples, strict=True):
@@ -164,21 +187,37 @@ class _Worker:
         finally:
             shown.clear()
             del frame
-        self._check_escaped(number, roots)
         self._shown += 1
+        return self._check_escaped(number, roots)
 
-    def _check_escaped(self, number: int, roots: dict[str, weakref.ref[Any]]) -> None:
-        """Make sure that no array of the frame is still reachable: its memory is about to change."""
+    def _check_escaped(self, number: int, roots: dict[str, weakref.ref[Any]]) -> bool:
+        """Make sure that no array of the frame is still reachable before its memory is used again."""
         if not any(root() is not None for root in roots.values()):
-            return
+            return True
         gc.collect()  # garbage in a cycle has not escaped
         kept = [name for name, root in roots.items() if root() is not None]
-        if kept:
-            msg = (
-                f"consumer {self._job.name}: on_frame kept an array of stream {kept[0]!r} of frame {number} (or a view "
-                "of it), whose memory is used again after the callback: keep a copy, frame[...].copy()"
-            )
+        if not kept:
+            return True
+        what = f"consumer {self._job.name}: on_frame kept an array (or a view) of stream {kept[0]!r} of frame {number}"
+        if not self._job.tolerant:
+            msg = f"{what}, whose memory is used again after the callback: keep a copy, frame[...].copy()"
             raise EscapedViewError(msg)
+        self._lent[number] = [roots[name] for name in kept]
+        if len(self._lent) == 1:
+            _log.warning("%s; its memory is lent to it until it lets go: keep a copy, frame[...].copy()", what)
+        self._channel.send("escaped", frame=number, stream=kept[0])
+        if len(self._lent) >= self._credit:
+            msg = f"{what}, and so of {len(self._lent)} frames, which is all that it may hold at once: keep copies"
+            raise EscapedViewError(msg)
+        return False
+
+    def _take_back(self) -> None:
+        """Release the frames that were kept beyond their callbacks and are kept no more."""
+        free = [frame for frame, roots in self._lent.items() if all(root() is None for root in roots)]
+        if free:
+            self._socket.send(Kind.RELEASE, free)
+            for frame in free:
+                del self._lent[frame]
 
     def _end_chunk(self, number: int, first: int, last: int) -> None:
         chunk = contract.Chunk(number, first, last, self._shown)
@@ -190,7 +229,10 @@ class _Worker:
         except ContractError as error:
             msg = f"consumer {self._job.name}: {error}"
             raise ContractError(msg) from error
-        self._channel.send("memory", anon=anonymous(), chunk=number)
+        self._commits += 1
+        if self._growth is not None and self._commits == _WARM_UP:
+            self._growth.begin_anew()
+        self._channel.send("memory", chunk=number, **held()._asdict())
         self._socket.send(Kind.COMMIT, number, packed)
 
 

@@ -2,7 +2,8 @@
 
 Pure: time comes in as an argument, orders go out as values. A generation is one process in the life
 of a consumer. Recycling is a generation that is given a number of chunks and exits when they are
-committed; the next one stands ready by then, and is activated once the old one has ended.
+committed, or that is told to retire at its next commit because of its memory; the next one stands ready
+by then, and is activated once the old one has ended.
 """
 
 from __future__ import annotations
@@ -11,8 +12,15 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
+from streamer.ledger import MOST_ATTEMPTS
+from streamer.memory import trend
+from streamer.units import show_size
+
 MOST_CRASHES = 5  # without a commit in between
-MOST_ATTEMPTS = 3  # at one chunk
+MOST_QUARANTINED = 20  # frames; beyond that, it is not the frames
+_LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
+_SURE = 8  # samples that a trend takes on which a generation is ended
+_FULL_AT_ONCE = 3  # generations in a row that hold too much from the start: the limit is at fault
 _FIRST_WAIT, _LONGEST_WAIT, _CLOSING_WAIT = 0.5, 30.0, 5.0
 
 
@@ -38,6 +46,12 @@ class Gone(NamedTuple):
     generation: int
 
 
+class Retire(NamedTuple):
+    """Tell the reader to let a consumer's generation end with the chunk that it is in."""
+
+    name: str
+
+
 class Kill(NamedTuple):
     """End a generation's process now."""
 
@@ -55,7 +69,7 @@ class Drain(NamedTuple):
     """Tell the reader to let every generation finish its chunk, and then to end."""
 
 
-Order = Start | Activate | Gone | Kill | Drop | Drain
+Order = Start | Activate | Gone | Retire | Kill | Drop | Drain
 
 
 class Phase(Enum):
@@ -65,6 +79,7 @@ class Phase(Enum):
     READY = auto()  # … and waits for the run to begin
     ACTIVE = auto()
     CLOSING = auto()  # has ended well; the reader has not yet confirmed that its outputs are finished
+    JUDGING = auto()  # has ended at its last attempt; the reader has yet to say at which frame
     WAITING = auto()  # after a crash, for its time to come
     STOPPED = auto()  # ended by a drain; a later run goes on from its cursor
     DONE = auto()
@@ -77,7 +92,10 @@ class Seat:
 
     name: str
     recycle_chunks: int | None = None
+    recycle_memory: int | None = None  # bytes
+    recycle_growth: int | None = None  # bytes a chunk
     isolate: bool = False
+    quarantine: bool = False
     deadline: float = float("inf")
     phase: Phase = Phase.STARTING
     generation: int = 0
@@ -85,6 +103,9 @@ class Seat:
     standby_ready: bool = False
     cursor: int = 0
     began_at: int = 0  # the cursor when the present generation was activated
+    samples: list[tuple[int, int]] = field(default_factory=list)  # (chunk, bytes) of the present generation
+    full_at_once: int = 0  # generations in a row that held too much at their first commit
+    told: bool = False  # to make way because of its memory
     retiring: bool = False
     ending: bool = False
     closed: bool = False
@@ -94,8 +115,11 @@ class Seat:
     planned: int = 0
     crashed: int = 0
     generations: int = 0
+    frame: int | None = None  # at which its last attempt at a chunk ended
+    quarantined: int = 0  # frames
     last_error: str = ""
     fatal: bool = False
+    misfit: bool = False  # its settings are at fault, not its code
 
 
 @dataclass(slots=True)
@@ -143,6 +167,55 @@ class Policy:
         seat.cursor = chunk + 1
         seat.crashes = seat.attempts = 0
         return self._prepare_successor(seat)
+
+    def measured(self, name: str, generation: int, chunk: int, anonymous: int) -> list[Order]:
+        """Take in what a generation holds at a commit, in bytes; one that holds or gains too much makes way."""
+        seat = self.seats[name]
+        if generation != seat.generation or seat.phase is not Phase.ACTIVE or self.draining:
+            return []
+        seat.samples.append((chunk, anonymous))
+        full = seat.recycle_memory is not None and anonymous > seat.recycle_memory
+        if len(seat.samples) == 1:
+            seat.full_at_once = seat.full_at_once + 1 if full else 0
+            if seat.full_at_once >= _FULL_AT_ONCE:
+                return self._refuse_limit(seat, anonymous)
+        if len(seat.samples) < _LEAST_LIFE or seat.told or not (full or self._grows(seat)):
+            return []
+        seat.told = True
+        return [*self._start_successor(seat), Retire(name)]
+
+    def _grows(self, seat: Seat) -> bool:
+        if seat.recycle_growth is None or len(seat.samples) < _SURE:
+            return False
+        slope = trend([seat.samples]).slope
+        return slope is not None and slope > seat.recycle_growth
+
+    def _refuse_limit(self, seat: Seat, anonymous: int) -> list[Order]:
+        """Give up a consumer whose fresh processes hold more than they may: recycling them would never end."""
+        enough = -(-anonymous * 3 // 2 // 10**7) * 10
+        seat.fatal = seat.misfit = True
+        seat.last_error = (
+            f"consumers.{seat.name}.recycle.memory is {show_size(seat.recycle_memory or 0)}, which is too low: a fresh "
+            f"process of it holds {show_size(anonymous)} after its first chunk; set it to {enough} MB or more"
+        )
+        seat.crashed += 1
+        return [Kill(seat.name, seat.generation), *self._give_up(seat)]
+
+    def judged(self, name: str, frame: int | None) -> list[Order]:
+        """Take in at which frame a process ended that was shown them one at a time; None: at no frame."""
+        seat = self.seats[name]
+        if seat.phase is not Phase.JUDGING:
+            return []
+        if frame is None or not seat.quarantine:
+            seat.frame = frame
+            return self._give_up(seat)
+        seat.quarantined += 1
+        if seat.quarantined > MOST_QUARANTINED:
+            seat.last_error += f" ({MOST_QUARANTINED} frames are quarantined already: it is not the frames)"
+            return self._give_up(seat)
+        seat.crashes = 0
+        seat.phase, seat.wait_until = Phase.WAITING, 0.0
+        return []
 
     def attempted(self, name: str, count: int) -> list[Order]:
         """Take in how often the present chunk has been begun."""
@@ -227,8 +300,8 @@ class Policy:
         self.draining = True
         orders: list[Order] = [Drain()]
         for seat in self.seats.values():
-            if seat.phase in (Phase.STARTING, Phase.READY, Phase.WAITING):
-                if seat.phase is not Phase.WAITING:
+            if seat.phase in (Phase.STARTING, Phase.READY, Phase.WAITING, Phase.JUDGING):
+                if seat.phase in (Phase.STARTING, Phase.READY):
                     orders.append(Kill(seat.name, seat.generation))
                 seat.phase = Phase.STOPPED
             orders += self._dismiss_standby(seat)
@@ -242,7 +315,7 @@ class Policy:
     # ---- decisions
 
     def _begin(self) -> list[Order]:
-        waiting = (Phase.STARTING, Phase.WAITING)
+        waiting = (Phase.STARTING, Phase.WAITING, Phase.JUDGING)
         if self.begun or not self._reader_ready or any(s.phase in waiting for s in self.seats.values()):
             return []
         self.begun = True
@@ -257,7 +330,8 @@ class Policy:
         if self.draining:
             return []
         seat.phase = Phase.ACTIVE
-        seat.retiring = seat.ending = False
+        seat.retiring = seat.ending = seat.told = False
+        seat.samples = []
         seat.began_at = seat.cursor
         seat.fatal, seat.last_error = False, ""
         return [Activate(seat.name, seat.generation, seat.recycle_chunks), *self._prepare_successor(seat)]
@@ -267,6 +341,11 @@ class Policy:
         if share is None or seat.standby is not None or self.draining or seat.phase is not Phase.ACTIVE:
             return []
         if seat.cursor < seat.began_at + share - 1 or seat.began_at + share >= self.chunks:
+            return []
+        return self._start_successor(seat)
+
+    def _start_successor(self, seat: Seat) -> list[Order]:
+        if seat.standby is not None:
             return []
         seat.generations += 1
         seat.standby = seat.generations
@@ -286,8 +365,11 @@ class Policy:
         seat.crashed += 1
         seat.crashes += 1
         hopeless = seat.fatal or (raised and not self.begun)  # a constructor that raises will raise again
-        if hopeless or seat.crashes >= MOST_CRASHES or seat.attempts >= MOST_ATTEMPTS:
+        if hopeless or seat.crashes >= MOST_CRASHES:
             return self._give_up(seat)
+        if seat.attempts >= MOST_ATTEMPTS:
+            seat.phase = Phase.JUDGING
+            return []
         seat.phase = Phase.WAITING
         seat.wait_until = now + min(_FIRST_WAIT * 2 ** (seat.crashes - 1), _LONGEST_WAIT)
         return []

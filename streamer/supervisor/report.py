@@ -13,7 +13,8 @@ from streamer.errors import BusyError, OutputError, StorageError, StreamerError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streamer.supervisor.session import Outcome, Tally
+    from streamer.supervisor.session import Outcome
+    from streamer.supervisor.tally import Tallies, Tally
 
 _MB = 10**6
 
@@ -84,12 +85,13 @@ class Report:
             raise (StorageError if error.errno == errno.ENOSPC else OutputError)(msg) from error
 
 
-def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: float) -> Streamed:
+def streamed(path: Path, outcome: Outcome, tallies: Tallies, began: float) -> Streamed:
     """Put together what is known of one recording."""
     ready, told = outcome.ready, outcome.report
     skipped = dict(ready.get("skipped", {}))
     for reason, count in told.get("skipped", {}).items():
         skipped[reason] = skipped.get(reason, 0) + count
+    quarantined = told.get("quarantined", [])
     planned = ready.get("planned", 0)
     left_out = sum(told.get("skipped_reached", {}).values())
     delivered = told.get("reached", 0) - left_out
@@ -105,13 +107,17 @@ def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: flo
             for name, stream in ready.get("streams", {}).items()
         },
         "consumers": {
-            name: _consumer(tally, told.get("consumers", {}).get(name, {})) for name, tally in tallies.items()
+            name: _consumer(tally, told.get("consumers", {}).get(name, {}))
+            | {"quarantined": [q for q in quarantined if q["consumer"] == name]}
+            for name, tally in tallies.consumers.items()
         },
         "reader": {
             "anon_mb": _mb(told.get("anon", {})),
             "loads": told.get("loads", 0),
             "rejected": told.get("rejected", 0),
+            "memory": tallies.reader.memory(),
         },
+        "supervisor": {"memory": tallies.supervisor.memory()},
         "pool": {
             "budget_mb": round(ready.get("pool", 0) / _MB, 3),
             "allocated_mb": round(told.get("pool_allocated", 0) / _MB, 3),
@@ -143,6 +149,8 @@ def _consumer(tally: Tally, told: dict[str, Any]) -> dict[str, Any]:
         "generations": tally.generations,
         "restarts": {"planned": tally.planned, "crash": tally.crash},
         "anon_mb": {key: round(getattr(tally, key) / _MB, 3) for key in ("start", "peak", "end")},
+        "memory": tally.memory(),
+        "escaped": tally.escaped,
     }
 
 

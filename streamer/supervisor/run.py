@@ -19,8 +19,9 @@ from streamer.runtime.job import ConsumerSeat, ReaderJob
 from streamer.source.find import recording_name
 from streamer.supervisor import report
 from streamer.supervisor.recordings import recordings
-from streamer.supervisor.session import Session, Tally
+from streamer.supervisor.session import Session
 from streamer.supervisor.signals import listen
+from streamer.supervisor.tally import Tallies, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,7 +204,7 @@ def _stream(
 ) -> report.Streamed:
     """Stream one recording; a reader that dies is replaced, and everyone goes on from the last commit."""
     config = loaded.config
-    tallies = {name: Tally() for name in config.consumers}
+    tallies = Tallies({name: Tally() for name in config.consumers})
     began = time.time()
     deaths = 0
     while True:
@@ -224,7 +225,7 @@ def _session(
     workdir: Workdir,
     path: Path,
     names: dict[Path, str],
-    tallies: dict[str, Tally],
+    tallies: Tallies,
     observer: Observer,
     signals: Signals,
 ) -> Outcome:
@@ -269,7 +270,12 @@ def _seats(config: Config) -> dict[str, ConsumerSeat]:
     """Return what the reader has to know of each consumer."""
     everything = tuple(config.streams)
     return {
-        name: ConsumerSeat(tuple(c.streams) if c.streams is not None else everything, c.mode == "latest", c.every)
+        name: ConsumerSeat(
+            tuple(c.streams) if c.streams is not None else everything,
+            c.mode == "latest",
+            c.every,
+            c.on_error == "quarantine",
+        )
         for name, c in config.consumers.items()
     }
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from streamer import memfd
-from streamer.errors import ConsumerError, StreamerError, by_name
+from streamer.errors import ConfigError, ConsumerError, StreamerError, by_name
+from streamer.memory import anonymous
 from streamer.runtime.job import WorkerJob, to_wire
 from streamer.supervisor.child import Child, how_it_ended
-from streamer.supervisor.policy import Activate, Drain, Drop, Gone, Kill, Phase, Policy, Seat, Start
+from streamer.supervisor.policy import Activate, Drain, Drop, Gone, Kill, Phase, Policy, Retire, Seat, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from streamer.runtime.job import ReaderJob
     from streamer.supervisor.policy import Order
     from streamer.supervisor.signals import Signals
+    from streamer.supervisor.tally import Tallies
 
 _GRACE_SECONDS = 5.0  # for processes that have said that they end
 _LONGEST_SLEEP = 1.0
@@ -50,25 +52,6 @@ class Observer(Protocol):
 
 
 @dataclass(slots=True)
-class Tally:
-    """What is counted of one consumer over all sessions of a recording; memory in bytes."""
-
-    generations: int = 0
-    planned: int = 0
-    crash: int = 0
-    start: int = 0
-    peak: int = 0
-    end: int = 0
-
-    def sample(self, anonymous: int, *, first: bool) -> None:
-        """Take in a measurement of anonymous memory."""
-        if first and not self.start:
-            self.start = anonymous
-        self.peak = max(self.peak, anonymous)
-        self.end = anonymous
-
-
-@dataclass(slots=True)
 class Outcome:
     """How a session ended: done, interrupted, failed, or ``died`` (the reader did; worth another try)."""
 
@@ -91,7 +74,7 @@ class Session:
         logs: Path,
         paths: tuple[str, ...],
         sharing: frozenset[str],
-        tallies: dict[str, Tally],
+        tallies: Tallies,
         observer: Observer,
         signals: Signals,
     ) -> None:
@@ -103,19 +86,27 @@ class Session:
         self._paths = paths
         self._sharing = sharing  # the consumers whose `out` is that of other recordings, too
         self._tallies = tallies
+        tallies.new_session()
         self._observer = observer
         self._signals = signals
         self._children: dict[tuple[str, int], Child] = {}
         self._identities: dict[tuple[str, int], str] = {}
         self._error: StreamerError | None = None
         self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
+        self._traces: dict[str, str] = {}
         self._asked = 0
         self._last_progress: dict[str, Any] = {}
         self._began = time.monotonic()
         self._outcome = Outcome("died")
         self._policy = Policy(
             {
-                name: Seat(name, c.recycle.chunks, c.on_failed == "isolate", c.deadline / 1e9)
+                name: Seat(
+                    name,
+                    *(c.recycle.chunks, c.recycle.memory, c.recycle.growth),
+                    isolate=c.on_failed == "isolate",
+                    quarantine=c.on_error == "quarantine",
+                    deadline=c.deadline / 1e9,
+                )
                 for name, c in consumers.items()
             }
         )
@@ -191,19 +182,28 @@ class Session:
             _log.warning("%s.%d ended: %s", name, generation, why)
             seat.last_error = why
         before = seat.crashed
+        self._tallies.consumers[name].ended(
+            generation, "planned" if seat.retiring and code == 0 else how_it_ended(code)
+        )
         orders = self._policy.exited(name, generation, code, time.monotonic())
-        if seat.crashed > before and seat.phase is not Phase.FAILED:  # a final failure is told at the end
+        if seat.crashed > before and seat.phase in (Phase.WAITING, Phase.JUDGING):  # a final failure is told at the end
             self._observer.note(f"{name}: {seat.last_error or how_it_ended(code)}; starting again")
         self._children.pop(key).close()
         self._carry_out(orders)
         if seat.phase is not Phase.CLOSING and key in self._identities:  # a successor that was not needed
             self._gone(Gone(name, generation))
-        if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == name:
+        self._take_in_failure(seat)
+
+    def _take_in_failure(self, seat: Seat) -> None:
+        if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == seat.name:
             self._error = self._error_of(seat)
 
     def _error_of(self, seat: Seat) -> StreamerError:
+        if seat.misfit:
+            return ConfigError(seat.last_error)
         kind = self._kinds.get(seat.name, ConsumerError)
-        tries = "" if seat.fatal or not self._policy.begun else f" (after {seat.crashed} failures)"
+        at = "" if seat.frame is None else f", at frame {seat.frame}"
+        tries = "" if seat.fatal or not self._policy.begun else f" (after {seat.crashed} failures{at})"
         where = "" if seat.last_error.startswith("consumer") else f"consumer {seat.name}: "
         return kind(f"{where}{seat.last_error}{tries}; its log: {self._logs / (seat.name + '.log')}")
 
@@ -223,32 +223,50 @@ class Session:
                 self._carry_out(policy.silent(name, values["silent"]))
         elif event == "committed":
             self._outcome.committed = True
+            self._tallies.reader.sample(1, message["chunk"], message["anon"], message["shared"])
+            self._tallies.supervisor.sample(1, message["chunk"], anonymous(), 0)
             self._carry_out(policy.committed(message["name"], message["chunk"]))
         elif event == "attempt":
             self._carry_out(policy.attempted(message["name"], message["count"]))
-        elif event == "retiring":
-            self._carry_out(policy.retiring(message["name"]))
-        elif event == "ending":
-            self._carry_out(policy.ending(message["name"]))
-        elif event == "closed":
-            self._carry_out(policy.closed(message["name"]))
+        elif event in ("retiring", "ending", "closed"):
+            self._carry_out(getattr(policy, event)(message["name"]))
+        elif event == "handover":
+            self._tallies.consumers[message["name"]].handovers.append(message["seconds"])
+        elif event == "judged":
+            self._judged(policy.seats[message["name"]], message["frame"])
         elif event == "error":
             self._error = self._error or by_name(message["kind"])(message["message"])
         elif event == "report":
             self._outcome.report = message
 
+    def _judged(self, seat: Seat, frame: int | None) -> None:
+        """Take in at which frame a process ended at its last attempt."""
+        before = seat.quarantined
+        self._carry_out(self._policy.judged(seat.name, frame))
+        if seat.quarantined > before and seat.phase is Phase.WAITING:
+            self._observer.note(f"{seat.name}: frame {frame} is quarantined; it goes on without it")
+        self._take_in_failure(seat)
+
     def _hear_consumer(self, key: tuple[str, int], message: dict[str, Any]) -> None:
         name, generation = key
         event = message["event"]
-        tally = self._tallies[name]
+        tally = self._tallies.consumers[name]
         if event == "ready":
-            tally.sample(message["anon"], first=True)
+            tally.began(generation, message["anon"])
             self._carry_out(self._policy.consumer_ready(name, generation))
         elif event == "memory":
-            tally.sample(message["anon"], first=False)
+            tally.sample(generation, message["chunk"], message["anon"], message["shared"])
+            if message["chunk"] is not None:
+                self._carry_out(self._policy.measured(name, generation, message["chunk"], message["anon"]))
+                self._take_in_failure(self._policy.seats[name])
+        elif event == "grown":
+            tally.grown(generation, message["lines"])
+        elif event == "escaped":
+            tally.escaped += 1
         elif event == "error":
             kind = by_name(message["kind"])
             self._kinds[name] = kind
+            self._traces[name] = message["trace"]
             self._carry_out(self._policy.failed(name, generation, message["message"], fatal=kind is not ConsumerError))
 
     # ---- what the policy orders
@@ -280,10 +298,13 @@ class Session:
             self._pool_fd,
             self._paths,
             order.name in self._sharing,
+            config.escape == "warn",
+            config.trace_malloc,
+            str(self._folder / config.memray) if config.memray else None,
         )
         child.channel.send("job", job=to_wire(job))
         self._children[key] = child
-        self._tallies[order.name].generations += 1
+        self._tallies.consumers[order.name].generations += 1
 
     def _activate(self, order: Activate) -> None:
         identity = self._identities[order.name, order.generation]
@@ -291,7 +312,11 @@ class Session:
 
     def _gone(self, order: Gone) -> None:
         identity = self._identities.pop((order.name, order.generation))
-        self._reader.channel.send("gone", name=order.name, identity=identity)
+        seat, trace = self._policy.seats[order.name], self._traces.pop(order.name, "")
+        self._reader.channel.send("gone", name=order.name, identity=identity, why=seat.last_error, trace=trace)
+
+    def _retire(self, order: Retire) -> None:
+        self._reader.channel.send("retire", name=order.name)
 
     def _kill(self, order: Kill) -> None:
         if child := self._children.get((order.name, order.generation)):
@@ -308,6 +333,7 @@ class Session:
         Start: _start,
         Activate: _activate,
         Gone: _gone,
+        Retire: _retire,
         Kill: _kill,
         Drop: _drop,
         Drain: _drain,
@@ -328,8 +354,8 @@ class Session:
         for message in self._reader.heard():
             self._hear_reader(message)
         for name, seat in self._policy.seats.items():
-            self._tallies[name].planned += seat.planned
-            self._tallies[name].crash += seat.crashed
+            self._tallies.consumers[name].planned += seat.planned
+            self._tallies.consumers[name].crash += seat.crashed
         if not self._outcome.report and self._outcome.ready:
             self._outcome.report = self._report_for_the_reader()
         self._outcome.error = self._error

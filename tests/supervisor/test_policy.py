@@ -10,7 +10,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streamer.supervisor.policy import Activate, Drain, Drop, Gone, Kill, Phase, Policy, Seat, Start
+from streamer.supervisor.policy import (
+    MOST_QUARANTINED,
+    Activate,
+    Drain,
+    Drop,
+    Gone,
+    Kill,
+    Phase,
+    Policy,
+    Retire,
+    Seat,
+    Start,
+)
 
 if TYPE_CHECKING:
     from streamer.supervisor.policy import Order
@@ -240,7 +252,8 @@ def test_the_third_attempt_at_one_chunk_is_the_last() -> None:
     for attempt in (1, 2):
         assert len(crash(policy, attempts=attempt)) == 1
         revive(policy)
-    assert crash(policy, attempts=3) == ["Gone a.3", "Drop a", "Drain"]
+    assert crash(policy, attempts=3) == ["Gone a.3"]
+    assert brief(policy.judged("a", None)) == ["Drop a", "Drain"]
 
 
 def test_a_commit_makes_the_count_of_attempts_begin_anew() -> None:
@@ -394,6 +407,110 @@ def test_who_closes_during_a_drain_is_done() -> None:
     assert phase(policy) is Phase.DONE
 
 
+# ---- memory
+
+
+def measure(policy: Policy, *samples: int, name: str = "a") -> list[str]:
+    """Commit a chunk for each sample, in MB, by the present generation."""
+    said = []
+    seat = policy.seats[name]
+    for anonymous in samples:
+        chunk = seat.cursor
+        said += brief(policy.committed(name, chunk))
+        said += brief(policy.measured(name, seat.generation, chunk, anonymous * 10**6))
+    return said
+
+
+def hand_over(policy: Policy, name: str = "a") -> list[str]:
+    """Let the present generation retire and the one that stands by take its place."""
+    seat = policy.seats[name]
+    if seat.standby is not None:
+        policy.consumer_ready(name, seat.standby)
+    policy.retiring(name)
+    return brief(policy.exited(name, seat.generation, 0, 0.0))
+
+
+def test_one_that_holds_too_much_makes_way_for_a_successor_that_warms_up_meanwhile() -> None:
+    policy = begun(Seat("a", recycle_memory=100 * 10**6), chunks=50)
+    assert measure(policy, 60, 90, 99) == []
+    assert measure(policy, 101) == ["Start a.2", "Retire a"]
+    assert measure(policy, 120) == [], "it is told once"
+    assert hand_over(policy) == ["Gone a.1", "Activate a.2.None"]
+    assert measure(policy, 60, 70) == []
+    assert policy.seats["a"].planned == 1
+
+
+def test_one_that_grows_too_fast_by_its_trend_makes_way() -> None:
+    policy = begun(Seat("a", recycle_growth=5 * 10**6), chunks=50)
+    assert measure(policy, 10, 90, 100, 101, 150, 103, 104, 105) == []
+    assert measure(policy, 120, 130, 140, 150, 160, 170, 180)[:2] == ["Start a.2", "Retire a"]
+
+
+def test_a_generation_lives_at_least_two_chunks() -> None:
+    policy = begun(Seat("a", recycle_memory=100 * 10**6), chunks=50)
+    assert measure(policy, 150) == []
+    assert measure(policy, 50) == []
+    assert measure(policy, 150) == ["Start a.2", "Retire a"]
+
+
+def test_a_limit_that_fresh_processes_exceed_is_refused_with_one_that_would_do() -> None:
+    policy = begun(Seat("a", recycle_memory=100 * 10**6), chunks=50)
+    for _ in range(2):
+        assert measure(policy, 150, 150) == [f"Start a.{policy.seats['a'].generation + 1}", "Retire a"]
+        hand_over(policy)
+    assert measure(policy, 150) == ["Kill a.3", "Drop a", "Drain"]
+    seat = policy.seats["a"]
+    assert phase(policy) is Phase.FAILED
+    assert seat.misfit
+    assert "recycle.memory is 100 MB, which is too low" in seat.last_error
+    assert "holds 150 MB after its first chunk; set it to 230 MB or more" in seat.last_error
+
+
+# ---- frames that end their consumer
+
+
+def third_death(seat: Seat) -> Policy:
+    policy = begun(seat)
+    for attempt in (1, 2):
+        assert crash(policy, attempts=attempt) == [f"Gone a.{attempt}"]
+        revive(policy)
+    assert crash(policy, attempts=3) == ["Gone a.3"]
+    assert phase(policy) is Phase.JUDGING
+    return policy
+
+
+def test_the_third_death_at_a_chunk_waits_for_the_reader_to_name_the_frame() -> None:
+    policy = third_death(Seat("a"))
+    assert brief(policy.judged("a", 17)) == ["Drop a", "Drain"]
+    assert (phase(policy), policy.seats["a"].frame) == (Phase.FAILED, 17)
+
+
+def test_with_quarantine_it_goes_on_without_the_frame() -> None:
+    policy = third_death(Seat("a", quarantine=True))
+    assert brief(policy.judged("a", 17)) == []
+    assert revive(policy) == ["Start a.4", "Activate a.4.None"]
+    assert crash(policy, attempts=3) == ["Gone a.4"]
+    assert brief(policy.judged("a", 18)) == []
+    revive(policy)
+    assert commit(policy, "a", 0) == []
+    assert phase(policy) is Phase.ACTIVE
+
+
+def test_a_death_between_frames_is_not_a_frames_fault() -> None:
+    policy = third_death(Seat("a", quarantine=True))
+    assert brief(policy.judged("a", None)) == ["Drop a", "Drain"]
+
+
+def test_so_many_frames_cannot_all_be_at_fault() -> None:
+    policy = third_death(Seat("a", quarantine=True))
+    for frame in range(MOST_QUARANTINED):
+        assert brief(policy.judged("a", frame)) == []
+        revive(policy)
+        crash(policy, attempts=3)
+    assert brief(policy.judged("a", 99)) == ["Drop a", "Drain"]
+    assert "it is not the frames" in policy.seats["a"].last_error
+
+
 # ---- any order of events
 
 
@@ -422,11 +539,21 @@ class Supervising(RuleBasedStateMachine):
     """A supervisor's world, in which everything may happen at any time."""
 
     @initialize(
-        seats=st.lists(st.tuples(st.none() | st.integers(1, 3), st.booleans()), min_size=1, max_size=3),
+        seats=st.lists(
+            st.tuples(st.none() | st.integers(1, 3), st.none() | st.just(5), st.booleans(), st.booleans()),
+            min_size=1,
+            max_size=3,
+        ),
         chunks=st.integers(0, 9),
     )
-    def begin(self, seats: list[tuple[int | None, bool]], chunks: int) -> None:
-        self.policy = Policy({f"c{n}": Seat(f"c{n}", share, lone, 10.0) for n, (share, lone) in enumerate(seats)})
+    def begin(self, seats: list[tuple[int | None, int | None, bool, bool]], chunks: int) -> None:
+        self.policy = Policy(
+            {
+                f"c{n}": Seat(f"c{n}", share, memory, isolate=lone, quarantine=patient, deadline=10.0)
+                for n, (share, memory, lone, patient) in enumerate(seats)
+            }
+        )
+        self.to_judge: list[str] = []
         self.chunks = chunks
         self.cursors = dict.fromkeys(self.policy.seats, 0)
         self.world = World()
@@ -443,10 +570,14 @@ class Supervising(RuleBasedStateMachine):
             elif isinstance(order, Gone):
                 assert (order.name, order.generation) in self.world.started
                 assert (order.name, order.generation) not in self.world.alive
+                self.to_judge.append(order.name)
+            elif isinstance(order, Retire):
+                (process,) = [p for (name, _), p in self.world.alive.items() if name == order.name and p.active]
+                process.budget = min(process.budget, self.cursors[order.name] + 1)
             elif isinstance(order, Kill):
                 assert (order.name, order.generation) in self.world.started
-                if process := self.world.alive.get((order.name, order.generation)):
-                    process.killed = True
+                if condemned := self.world.alive.get((order.name, order.generation)):
+                    condemned.killed = True
             elif isinstance(order, Drop):
                 assert order.name not in self.world.dropped
                 self.world.dropped.add(order.name)
@@ -494,19 +625,20 @@ class Supervising(RuleBasedStateMachine):
             self.carry_out(self.policy.consumer_ready(*key))
 
     @precondition(lambda self: self.processes(active=True))
-    @rule(data=st.data(), attempt=st.integers(1, 3))
-    def a_consumer_goes_on(self, data: st.DataObject, attempt: int) -> None:
+    @rule(data=st.data(), attempt=st.integers(1, 3), holds=st.integers(1, 9))
+    def a_consumer_goes_on(self, data: st.DataObject, attempt: int, holds: int) -> None:
         key = data.draw(st.sampled_from(self.processes(active=True)))
         if attempt > 1:
             self.carry_out(self.policy.attempted(key[0], attempt))
-        self.go_on(key)
+        self.go_on(key, holds)
 
-    def go_on(self, key: tuple[str, int]) -> None:
+    def go_on(self, key: tuple[str, int], holds: int = 0) -> None:
         """Commit a chunk; with none left, close or retire and exit."""
         name, process = key[0], self.world.alive[key]
         if self.cursors[name] < process.budget:
             self.cursors[name] += 1
             self.carry_out(self.policy.committed(name, self.cursors[name] - 1))
+            self.carry_out(self.policy.measured(*key, self.cursors[name] - 1, holds))
         elif self.cursors[name] < self.chunks:
             self.carry_out(self.policy.retiring(name))
             self.end(key, 0)
@@ -525,6 +657,11 @@ class Supervising(RuleBasedStateMachine):
     def end(self, key: tuple[str, int], code: int) -> None:
         del self.world.alive[key]
         self.carry_out(self.policy.exited(*key, code, self.now))
+
+    @precondition(lambda self: self.to_judge)
+    @rule(frame=st.none() | st.integers(0, 9))
+    def the_reader_judges(self, frame: int | None) -> None:
+        self.carry_out(self.policy.judged(self.to_judge.pop(0), frame))
 
     @precondition(lambda self: any(process.killed for process in self.world.alive.values()))
     @rule()
@@ -569,6 +706,8 @@ class Supervising(RuleBasedStateMachine):
             self.the_reader_is_ready(set(), 1)
         for _ in range(100):
             self.what_was_killed_ends()
+            while self.to_judge:
+                self.the_reader_judges(None)
             self.time_passes(40.0)
             for key in self.processes(active=False):
                 self.warm(key)

@@ -1,0 +1,81 @@
+"""A process's allocations → the lines of code whose memory grows, or a recording for memray."""
+
+from __future__ import annotations
+
+import tracemalloc
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from streamer.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LINES = 10
+_OWN = (tracemalloc.__file__, __file__)
+
+
+class Growth:
+    """Compares what is allocated now with what was when it was made."""
+
+    def __init__(self) -> None:
+        """Take the first snapshot."""
+        self._before = _snapshot()
+
+    def begin_anew(self) -> None:
+        """Leave out what was allocated up to now."""
+        self._before = _snapshot()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines that hold more than before, those that hold most more first: file, line, mb, blocks."""
+        grown = [d for d in _snapshot().compare_to(self._before, "lineno") if d.size_diff > 0][:_LINES]
+        return [
+            {
+                "file": d.traceback[0].filename,
+                "line": d.traceback[0].lineno,
+                "mb": round(d.size_diff / 1e6, 3),
+                "blocks": d.count_diff,
+            }
+            for d in grown
+        ]
+
+
+def _snapshot() -> tracemalloc.Snapshot:
+    hidden = [tracemalloc.Filter(inclusive=False, filename_pattern=name) for name in _OWN]
+    return tracemalloc.take_snapshot().filter_traces(hidden)
+
+
+@contextmanager
+def traced() -> Iterator[Growth]:
+    """Trace the allocations of the block by tracemalloc (every one costs several times as much)."""
+    tracemalloc.start()
+    try:
+        yield Growth()
+    finally:
+        tracemalloc.stop()
+
+
+@contextmanager
+def recorded(folder: Path, name: str) -> Iterator[None]:
+    """Record the allocations of the block, those of native code too, into ``folder``/``name``.memray.
+
+    Raises:
+        ConfigError: memray is not installed. OutputError: the folder cannot be written to.
+
+    """
+    try:
+        import memray
+    except ImportError as error:
+        msg = "memray: it is not installed: pip install 'rosbag-streamer[memray]'"
+        raise ConfigError(msg) from error
+    path = folder / f"{name}.memray"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # of an earlier run
+        tracker = memray.Tracker(path, native_traces=False, follow_fork=False)
+    except OSError as error:
+        msg = f"memray: {path} cannot be written: {error.strerror}"
+        raise OutputError(msg) from error
+    with tracker:
+        yield
