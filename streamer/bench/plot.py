@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamer.errors import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from streamer.bench.compare import Measured
-
-
-def check_plot() -> None:
-    """Make sure, before anything takes its time, that pictures can be drawn.
-
-    Raises:
-        UsageError: matplotlib is not installed.
-
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        msg = "--plot draws with matplotlib: pip install 'rosbag-streamer[plot]'"
-        raise UsageError(msg) from error
-    mpl.use("Agg")
 
 
 def plot(measured: Sequence[Measured], title: str, path: Path) -> None:

@@ -25,11 +25,12 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command and exit with its code."""
-    from streamer.cli import bench, demo, info, run
+    from streamer.cli import bench, demo, info, memory, run
 
     app.command("run")(run.run)
     app.command("info")(info.info)
     app.command("bench")(bench.bench)
+    app.command("memory")(memory.memory)
     app.add_typer(demo.app, name="demo")
     try:
         app()

@@ -52,8 +52,8 @@ def bench(
     Example: streamer bench recording.bag --methods chunked,stream --repeat 5 --json bench.json
     """
     from streamer.bench.compare import compare
-    from streamer.bench.plot import check_plot
     from streamer.bench.plot import plot as draw
+    from streamer.cli.pictures import check_plot
 
     chosen = _methods(methods)
     sizes = _sizes(chunk_size)

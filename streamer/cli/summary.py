@@ -68,6 +68,8 @@ def _show(console: Console, streamed: Streamed) -> None:
     if frames["planned"]:
         console.print(_streams(values["streams"]))
         console.print(_consumers(values["consumers"], values["reader"]))
+        for remark in _remarks(values["consumers"]):
+            console.print(Text(remark), soft_wrap=True)
         pool = values["pool"]
         console.print(
             f"pool: {pool['allocated_mb']:.1f} MB of at most {pool['budget_mb']:.1f}, {pool['peak_mb']:.1f} in use; "
@@ -88,14 +90,36 @@ def _streams(streams: dict[str, Any]) -> Table:
 def _consumers(consumers: dict[str, Any], reader: dict[str, Any]) -> Table:
     """Show each process; memory is its own (anonymous) memory in MB, of which the pool is no part."""
     table = Table("process", box=None, pad_edge=False)
-    for heading in ("frames", "chunks", "processes", "recycled", "crashed", "MB at start", "peak", "end"):
+    for heading in ("frames", "chunks", "processes", "recycled", "crashed", "MB at start", "peak", "end", "given back"):
         table.add_column(heading, justify="right")
+    table.add_column("memory")
     for name, c in consumers.items():
         restarts = c["restarts"]
         numbers = [c["frames"], c["chunks"], c["generations"], restarts["planned"], restarts["crash"]]
-        table.add_row(name, *map(str, numbers), *_memory(c["anon_mb"]))
-    table.add_row("reader", "", "", "", "", "", *_memory(reader["anon_mb"]))
+        table.add_row(name, *map(str, numbers), *_memory(c["anon_mb"]), *_verdict(c["memory"]))
+    table.add_row("reader", "", "", "", "", "", *_memory(reader["anon_mb"]), *_verdict(reader["memory"]))
     return table
+
+
+def _verdict(memory: dict[str, Any]) -> tuple[str, str]:
+    """Say what recycling has given back to the system, and what the trend over the chunks is."""
+    returned = f"{memory['returned_mb']:.1f}" if memory["returned_mb"] else ""
+    slope = memory["mb_per_chunk"]
+    return returned, "" if slope is None else f"{memory['verdict']} ({slope:+.2f} MB/chunk)"
+
+
+def _remarks(consumers: dict[str, Any]) -> Iterator[str]:
+    """Say what a person should know of a consumer beyond its numbers."""
+    for name, c in consumers.items():
+        for q in c["quarantined"]:
+            yield f"{name}: frame {q['frame']} is quarantined: {q['reason']}"
+        if c["escaped"]:
+            yield f"{name}: kept arrays of {c['escaped']} frames beyond on_frame; they were lent to it meanwhile"
+        if c["memory"]["verdict"] in ("growing", "leaking"):
+            lines = [g["growing_lines"] for g in c["memory"]["generations"] if g["growing_lines"]]
+            where = [f"{line['file']}:{line['line']} (+{line['mb']:.1f} MB)" for line in lines[-1][:3]] if lines else []
+            advice = f"most in {', '.join(where)}" if where else "'trace_malloc: true' says in which lines"
+            yield f"{name}: its memory is {c['memory']['verdict']}; {advice}"
 
 
 def _memory(sizes: dict[str, float]) -> list[str]:

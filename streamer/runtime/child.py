@@ -6,15 +6,21 @@ them when a terminal or a service manager signals the whole group, and die with 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
+import fcntl
+import gc
+import io
 import logging
 import os
 import signal
+import stat
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from streamer.errors import StreamerError
 from streamer.runtime.channel import Channel
@@ -91,12 +97,39 @@ def _deaf(number: int, frame: object) -> None:
 
 
 def _leave(code: int, *, foreign: bool) -> None:
-    """Exit; with foreign code as a process does, so that its files are flushed, but not wait for its threads."""
-    if not foreign:  # everything of ours is closed: taking the interpreter down would take longer than a chunk
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    watchdog = threading.Timer(_LONGEST_EXIT, os._exit, (code,))
-    watchdog.daemon = True
-    watchdog.start()
-    sys.exit(code)
+    """End the process without taking the interpreter down, which would take longer than a handover may.
+
+    Where there was ``foreign`` code, what an exit does for it is done: threads are waited for (not for ever), exit
+    handlers run, and files that were written to are flushed, Python's and those of native code.
+    """
+    if foreign:
+        watchdog = threading.Timer(_LONGEST_EXIT, os._exit, (code,))
+        watchdog.daemon = True
+        watchdog.start()
+        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 - what the interpreter itself calls first
+        atexit._run_exitfuncs()  # noqa: SLF001 - and then
+        if _writes_files():
+            for thing in gc.get_objects():
+                if issubclass(type(thing), io.IOBase):  # isinstance would ask proxies what they are
+                    _flush(thing)
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
+    ctypes.CDLL(None).fflush(None)
+    os._exit(code)
+
+
+def _writes_files() -> bool:
+    """Tell whether a file is open for writing, but for the log: to look for its buffers takes time."""
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are all that is wanted
+        with suppress(OSError):  # the descriptor of this listing is closed by now
+            regular = int(name) > 2 and stat.S_ISREG(os.fstat(int(name)).st_mode)
+            if regular and fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+                return True
+    return False
+
+
+def _flush(stream: Any) -> None:
+    """Flush a file; one that is closed or broken has nobody left to tell."""
+    with suppress(Exception):
+        if stream is not None and not stream.closed and stream.writable():
+            stream.flush()

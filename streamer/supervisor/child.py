@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,13 @@ class Child:
                 process_group=0,
             )
         self.pid = self._process.pid
+        self.started = time.monotonic()
+        self._end = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None  # readable once it has ended
+
+    def watched(self) -> list[Channel | int]:
+        """Return what becomes readable when the child says something or ends."""
+        end: list[Channel | int] = [] if self._end is None or self.ended() is not None else [self._end]
+        return [self.channel, *end] if self.channel.open else end
 
     def heard(self) -> list[dict[str, Any]]:
         """Return what the child has said up to now; does not wait."""
@@ -68,6 +76,9 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         self.channel.close()
+        if self._end is not None:
+            os.close(self._end)
+            self._end = None
 
 
 def how_it_ended(code: int) -> str:

@@ -2,8 +2,8 @@
 
 Pure: time comes in as an argument, orders go out as values. A generation is one process in the life
 of a consumer. Recycling is a generation that is given a number of chunks and exits when they are
-committed, or that is told to retire at its next commit because of its memory; the next one stands ready
-by then, and is activated once the old one has ended.
+committed; the next one stands ready by then, and is activated once the old one has ended. One that
+holds too much memory retires when its successor stands ready.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from streamer.units import show_size
 
 MOST_CRASHES = 5  # without a commit in between
 MOST_QUARANTINED = 20  # frames; beyond that, it is not the frames
+_SAFETY = 1.5  # a warm-up beside work takes longer than one before it
 _LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
 _SURE = 8  # samples that a trend takes on which a generation is ended
 _FULL_AT_ONCE = 3  # generations in a row that hold too much from the start: the limit is at fault
@@ -101,6 +102,7 @@ class Seat:
     generation: int = 0
     standby: int | None = None
     standby_ready: bool = False
+    lead: int = 1  # chunks before a recycling at which its successor is started
     cursor: int = 0
     began_at: int = 0  # the cursor when the present generation was activated
     samples: list[tuple[int, int]] = field(default_factory=list)  # (chunk, bytes) of the present generation
@@ -155,14 +157,14 @@ class Policy:
         seat = self.seats[name]
         if generation == seat.standby:
             seat.standby_ready = True
-            return []
+            return [Retire(name)] if seat.told and seat.phase is Phase.ACTIVE else []
         if generation != seat.generation or seat.phase is not Phase.STARTING:
             return []
         seat.phase = Phase.READY
         return self._activate(seat) if self.begun else self._begin()
 
     def committed(self, name: str, chunk: int) -> list[Order]:
-        """Take in a commit; start the successor while the last chunk before a recycling is under way."""
+        """Take in a commit; start the successor so long before a recycling as it takes to warm up."""
         seat = self.seats[name]
         seat.cursor = chunk + 1
         seat.crashes = seat.attempts = 0
@@ -182,7 +184,7 @@ class Policy:
         if len(seat.samples) < _LEAST_LIFE or seat.told or not (full or self._grows(seat)):
             return []
         seat.told = True
-        return [*self._start_successor(seat), Retire(name)]
+        return self._start_successor(seat) or ([Retire(name)] if seat.standby_ready else [])
 
     def _grows(self, seat: Seat) -> bool:
         if seat.recycle_growth is None or len(seat.samples) < _SURE:
@@ -216,6 +218,10 @@ class Policy:
         seat.crashes = 0
         seat.phase, seat.wait_until = Phase.WAITING, 0.0
         return []
+
+    def learned(self, name: str, warm_up: float, chunk: float) -> None:
+        """Take in how long a process takes to warm up and a chunk to be done, in seconds."""
+        self.seats[name].lead = 1 + int(_SAFETY * warm_up / max(chunk, 1e-6))
 
     def attempted(self, name: str, count: int) -> list[Order]:
         """Take in how often the present chunk has been begun."""
@@ -253,7 +259,7 @@ class Policy:
         seat = self.seats[name]
         if generation == seat.standby:
             seat.standby, seat.standby_ready = None, False
-            return []
+            return [Retire(name)] if seat.told and seat.phase is Phase.ACTIVE else []
         if generation != seat.generation or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED):
             return []
         if seat.ending and code == 0 and not seat.closed:  # it has said so; the reader has yet to take it in
@@ -340,7 +346,7 @@ class Policy:
         share = seat.recycle_chunks
         if share is None or seat.standby is not None or self.draining or seat.phase is not Phase.ACTIVE:
             return []
-        if seat.cursor < seat.began_at + share - 1 or seat.began_at + share >= self.chunks:
+        if seat.cursor < seat.began_at + share - seat.lead or seat.began_at + share >= self.chunks:
             return []
         return self._start_successor(seat)
 

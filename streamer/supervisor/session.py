@@ -94,6 +94,8 @@ class Session:
         self._error: StreamerError | None = None
         self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
         self._traces: dict[str, str] = {}
+        self._warm_ups: dict[str, float] = {}  # seconds from a process's start until it was ready, the last one's
+        self._paces: dict[tuple[str, int], tuple[float, int]] = {}  # of each generation: when it did which chunk first
         self._asked = 0
         self._last_progress: dict[str, Any] = {}
         self._began = time.monotonic()
@@ -150,8 +152,8 @@ class Session:
         seconds = max(0.0, min(self._policy.next_wake() - now, _LONGEST_SLEEP))
         with selectors.DefaultSelector() as selector:
             for child in (self._reader, *self._children.values()):
-                if child.channel.open:
-                    selector.register(child.channel, selectors.EVENT_READ)
+                for what in child.watched():
+                    selector.register(what, selectors.EVENT_READ)
             selector.register(self._signals, selectors.EVENT_READ)
             selector.select(seconds)
         self._signals.clear()
@@ -223,6 +225,7 @@ class Session:
                 self._carry_out(policy.silent(name, values["silent"]))
         elif event == "committed":
             self._outcome.committed = True
+            self._learn(message["name"], message["chunk"])
             self._tallies.reader.sample(1, message["chunk"], message["anon"], message["shared"])
             self._tallies.supervisor.sample(1, message["chunk"], anonymous(), 0)
             self._carry_out(policy.committed(message["name"], message["chunk"]))
@@ -239,6 +242,13 @@ class Session:
         elif event == "report":
             self._outcome.report = message
 
+    def _learn(self, name: str, chunk: int) -> None:
+        """Find out how long before a recycling a successor has to be started."""
+        seat, now = self._policy.seats[name], time.monotonic()
+        began, first = self._paces.setdefault((name, seat.generation), (now, chunk))
+        if chunk > first and (warm_up := self._warm_ups.get(name)):
+            self._policy.learned(name, warm_up, (now - began) / (chunk - first))
+
     def _judged(self, seat: Seat, frame: int | None) -> None:
         """Take in at which frame a process ended at its last attempt."""
         before = seat.quarantined
@@ -253,6 +263,7 @@ class Session:
         tally = self._tallies.consumers[name]
         if event == "ready":
             tally.began(generation, message["anon"])
+            self._warm_ups[name] = time.monotonic() - self._children[key].started
             self._carry_out(self._policy.consumer_ready(name, generation))
         elif event == "memory":
             tally.sample(generation, message["chunk"], message["anon"], message["shared"])

@@ -1,0 +1,98 @@
+"""``streamer memory REPORT``: what each process of a run held from chunk to chunk, and what came back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamer.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def memory(
+    report: Annotated[
+        Path, typer.Argument(metavar="REPORT", help="a report.json, or a work folder", show_default=False)
+    ] = Path(".streamer"),
+    plot: Annotated[Path | None, typer.Option(help="draw memory over chunks (a .png)", show_default=False)] = None,
+) -> None:
+    """Show the verdict on each process of a run, its peaks, and what recycling gave back to the system.
+
+    Memory is a process's own (anonymous) memory, sampled at each commit. stable is below 5 MB a chunk, leaking above
+    10, by the median slope of each process behind its first two chunks.
+
+    Example: streamer memory .streamer/report.json --plot memory.png
+    """
+    from rich.console import Console
+
+    if plot is not None:
+        from streamer.cli.memory_plot import draw
+        from streamer.cli.pictures import check_plot
+
+        check_plot()
+    recordings = _read(report)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    for values in recordings:
+        console.print(Path(values["path"]).name)
+        console.print(_table(dict(_processes(values))))
+    if plot is not None:
+        try:
+            draw({Path(values["path"]).name: dict(_processes(values)) for values in recordings}, plot)
+        except OSError as error:
+            msg = f"{plot}: cannot be written: {error.strerror or error}"
+            raise OutputError(msg) from error
+
+
+def _read(report: Path) -> list[dict[str, Any]]:
+    path = report / "report.json" if report.is_dir() else report
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["recordings"]
+    except OSError as error:
+        msg = f"{path}: cannot be read: {error.strerror}; a run writes it into its work folder (.streamer)"
+        raise UsageError(msg) from error
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path}: not the report of a run"
+        raise UsageError(msg) from error
+    return [values for values in found if "consumers" in values]
+
+
+def _processes(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, consumer in values["consumers"].items():
+        yield name, consumer["memory"]
+    yield "reader", values["reader"]["memory"]
+    yield "supervisor", values["supervisor"]["memory"]
+
+
+def _table(processes: dict[str, dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table("process", box=None, pad_edge=False)
+    for heading in ("generations", "MB at start", "peak", "end", "given back", "MB/chunk"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    table.add_column("handover (median)", justify="right")
+    table.add_column("grows most in")
+    for name, found in processes.items():
+        lives = found["generations"]
+        lines: list[dict[str, Any]] = next(
+            (life["growing_lines"] for life in reversed(lives) if life["growing_lines"]), []
+        )
+        slope, handover = found["mb_per_chunk"], found["handover_ms"]
+        table.add_row(
+            name,
+            str(len(lives)),
+            *(f"{lives[at][key]:.1f}" if lives else "" for at, key in ((0, "start_mb"),)),
+            f"{found['peak_mb']:.1f}",
+            f"{lives[-1]['end_mb']:.1f}" if lives else "",
+            f"{found['returned_mb']:.1f}" if found["returned_mb"] else "",
+            "" if slope is None else f"{slope:+.2f}",
+            found["verdict"],
+            "" if handover is None else f"{handover['median']:.0f} ms",
+            f"{lines[0]['file']}:{lines[0]['line']}" if lines else "",
+        )
+    return table
