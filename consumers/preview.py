@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import make_folder, write_bytes
+from consumers.files import make_folder, remove_folder, write_bytes
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -49,8 +48,8 @@ class Preview(Consumer):
         make_folder(self._out)
         self._parts = self._out / f".{recording.name}.preview"
         if state is None:
-            shutil.rmtree(self._parts, ignore_errors=True)
-        self._parts.mkdir(exist_ok=True)
+            remove_folder(self._parts)
+            self._parts.mkdir()
         self._kinds = {name: stream.kind for name, stream in recording.streams.items()}
         count = min(self._columns, recording.frames)
         self._targets: list[int] = np.linspace(0, recording.frames - 1, count).round().astype(int).tolist()
@@ -99,16 +98,15 @@ class Preview(Consumer):
 
     def close(self, recording: Recording) -> None:
         """Draw the sheet from all shares."""
+        if self._parts.exists():  # else an earlier process came as far as to tidy up
+            self._draw(recording)
+        remove_folder(self._parts)
+
+    def _draw(self, recording: Recording) -> None:
         from consumers.sheet import draw
 
         shares: list[dict[str, NDArray[Any]]] = []
         for path in sorted(self._parts.glob("part-*.npz")):
             with np.load(path) as share:
                 shares.append(dict(share))
-        path = self._out / f"{recording.name}.preview.png"
-        if shares or not path.exists():  # no share but a sheet: an earlier process came as far as to tidy up
-            write_bytes(path, draw(recording, shares, self._width))
-        done = self._parts.with_suffix(".done")
-        shutil.rmtree(done, ignore_errors=True)
-        self._parts.rename(done)  # at once, so that a sheet is never drawn from what is half removed
-        shutil.rmtree(done)
+        write_bytes(self._out / f"{recording.name}.preview.png", draw(recording, shares, self._width))
