@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -27,12 +29,19 @@ def write_json(path: Path, values: object) -> None:
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to, which becomes ``path`` when all is well."""
+    draft = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        yield draft
+        os.replace(draft, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> Path:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumers import mp4
-from consumers.files import require, write_bytes, write_json
+from consumers.files import replacing, require, write_bytes, write_json
 from consumers.lerobot.features import COUNTED
 from consumers.lerobot.share import arrow_type
 from consumers.lerobot.stats import aggregate, column_stats, picture_stats
@@ -241,8 +241,8 @@ class Dataset:
         shared = self._last is not None and place == self._place_of_last(name)
         before = round(self._last[f"{name}/to_timestamp"] * self._settings.fps) if self._last and shared else 0
         with _replacing(path) as draft:
-            parts = [(path, before)] if before else []
-            total = mp4.join([*parts, *((segment, None) for segment in segments)], draft, self._rate)
+            parts = [mp4.Part(path, before)] if before else []
+            total = mp4.join([*parts, *map(mp4.Part, segments)], draft, self._rate)
         return {
             f"{name}/chunk_index": place[0],
             f"{name}/file_index": place[1],
@@ -380,14 +380,9 @@ def locked(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to, which becomes ``path`` when all is well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")
-    try:
+    with replacing(path) as draft:
         yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _histogram(share: Path, key: str) -> NDArray[np.int64]:

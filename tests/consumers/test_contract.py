@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
+
 from consumers.null import Null
 from streamer.testing import ConsumerContract
 
@@ -98,3 +100,49 @@ class TestLeRobotPng(TestLeRobot):
 
     def options(self, out: Path) -> dict[str, Any]:
         return super().options(out) | {"images": "png"}
+
+
+class TestParquet(ConsumerContract):
+    """Puts the files of its chunks together."""
+
+    use = "parquet"
+    bad_options = ({"compression": "zip"},)
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        (path,) = out.glob("*.parquet")
+        return pq.read_table(path).to_pylist(), pq.read_metadata(path).num_row_groups
+
+
+class TestZarr(ConsumerContract):
+    """Writes every chunk to its place."""
+
+    use = "zarr"
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        return {name: content for name, content in every_file(out).items() if not name.endswith(".zarr/zarr.json")}
+
+
+class TestVideo(ConsumerContract):
+    """Joins the segments of its chunks."""
+
+    use = "video"
+    bad_options = ({"rate": "fast"}, {"codec": "mjpeg"}, {"quality": -1})
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out), "overlay": True, "gop": 5}
+
+    def digest(self, out: Path) -> object:
+        return {name: content for name, content in every_file(out).items() if name.endswith(".mp4")}
+
+
+class TestVideoOfVariableRate(TestVideo):
+    """Shows every frame at its tick."""
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return super().options(out) | {"rate": "variable"}
