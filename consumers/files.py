@@ -7,7 +7,9 @@ import importlib
 import json
 import os
 import shutil
+import struct
 import tempfile
+import zlib
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from streamer.contract import Recording
+
+_PNG_HEADER = 33  # bytes of the signature and the IHDR chunk
 
 
 def write_json(path: Path, values: object) -> None:
@@ -115,3 +119,10 @@ def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:
         "streams": streams,
     }
     return origin | {"recording": recording.name, "path": recording.path, "versions": versions, "plan": plan}
+
+
+def add_text(png: bytes, key: str, text: str) -> bytes:
+    """Add a text to a PNG file's content, behind its header (an iTXt chunk; PNG specification, 11.3.3.4)."""
+    body = b"iTXt" + key.encode("latin-1") + b"\x00\x00\x00\x00\x00" + text.encode()
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:_PNG_HEADER] + chunk + png[_PNG_HEADER:]

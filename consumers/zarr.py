@@ -128,6 +128,7 @@ class Zarr(Consumer):
 
     def close(self, recording: Recording) -> None:
         """Cut the arrays to the frames that came, and give the group its name."""
+        del recording
         if not self._draft.exists():  # an earlier process came as far as this
             return
         for array in self._arrays.values():

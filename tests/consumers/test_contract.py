@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 
 from consumers.null import Null
@@ -23,6 +25,11 @@ def without_provenance(path: Path) -> object:
 def every_file(out: Path) -> dict[str, bytes]:
     files = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+def pixels(out: Path) -> bytes:
+    (path,) = out.glob("*.png")
+    return np.asarray(cv2.imread(str(path))).tobytes()
 
 
 class TestNull(ConsumerContract):
@@ -59,6 +66,16 @@ class TestStats(ConsumerContract):
         return without_provenance(path)
 
 
+class TestStatsPlot(TestStats):
+    """Keeps what it draws in its state, too."""
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out), "plot": True}
+
+    def digest(self, out: Path) -> object:
+        return super().digest(out), pixels(out)
+
+
 class TestPreview(ConsumerContract):
     """Puts one picture together from the shares of its chunks."""
 
@@ -67,6 +84,9 @@ class TestPreview(ConsumerContract):
 
     def options(self, out: Path) -> dict[str, Any]:
         return {"out": str(out), "frames": 4, "width": 64}
+
+    def digest(self, out: Path) -> object:
+        return pixels(out)
 
 
 class TestLeRobot(ConsumerContract):

@@ -1,7 +1,8 @@
 """How fast the `lerobot` consumer is: against a bare PyAV loop, and against the real package's writer.
 
-Three cameras, 640×480 at 30 Hz, raw in the recording. The same frames go through ``streamer run`` (with reading), a loop that does nothing but encode (three encoders, codec, options and threads the same, frames in memory), and,
-where LEROBOT_PYTHON names the Python of an environment with ``lerobot``, through `LeRobotDataset.add_frame`::
+Three cameras, 640×480 at 30 Hz, raw in the recording. The same frames go through ``streamer run`` (with reading), a
+loop that does nothing but encode (three encoders; codec, options and threads the same; frames in memory) and, where
+LEROBOT_PYTHON names the Python of an environment with ``lerobot``, `LeRobotDataset.add_frame`::
 
     python -m tests.speed.lerobot [--seconds 10] [--codec libsvtav1] [--chunk-size 100]
 """
