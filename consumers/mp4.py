@@ -208,6 +208,13 @@ def _packets(source: Any) -> Iterable[Any]:
     return (packet for packet in source.demux(video=0) if packet.dts is not None)
 
 
+def frames(path: Path) -> int:
+    """Return how many pictures a file says it has."""
+    av = require("av", "video")
+    with av.open(str(path)) as source:
+        return int(source.streams.video[0].frames)
+
+
 def alike(one: Path, other: Path) -> bool:
     """Tell whether the pictures of two files can stand in one: same codec, size, parameters, clock."""
     return _parameters(one) == _parameters(other)

@@ -69,8 +69,8 @@ class LeRobot(Consumer):
         on_skip: str = "error",
         on_duplicate: str = "error",
         robot_type: str | None = None,
-        data_file_mb: int = 100,
-        video_file_mb: int = 200,
+        data_file_mb: float = 100,
+        video_file_mb: float = 200,
     ) -> None:
         """Take the options; codec, quality and gop are LeRobot's own where they are left out.
 
@@ -113,8 +113,8 @@ class LeRobot(Consumer):
             if key not in features:
                 msg = f"names: there is no feature {key!r}; features: {', '.join(features)}"
                 raise ValueError(msg)
-        if data_file_mb < 1 or video_file_mb < 1:
-            msg = f"data_file_mb and video_file_mb are at least 1, not {data_file_mb} and {video_file_mb}"
+        if data_file_mb <= 0 or video_file_mb <= 0:
+            msg = f"data_file_mb and video_file_mb are above 0, not {data_file_mb} and {video_file_mb}"
             raise ValueError(msg)
         self._out = Path(out)
         self._wanted = {key: [found] if isinstance(found, str) else list(found) for key, found in features.items()}

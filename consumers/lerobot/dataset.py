@@ -53,8 +53,8 @@ class Settings:
     fps: int
     features: tuple[Feature, ...]
     robot_type: str | None = None
-    data_mb: int = 100
-    video_mb: int = 200
+    data_mb: float = 100
+    video_mb: float = 200
 
     @property
     def videos(self) -> list[str]:
@@ -164,6 +164,7 @@ class Dataset:
             OSError: a file cannot be read or written.
 
         """
+        self._cut_back()
         number, tasks = self.episodes, self._tasks()
         task_index = tasks.index(task) if task in tasks else len(tasks)
         row: dict[str, Any] = {"episode_index": number, "tasks": [task]}
@@ -182,6 +183,27 @@ class Dataset:
         for cached in ("_files", "_last"):
             self.__dict__.pop(cached, None)  # the table has changed
         return number
+
+    def _cut_back(self) -> None:
+        """Take out of the last files what an attempt that was cut short has put there; their sizes tell what fits."""
+        if self._last is None:
+            return
+        pq = require("pyarrow.parquet", "lerobot")
+        path = self._file(_DATA, self._place_of_last("data"))
+        if pq.read_table(path, columns=["index"])["index"][-1].as_py() >= self.frames:
+            with replacing(path) as draft, pq.ParquetWriter(draft, self._settings.data_schema()) as out:
+                for table in self._kept_rows(path):
+                    out.write_table(table)
+        for key in self._settings.videos:
+            path = self._file(_VIDEO, self._place_of_last(f"videos/{key}"), video_key=key)
+            kept = self._frames_in_video(key)
+            if mp4.frames(path) > kept:
+                with replacing(path) as draft:
+                    mp4.join([mp4.Part(path, kept)], draft, self._rate)
+
+    def _frames_in_video(self, key: str) -> int:
+        """Return how many frames the last episode's video file holds."""
+        return round(self._last[f"videos/{key}/to_timestamp"] * self._settings.fps) if self._last else 0
 
     def _append_rows(self, shares: Sequence[Path], number: int, task_index: int) -> tuple[dict[str, int], int]:
         """Put the rows behind those of the last episode, or into a new file where that one is full."""
@@ -239,7 +261,7 @@ class Dataset:
         place = self._place(name, fits, _VIDEO, video_key=key)
         path = self._file(_VIDEO, place, video_key=key)
         shared = self._last is not None and place == self._place_of_last(name)
-        before = round(self._last[f"{name}/to_timestamp"] * self._settings.fps) if self._last and shared else 0
+        before = self._frames_in_video(key) if shared else 0
         with _replacing(path) as draft:
             parts = [mp4.Part(path, before)] if before else []
             total = mp4.join([*parts, *map(mp4.Part, segments)], draft, self._rate)

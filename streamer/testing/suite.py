@@ -35,10 +35,10 @@ class ConsumerContract:
     Attributes:
         use: What a configuration would have there, or the class itself.
         streams: The streams that are shown, as a configuration has them; by their names.
+        optional: The stream ``sparse``, likewise.
         bad_options: Each replaces some options by values that the constructor must refuse.
         none_samples: What the consumer does with a stream that has no sample in a frame: it is ``taken`` or
             ``refused`` (an error that names the stream).
-        refuses_empty: Whether a recording without frames leaves no output that `digest` could read.
         seeds: Each gives a run in which the process is killed at other points.
         memory: Bytes of anonymous memory that may be added between the 100th and the 300th chunk.
         deadline: Seconds that a run may take before it is ended.

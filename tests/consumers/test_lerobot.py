@@ -466,21 +466,27 @@ def finish(out: Path, state: dict[str, Any], fingerprint: str, **more: Any) -> N
 
 
 @pytest.mark.timeout(400)  # some thirty processes
-def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(tmp_path: Path) -> None:
-    """The second episode's `close` is killed at its 1st, 2nd, … change to the file system, and then repeated."""
-    plain = tmp_path / "plain"
-    for name in ("one", "two"):
-        finish(plain, lead(plain, fingerprint=name), name)
+@pytest.mark.parametrize("sizes", [{}, {"data_file_mb": 0.0095, "video_file_mb": 0.025}], ids=["shared", "full"])
+def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(
+    tmp_path: Path, sizes: dict[str, Any]
+) -> None:
+    """The second episode's `close` is killed at its 1st, 2nd, … change to the file system, and then repeated.
+
+    With small sizes, the first episode's files take a second one, and are full with it.
+    """
+    names = ("one", "two")
+    plain, before = tmp_path / "plain", tmp_path / "before"
+    for name in names:
+        finish(plain, lead(plain, fingerprint=name, **sizes), name, **sizes)
     expected = {path.relative_to(plain): path.read_bytes() for path in plain.rglob("*") if path.is_file()}
-    before = tmp_path / "before"
-    finish(before, lead(before, fingerprint="one"), "one")
-    state = lead(before, fingerprint="two")
+    finish(before, lead(before, fingerprint="one", **sizes), "one", **sizes)
+    state = lead(before, fingerprint="two", **sizes)
     step, killed = 0, True
     while killed:
         out = tmp_path / f"killed-{step}"
         shutil.copytree(before, out)
-        killed = killed_at(step, out, state)
-        finish(out, state, "two")
+        killed = killed_at(step, out, state, sizes)
+        finish(out, state, "two", **sizes)
         found = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
         assert found.keys() == expected.keys()
         for path, content in expected.items():
@@ -489,7 +495,7 @@ def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(t
     assert step > 25  # nine files, each begun and renamed, and the shares removed
 
 
-def killed_at(step: int, out: Path, state: dict[str, Any]) -> bool:
+def killed_at(step: int, out: Path, state: dict[str, Any], sizes: dict[str, Any]) -> bool:
     """Finish an episode in a process that is killed before its ``step``-th change; False where it came to the end."""
     code = (
         "import json, os, signal, sys\n"
@@ -502,11 +508,12 @@ def killed_at(step: int, out: Path, state: dict[str, Any]) -> bool:
         "    if (wanted or event == 'open' and arguments[2] & 3) and '__pycache__' not in str(arguments[0]):\n"
         "        left -= 1\n"
         "        if left < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "state = json.loads(sys.argv[3])\n"
+        "state, sizes = json.loads(sys.argv[3]), json.loads(sys.argv[4])\n"
         "sys.addaudithook(heed)\n"
-        "finish(Path(sys.argv[2]), state, 'two')\n"
+        "finish(Path(sys.argv[2]), state, 'two', **sizes)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(step), str(out), json.dumps(state)], check=False)
+    arguments = [str(step), str(out), json.dumps(state), json.dumps(sizes)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=False)
     assert done.returncode in (0, -signal.SIGKILL)
     return done.returncode != 0
 

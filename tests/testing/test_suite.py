@@ -104,7 +104,9 @@ class _Suite(ConsumerContract):
 
 
 def suite_of(consumer: type[Consumer]) -> _Suite:
-    return type("Suite", (_Suite,), {"use": consumer})()
+    suite = _Suite()
+    suite.use = consumer  # type: ignore[misc] # which an author writes into the class
+    return suite
 
 
 def recycled(suite: _Suite, folder: Path) -> None:
