@@ -55,6 +55,8 @@ class Zarr(Consumer):
             remove_folder(self._draft)
             self._make(zarr, recording)
         elif self._draft.exists():  # else the recording is complete, and only `close` comes again
+            for left in self._draft.rglob("*.partial"):  # what Zarr was writing when its process was killed
+                left.unlink()
             group = zarr.open_group(self._draft, mode="r+")
             self._arrays = {name: group[name] for name in self._layout()}
         self._clear()

@@ -257,7 +257,7 @@ def test_a_video_shows_every_frame_at_its_time(tmp_path: Path, rate: str) -> Non
     source = PICTURES[numbers].astype(np.int16)
     errors = np.abs(pictures[:, None] - source[None]).mean(axis=(2, 3, 4))
     assert errors.argmin(axis=1).tolist() == list(range(len(numbers)))
-    assert errors.diagonal().max() < 45  # it is noise, of which 4:2:0 keeps little more than the brightness
+    assert errors.diagonal().max() < 50  # it is noise, of which 4:2:0 keeps little more than the brightness
     found = json.loads((tmp_path / "try.video.json").read_text())
     assert (found["frames"], found["without_sample"]) == (len(numbers), {"camera": 0, "depth": 1})
     assert found["provenance"]["fingerprint"] == "abc"

@@ -134,6 +134,8 @@ def repeated(suite: _Suite, folder: Path) -> None:
 def test_a_consumer_that_breaks_a_rule_is_found(
     tmp_path: Path, consumer: type[Consumer], test: Callable[[_Suite, Path], None]
 ) -> None:
+    for folder in ("good", "bad"):
+        (tmp_path / folder).mkdir()
     test(suite_of(Numbers), tmp_path / "good")
     with pytest.raises(AssertionError):
         test(suite_of(consumer), tmp_path / "bad")
