@@ -38,6 +38,10 @@ class Parquet(Consumer):
         if compression not in known:
             msg = f"compression is one of {', '.join(known)}, not {compression!r}"
             raise ValueError(msg)
+        self._pa: Any = require(
+            "pyarrow", "parquet"
+        )  # here, so that the next process has it loaded when its turn comes
+        self._pq: Any = require("pyarrow.parquet", "parquet")
         self._out = Path(out)
         self._compression = compression
         self._frames: list[tuple[int, int, int]] = []
@@ -46,8 +50,6 @@ class Parquet(Consumer):
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Prepare the columns and a folder for the chunks."""
-        self._pa: Any = require("pyarrow", "parquet")
-        self._pq: Any = require("pyarrow.parquet", "parquet")
         make_folder(self._out)
         self._parts = self._out / f".{recording.name}.parquet"
         if state is None:

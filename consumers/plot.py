@@ -13,22 +13,23 @@ from consumers.files import provenance
 if TYPE_CHECKING:
     from streamer.contract import Recording, Sample, StreamInfo
 
-_BINS = 400
+_MOST_BINS = 400
 _MOST_CURVES = 12  # of a vector
 _GAP_COLOR, _NONE_COLOR = "#f7c6c7", "#c62828"
 
 
-def new_bins(stream: StreamInfo) -> dict[str, Any]:
-    """Return empty bins: plain lists, for a consumer's state."""
+def new_bins(stream: StreamInfo, frames: int) -> dict[str, Any]:
+    """Return empty bins, as many as ``frames`` but not too many: plain lists, for a consumer's state."""
+    count = max(1, min(frames, _MOST_BINS))
     curves = min(stream.shape[0], _MOST_CURVES) if stream.kind == "vector" else 0
-    empty: list[float | None] = [None] * _BINS
-    bins: dict[str, Any] = {"low": [*empty], "high": [*empty], "gaps": [0] * _BINS, "none": [0] * _BINS}
+    empty: list[float | None] = [None] * count
+    bins: dict[str, Any] = {"low": [*empty], "high": [*empty], "gaps": [0] * count, "none": [0] * count}
     return bins | {"values": [[*empty] for _ in range(curves)]}
 
 
 def add_to_bins(bins: dict[str, Any], part: float, sample: Sample | None) -> None:
     """Add a sample at a ``part`` (0 to 1) of the recording's time; of a vector's values, a bin keeps the last."""
-    at = min(int(part * _BINS), _BINS - 1)
+    at = min(int(part * len(bins["low"])), len(bins["low"]) - 1)
     if sample is None:
         bins["none"][at] += 1
         return
@@ -45,19 +46,21 @@ def plot(recording: Recording, bins: dict[str, dict[str, Any]]) -> bytes:
     """Draw a row for every stream: its offsets, and beside them a vector's values."""
     from matplotlib.figure import Figure
 
-    seconds = np.linspace(0, (recording.end - recording.start) / 1e9, _BINS)
+    length = (recording.end - recording.start) / 1e9
     figure = Figure(figsize=(13, 1.2 + 1.7 * len(bins)), layout="constrained")
     figure.suptitle(f"{recording.name}: {recording.frames} frames")
     axes = figure.subplots(max(len(bins), 1), 2, squeeze=False, sharex=True)
     for (left, right), (name, found) in zip(axes, bins.items(), strict=False):
+        seconds = (np.arange(len(found["low"])) + 0.5) * length / len(found["low"])
         low, high = (np.array(found[key], np.float64) for key in ("low", "high"))
         left.set_ylabel(f"{name}\noffset, ms", fontsize=8)
         seen = np.isfinite(low)
-        left.vlines(seconds[seen], low[seen], high[seen] + 1e-3, linewidth=1.5)
-        width = seconds[1] / 2 or 0.5
+        left.vlines(seconds[seen], low[seen], high[seen], linewidth=1.5)
+        for edge in (low, high):
+            left.plot(seconds[seen], edge[seen], ".", markersize=2, color="C0")
         for key, color in (("gaps", _GAP_COLOR), ("none", _NONE_COLOR)):
             for at in np.flatnonzero(found[key]):
-                left.axvspan(seconds[at] - width, seconds[at] + width, color=color, alpha=0.6, linewidth=0)
+                left.axvspan(seconds[at] - seconds[0], seconds[at] + seconds[0], color=color, alpha=0.6, linewidth=0)
         for curve in found["values"]:
             values = np.array(curve, np.float64)
             kept = np.isfinite(values)

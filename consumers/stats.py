@@ -33,6 +33,8 @@ class Stats(Consumer):
 
     def __init__(self, out: str, *, plot: bool = False) -> None:
         """Write into the folder ``out``; ``plot`` needs matplotlib (the extra ``plot``)."""
+        if plot:
+            require("matplotlib", "plot")
         self._out = Path(out)
         self._plots = plot
         self._streams: dict[str, dict[str, Any]] = {}
@@ -40,11 +42,9 @@ class Stats(Consumer):
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Take the sums up where they were committed."""
         make_folder(self._out)
-        if self._plots:
-            require("matplotlib", "plot")
         self._start, self._span = recording.start, recording.end - recording.start + 1
         streams = recording.streams.items() if self._plots else ()
-        self._bins = state["bins"] if state else {name: new_bins(stream) for name, stream in streams}
+        self._bins = state["bins"] if state else {name: new_bins(stream, recording.frames) for name, stream in streams}
         self._streams = state["streams"] if state else {name: _nothing() for name in recording.streams}
 
     def on_frame(self, frame: Frame) -> None:

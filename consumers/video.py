@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamer.contract import Chunk, Frame, Recording, Sample, StreamInfo
 
 _CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
-_INK, _EDGE = (255, 255, 255), (0, 0, 0)
+_INK, _SHADE = (255, 255, 255), (0, 0, 0)
 
 
 class Video(Consumer):
@@ -55,6 +55,7 @@ class Video(Consumer):
         if rate not in ("constant", "variable"):
             msg = f"rate is constant or variable, not {rate!r}"
             raise ValueError(msg)
+        require("av", "video")  # here, so that the next process has it loaded when its turn comes
         self._out = Path(out)
         self._constant = rate == "constant"
         self._overlay = overlay
@@ -63,7 +64,6 @@ class Video(Consumer):
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Choose the cameras and prepare a folder for the segments."""
-        require("av", "video")
         make_folder(self._out)
         self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
         for name, stream in self._streams.items():
@@ -168,7 +168,7 @@ def _write_on(picture: NDArray[np.uint8], seconds: float, sample: Sample | None)
     copy = np.ascontiguousarray(picture).copy()
     text = f"{seconds:.3f} s  {'none' if sample is None else f'{sample.offset / 1e6:+.1f} ms'}"
     size = max(0.35, picture.shape[0] / 900)
-    at = (8, round(30 * size) + 4)
-    for color, width in ((_EDGE, 3), (_INK, 1)):
-        cv2.putText(copy, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, color, width, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    cv2.rectangle(copy, (0, 0), (width + 12, height + below + 6), _SHADE, -1)
+    cv2.putText(copy, text, (6, height + 4), cv2.FONT_HERSHEY_SIMPLEX, size, _INK, 1, cv2.LINE_AA)
     return copy

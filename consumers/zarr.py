@@ -38,6 +38,7 @@ class Zarr(Consumer):
 
     def __init__(self, out: str, streams: list[str] | None = None) -> None:
         """Write into the folder ``out`` these ``streams``, or all."""
+        self._zarr: Any = require("zarr", "zarr")  # here, so that the next process has it loaded when its turn comes
         self._out = Path(out)
         self._chosen = streams
         self._arrays: dict[str, Any] = {}
@@ -45,7 +46,6 @@ class Zarr(Consumer):
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Make the arrays, or go on with them."""
-        zarr = require("zarr", "zarr")
         make_folder(self._out)
         self._draft = self._out / f".{recording.name}.zarr"
         self._final = self._out / f"{recording.name}.zarr"
@@ -53,11 +53,11 @@ class Zarr(Consumer):
         self._done = state["frames"] if state else 0
         if state is None:
             remove_folder(self._draft)
-            self._make(zarr, recording)
+            self._make(recording)
         elif self._draft.exists():  # else the recording is complete, and only `close` comes again
             for left in self._draft.rglob("*.partial"):  # what Zarr was writing when its process was killed
                 left.unlink()
-            group = zarr.open_group(self._draft, mode="r+")
+            group = self._zarr.open_group(self._draft, mode="r+")
             self._arrays = {name: group[name] for name in self._layout()}
         self._clear()
 
@@ -87,8 +87,8 @@ class Zarr(Consumer):
             layout |= {f"{name}/{key}": (np.dtype(kind), (), unit) for key, (kind, _, unit) in _ABOUT.items()}
         return layout
 
-    def _make(self, zarr: Any, recording: Recording) -> None:
-        group = zarr.open_group(self._draft, mode="w", zarr_format=3)
+    def _make(self, recording: Recording) -> None:
+        group = self._zarr.open_group(self._draft, mode="w", zarr_format=3)
         group.attrs["provenance"] = provenance(recording, "zarr")
         for name, stream in self._streams.items():
             about = {"topic": stream.topic, "msgtype": stream.msgtype, "kind": stream.kind, "clock": stream.clock}

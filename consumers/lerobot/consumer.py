@@ -116,6 +116,8 @@ class LeRobot(Consumer):
         if data_file_mb <= 0 or video_file_mb <= 0:
             msg = f"data_file_mb and video_file_mb are above 0, not {data_file_mb} and {video_file_mb}"
             raise ValueError(msg)
+        require("pyarrow.parquet", "lerobot")  # here, so that the next process has it loaded when its turn comes
+        require("av", "lerobot")
         self._out = Path(out)
         self._wanted = {key: [found] if isinstance(found, str) else list(found) for key, found in features.items()}
         self._names: Mapping[str, Sequence[str]] = names or {}
@@ -132,8 +134,6 @@ class LeRobot(Consumer):
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Check that the dataset takes what the recording has, and begin or go on with its shares."""
-        require("pyarrow", "lerobot")
-        require("av", "lerobot")
         self._ignored = recording.frames == 0  # of which not even the shapes are known
         if self._ignored:
             return
