@@ -68,7 +68,7 @@ class Coding:
         if self.codec == "libsvtav1":
             chosen["preset"] = _PRESET
             return chosen | ({"svtav1-params": f"lp={self.threads}"} if self.threads else {})
-        return chosen | {"bf": "0"} | ({"threads": str(self.threads)} if self.threads else {})
+        return chosen | {"bf": "0", "sc_threshold": "0"} | ({"threads": str(self.threads)} if self.threads else {})
 
 
 @cache

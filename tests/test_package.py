@@ -76,6 +76,7 @@ def test_the_readmes_consumer_runs(tmp_path: Path) -> None:
     assert all(part.shape[1] == 6 for part in parts)
 
 
+@pytest.mark.timeout(400)  # the whole suite for one consumer
 def test_the_readmes_consumer_keeps_the_contract_as_the_readme_tests_it(tmp_path: Path) -> None:
     for name, text in zip(("joints.py", "test_joints.py"), examples("python"), strict=True):
         (tmp_path / name).write_text(text)
