@@ -529,6 +529,16 @@ def test_a_dataset_takes_no_episodes_that_do_not_fit_it(tmp_path: Path) -> None:
         lead(tmp_path, fingerprint="other")
 
 
+@pytest.mark.parametrize("module", ["pyarrow", "av"])
+def test_a_library_that_is_missing_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet")
+    with pytest.raises(ConfigError, match=r"pip install 'rosbag-streamer\[lerobot\]'"):
+        LeRobot(**options(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("features", "message"),
     [
