@@ -440,7 +440,7 @@ def test_files_that_are_full_are_followed_by_the_next(tmp_path: Path, bags: list
 
 def options(out: Path, **more: Any) -> dict[str, Any]:
     features = {HEAD: "camera", STATE: "joints"}
-    return {"out": str(out), "features": features, "task": "Try", "codec": "h264"} | more
+    return {"out": str(out), "features": features, "task": "Try"} | more
 
 
 def lead(out: Path, frames: int = 20, fingerprint: str = "abc", **more: Any) -> dict[str, Any]:
@@ -466,7 +466,7 @@ def finish(out: Path, state: dict[str, Any], fingerprint: str, **more: Any) -> N
 
 
 @pytest.mark.timeout(400)  # some thirty processes
-@pytest.mark.parametrize("sizes", [{}, {"data_file_mb": 0.0095, "video_file_mb": 0.025}], ids=["shared", "full"])
+@pytest.mark.parametrize("sizes", [{}, {"data_file_mb": 0.0095, "video_file_mb": 0.036}], ids=["shared", "full"])
 def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(
     tmp_path: Path, sizes: dict[str, Any]
 ) -> None:
