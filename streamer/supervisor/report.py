@@ -123,6 +123,7 @@ def streamed(path: Path, outcome: Outcome, tallies: dict[str, Tally], began: flo
             "stream": round(told.get("stream_seconds", 0.0), 6),
         },
         "warnings": ready.get("warnings", []),
+        "damage": ready.get("damage", []),
         "began": began,
         "opened": ready.get("opened"),
     }
