@@ -231,7 +231,7 @@ def test_nothing_is_said_of_a_recording_that_is_whole(tmp_path: Path, form: str)
 # Damaged in the middle
 
 
-def chunks_of(content: bytes, form: str) -> list[tuple[int, int]]:
+def chunks_of(content: bytes | bytearray, form: str) -> list[tuple[int, int]]:
     """Return where the data of each chunk begins and ends."""
     found, position = [], 8
     if form.startswith("ros1"):
