@@ -60,7 +60,7 @@ class Damage:
     why: str
 
     def __str__(self) -> str:
-        share = 100 * self.intact / self.size if self.size else 0.0
+        share = 1000 * self.intact // self.size / 10 if self.size else 0.0  # 100 % only where nothing is missing
         chunks = f", without {self.chunks} damaged chunk{'s' * (self.chunks > 1)}" if self.chunks else ""
         return (
             f"{self.name}: {self.intact} of {self.size} bytes ({share:.1f} %) are intact and were read, "

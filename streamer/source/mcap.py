@@ -18,7 +18,7 @@ from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
-from streamer.source.salvage import DAMAGE, Loss, assess, check_end, walk, walk_block
+from streamer.source.salvage import DAMAGE, Loss, assess, check_end, walk, walk_block, words
 from streamer.source.table import Found, make_tables
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ class McapSource:
             self._fd = -1
 
     def _damaged(self, error: Exception) -> DamagedError:
-        return DamagedError(f"{self.path}: the index is damaged ({error!r})", "'mcap recover' may repair a copy of it")
+        return DamagedError(
+            f"{self.path}: the index is damaged ({words(error)})", "'mcap recover' may repair a copy of it"
+        )
 
     def _check_magic(self) -> None:
         if (magic := bytes(self._read(0, min(8, self.size)))) != MAGIC:

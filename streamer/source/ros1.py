@@ -19,7 +19,7 @@ from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
-from streamer.source.salvage import DAMAGE, Loss, assess, check_end, walk, walk_block
+from streamer.source.salvage import DAMAGE, Loss, assess, check_end, walk, walk_block, words
 from streamer.source.table import Found, make_tables
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Ros1Source:
 
     def _damaged(self, error: Exception) -> DamagedError:
         return DamagedError(
-            f"{self.path}: the index is damaged ({error!r})", "'rosbag reindex' may repair a copy of it"
+            f"{self.path}: the index is damaged ({words(error)})", "'rosbag reindex' may repair a copy of it"
         )
 
     def _check_magic(self) -> None:

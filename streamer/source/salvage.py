@@ -75,9 +75,9 @@ def assess(path: Path, size: int, losses: Sequence[Loss], error: Exception) -> D
     """Sum up a walk; ``error`` says why the file could not be read by its index."""
     tail = losses[-1] if losses and losses[-1].end >= size else None
     stopped = tail.start if tail else size
-    words = dict.fromkeys([_why(path, error), *([_why(path, tail.error)] if tail else [])])
+    why = dict.fromkeys([_why(path, error), *([_why(path, tail.error)] if tail else [])])
     intact = size - sum(loss.end - loss.start for loss in losses)
-    return Damage(path.name, size, intact, stopped, len(losses) - (tail is not None), "; ".join(words))
+    return Damage(path.name, size, intact, stopped, len(losses) - (tail is not None), "; ".join(why))
 
 
 def lost(path: Path, error: RecordingError) -> Damage:
@@ -85,8 +85,13 @@ def lost(path: Path, error: RecordingError) -> Damage:
     return Damage(path.name, path.stat().st_size, 0, 0, 0, _why(path, error))
 
 
+def words(error: Exception) -> str:
+    """Say what parsing ran into; `struct` speaks of buffers."""
+    return "it ends too early" if isinstance(error, struct.error) else repr(error)
+
+
 def _why(path: Path, error: Exception) -> str:
     """Say what is wrong without the file's path and without advice."""
     if not isinstance(error, RecordingError):
-        return f"a record is damaged ({error!r})"
+        return f"a record is damaged ({words(error)})"
     return (error.why if isinstance(error, DamagedError) else str(error)).removeprefix(f"{path}: ")

@@ -117,7 +117,7 @@ def test_a_recording_that_is_cut_while_it_is_read_ends_the_run_and_gives_no_wron
 # Messages that make no sense
 
 
-@pytest.mark.parametrize("form", ["ros1", "ros1-lz4", "mcap-zstd", "db3"])
+@pytest.mark.parametrize("form", ["ros1-lz4", "db3"])
 def test_a_message_of_garbage_ends_the_run_or_costs_its_frame(tmp_path: Path, form: str) -> None:
     messages = joints("/j", TENTHS, encoding_of(form))
     garbage = bytearray(random.Random(5).randbytes(len(messages[17].data)))  # noqa: S311 - no secret
@@ -134,7 +134,7 @@ def test_a_message_of_garbage_ends_the_run_or_costs_its_frame(tmp_path: Path, fo
     assert shown == [n for n in range(40) if n != 17]
 
 
-@pytest.mark.parametrize("form", ["ros1", "mcap", "db3"])
+@pytest.mark.parametrize("form", ["ros1", "db3"])
 def test_an_image_that_shrinks_in_the_middle_ends_the_run_or_is_brought_to_one_size(tmp_path: Path, form: str) -> None:
     messages = images(form, TENTHS[:20]) + images(form, TENTHS[20:], 80, 60)
     config = configure(record(tmp_path / "bag", form, messages), CAMERA)
@@ -176,8 +176,7 @@ def shown(folder: Path) -> list[int]:
     return ticks
 
 
-@pytest.mark.parametrize("clock", ["receive", "header"])
-@pytest.mark.parametrize("form", ["ros1-lz4", "mcap", "db3"])
+@pytest.mark.parametrize(("form", "clock"), [("ros1-lz4", "header"), ("mcap", "receive"), ("db3", "receive")])
 def test_stamps_that_go_backwards_come_in_order(tmp_path: Path, form: str, clock: str) -> None:
     """The recorder got them in another order than that of their stamps; all are shown, each with its own values."""
     in_order = joints("/j", TENTHS, encoding_of(form))
@@ -195,7 +194,7 @@ def test_stamps_that_go_backwards_come_in_order(tmp_path: Path, form: str, clock
     assert Hasher.read(tmp_path / "shuffled" / "hashes") == Hasher.read(tmp_path / "sorted" / "hashes")
 
 
-@pytest.mark.parametrize("form", ["ros1", "mcap", "db3"])
+@pytest.mark.parametrize("form", ["ros1", "db3"])
 def test_stamps_that_repeat_make_one_tick_and_the_first_message_is_shown(tmp_path: Path, form: str) -> None:
     messages = joints("/j", [*TENTHS, *TENTHS[5:20]], encoding_of(form))
     once = record(tmp_path / "once", form, messages[:40])
@@ -214,8 +213,7 @@ def test_header_stamps_that_are_all_zero_are_refused(tmp_path: Path, form: str) 
     failed(run(tmp_path / "run", config), "all header stamps of /j are 0; use 'receive'", codes=(78,))
 
 
-@pytest.mark.parametrize("clock", ["receive", "header"])
-@pytest.mark.parametrize("form", ["ros1", "mcap", "db3"])
+@pytest.mark.parametrize(("form", "clock"), [("ros1", "receive"), ("mcap", "header")])
 def test_stamps_that_are_zero_among_others_do_not_make_half_a_century_of_ticks(
     tmp_path: Path, form: str, clock: str
 ) -> None:
