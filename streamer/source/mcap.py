@@ -18,7 +18,7 @@ from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
-from streamer.source.salvage import DAMAGE, Loss, assess, check_end, walk, walk_block, words
+from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class McapSource:
         self._counts: dict[int, int] = {}
         self._found = Found()
         self._losses: list[Loss] = []
+        self._starts: list[int] = []  # where the summary says that chunks begin
         try:
             self.size = os.fstat(self._fd).st_size
             self._blocks = [_Block(0, self.size, "", self.size, 0, b"")]
@@ -164,6 +165,7 @@ class McapSource:
 
     def _add_chunk(self, record: memoryview) -> None:
         (start,) = struct.unpack_from("<Q", record, 16)
+        self._starts.append(start)
         (length,) = struct.unpack_from("<I", record, 32)
         indexes = bytes(record[36 : 36 + length])
         compression, position = _string(record, 36 + length + 8)
@@ -202,7 +204,8 @@ class McapSource:
     def _list_all(self, end: int) -> None:
         """List the messages by walking the records: heads outside chunks and in uncompressed ones, others unpacked."""
         self._blocks, self._found, self._losses = self._blocks[:1], Found(), []
-        self._losses += walk(partial(self._take, end), len(MAGIC), end)
+        self._starts.sort()
+        self._losses += walk(partial(self._take, end), len(MAGIC), end, self._starts)
         self._counts = dict(self._found.counts())
 
     def _take(self, end: int, position: int) -> int:
@@ -230,6 +233,7 @@ class McapSource:
     def _take_chunk(self, position: int, length: int) -> int:
         """List the messages of a chunk; where something in it is damaged, the walk goes on behind it."""
         end = min(position + 9 + length, self.size)
+        losses: list[Loss] = []
         try:
             head = self._read(position + 9, min(length, HEAD, self.size - position - 9))
             _, _, size, crc = _CHUNK_HEAD.unpack_from(head)
@@ -242,9 +246,12 @@ class McapSource:
             if compression:
                 walk_block(take, self._cache.get(number), start)
             else:
-                self._losses += walk(partial(take, self._read, end), start, end)
+                losses = walk(partial(take, self._read, end), start, end)
         except (RecordingError, *DAMAGE) as error:
-            self._losses.append(Loss(position, end, error))
+            losses = [Loss(position, end, error)]
+        for loss in losses:  # at most one
+            end = resume(self._starts, loss.start, end)
+            self._losses.append(loss._replace(end=end))
         return end
 
     def _topics(self) -> dict[str, Topic]:

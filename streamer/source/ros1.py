@@ -19,7 +19,7 @@ from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
-from streamer.source.salvage import DAMAGE, Loss, assess, check_end, walk, walk_block, words
+from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Ros1Source:
         self.path = path
         self._connections: dict[int, tuple[str, str, str]] = {}
         self._found = Found()
+        self._starts: list[int] = []  # where the index says that chunks begin
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._cache = BlockCache(self._decompress, lambda block: self._data[block][2])
         try:
@@ -138,9 +139,12 @@ class Ros1Source:
 
     def _read_chunks(self, tail: bytes, position: int, count: int) -> None:
         self._forget_chunks()
+        infos: list[tuple[dict[str, bytes], bytes]] = []
         for _ in range(count):
             header, data, position = _parse_record(tail, position, _CHUNK_INFO)
-            (chunk_position,) = struct.unpack("<Q", header["chunk_pos"])
+            infos.append((header, data))
+            self._starts += struct.unpack("<Q", header["chunk_pos"])
+        for (header, data), chunk_position in zip(infos, self._starts, strict=True):
             self._add_chunk(*self._record(chunk_position, _CHUNK))
             counts = np.frombuffer(data, "<u4").reshape(-1, 2)
             if len(counts) != _U32.unpack(header["count"])[0]:
@@ -173,7 +177,8 @@ class Ros1Source:
         self._forget_chunks()
         self._losses: list[Loss] = []
         _, (start, padding) = self._record(len(MAGIC), _BAG_HEADER)
-        self._losses += walk(self._take, start + padding, self.size)
+        self._starts.sort()
+        self._losses += walk(self._take, start + padding, self.size, self._starts)
         self._counts = dict(self._found.counts())
         self.damage = assess(self.path, self.size, self._losses, error)
 
@@ -211,17 +216,21 @@ class Ros1Source:
         """List the messages of a chunk; where something in it is damaged, the walk goes on behind it."""
         start, length = place
         end = min(start + length, self.size)
+        losses: list[Loss] = []
         try:
             compression = self._add_chunk(fields, place)
             if compression != "none":
                 walk_block(self._take_inner, self._decompress(len(self._data) - 1), start)
             elif length:
                 self._data[-1] = start, end - start, end - start
-                self._losses += walk(partial(self._take_inner, self._read, end), start, end)
+                losses = walk(partial(self._take_inner, self._read, end), start, end)
             else:  # its length is filled in when it is closed, which it was not: its records come next
                 self._data[-1] = start, self.size - start, self.size - start
         except (RecordingError, *DAMAGE) as error:
-            self._losses.append(Loss(position, end, error))
+            losses = [Loss(position, end, error)]
+        for loss in losses:  # at most one
+            end = resume(self._starts, loss.start, end)
+            self._losses.append(loss._replace(end=end))
         return end
 
     # ---- what was recorded

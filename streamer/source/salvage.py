@@ -1,12 +1,14 @@
 """A damaged file, record by record → what of it is intact, and where the rest lies.
 
-The formats say how one record is taken in; here is what they share: a walk ends at the first record that
-is damaged, and where the end of the chunk around it is known, another begins there.
+The formats say how one record is taken in; here is what they share. A walk ends at the first record that
+is damaged; it goes on behind the chunk around it, where the end of that is known, or where the file's own
+index says that the next chunk begins.
 """
 
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,17 +32,25 @@ class Loss(NamedTuple):
     error: Exception
 
 
-def walk(take: Callable[[int], int], position: int, end: int) -> list[Loss]:
+def walk(take: Callable[[int], int], position: int, end: int, starts: Sequence[int] = ()) -> list[Loss]:
     """Take in one record after the other; ``take`` is given where one begins and says where the next does.
 
-    Return what is lost: nothing, or all from the first damaged record on.
+    Return what is lost: from a damaged record to the next of ``starts``, sorted, or to the end.
     """
+    losses = []
     while position < end:
         try:
             position = take(position)
         except (RecordingError, *DAMAGE) as error:
-            return [Loss(position, end, error)]
-    return []
+            losses.append(Loss(position, resume(starts, position, end), error))
+            position = losses[-1].end
+    return losses
+
+
+def resume(starts: Sequence[int], position: int, end: int) -> int:
+    """Return where to go on behind a damaged record: where the next chunk is known to begin, or at ``end``."""
+    following = bisect_right(starts, position)
+    return min(end, starts[following]) if following < len(starts) else end
 
 
 def walk_block(take: Callable[[Read, int, int], int], content: Buffer, start: int) -> None:
@@ -73,7 +83,7 @@ def check_end(position: int, after: int, end: int) -> int:
 
 def assess(path: Path, size: int, losses: Sequence[Loss], error: Exception) -> Damage:
     """Sum up a walk; ``error`` says why the file could not be read by its index."""
-    tail = losses[-1] if losses and losses[-1].end >= size else None
+    tail = next((loss for loss in losses if loss.end >= size), None)
     stopped = tail.start if tail else size
     why = dict.fromkeys([_why(path, error), *([_why(path, tail.error)] if tail else [])])
     intact = size - sum(loss.end - loss.start for loss in losses)

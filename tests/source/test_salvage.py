@@ -298,6 +298,24 @@ def test_a_damaged_record_loses_the_rest_of_its_chunk_and_no_more(
     assert damage.chunks == 1
 
 
+@pytest.mark.parametrize("form", ["ros1", "ros1-lz4", "mcap-zstd"])
+def test_behind_a_damaged_chunk_header_the_walk_goes_on_where_the_index_says(
+    tmp_path: Path, files: dict[str, Path], form: str
+) -> None:
+    content = bytearray(files[form].read_bytes())
+    start, end = chunks_of(content, form)[2]
+    content[start - 40 : start + 20] = b"\xff" * 60
+    path = tmp_path / files[form].name
+    path.write_bytes(content)
+    found, (damage,) = salvage(path, tmp_path / "scratch")
+    original = reference(files[form])
+    assert not Counter(found) - Counter(original)
+    assert len(original) * 3 // 4 < len(found) < len(original)
+    assert damage.chunks == 1
+    assert damage.stopped == damage.size
+    assert end - start < damage.size - damage.intact < end - start + 500  # with the index behind the chunk
+
+
 def test_a_first_chunk_that_is_lost_takes_no_topics_with_it(tmp_path: Path, files: dict[str, Path]) -> None:
     for form in ("ros1-lz4", "mcap-zstd"):
         content = bytearray(files[form].read_bytes())
