@@ -184,6 +184,7 @@ class SqliteSource:
         try:
             row = self._database().execute(_SELECT, (offset,)).fetchone()
         except _DAMAGE as error:
+            self._check_still_whole()
             raise self._damaged(error) from error
         self._check_still_whole()
         if row is not None and row[1] is None and isinstance(row[0], int):
@@ -205,6 +206,7 @@ class SqliteSource:
                 blob.seek(start)
                 found = blob.read(length)
         except _DAMAGE as error:
+            self._check_still_whole()
             raise self._damaged(error) from error
         self._check_still_whole()
         if len(found) != length:
@@ -212,7 +214,12 @@ class SqliteSource:
         return found
 
     def _check_still_whole(self) -> None:
-        """Make sure, behind what was read, that the file was not cut: of what is missing, SQLite makes zeros."""
+        """Make sure, behind what was read, that the file was not cut: of what is missing, SQLite makes zeros.
+
+        Raises:
+            RecordingError: it was.
+
+        """
         if self.path.stat().st_size < self.size:
             msg = f"{self.path}: the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
             raise RecordingError(msg)
