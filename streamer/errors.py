@@ -4,6 +4,7 @@ StreamerError                 70  a fault of this program
 ├── UsageError                64  the person at the command line
 ├── ConfigError               78  the author of the configuration
 ├── RecordingError            65  the owner of the recording
+│   ├── DamagedError          65  … whose structure is damaged: what is intact of it can be salvaged
 │   └── DecodeError           65  … one message of it
 ├── ConsumerError             70  the author of the consumer
 │   └── ContractError         70  … who broke a rule: trying again would not help
@@ -40,6 +41,14 @@ class RecordingError(StreamerError):
     """The recording cannot be read as it is."""
 
     exit_code = 65
+
+
+class DamagedError(RecordingError):
+    """The recording's structure is damaged: ``why`` says how, ``remedy`` what its owner can do about it."""
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(f"{why}; {remedy}" if remedy else why)
+        self.why = why
 
 
 class DecodeError(RecordingError):
@@ -83,6 +92,7 @@ _BY_NAME = {
         UsageError,
         ConfigError,
         RecordingError,
+        DamagedError,
         DecodeError,
         ConsumerError,
         ContractError,

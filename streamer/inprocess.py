@@ -106,7 +106,8 @@ class Opened:
 
         """
         config = self._loaded.config
-        paths = recordings(config.source.path, self._loaded.base, self._loaded.base / config.workdir / "demo")
+        demo = self._loaded.base / config.workdir / "demo"
+        paths = recordings(config.source.path, self._loaded.base, demo, salvage=config.source.salvage)
         for path in paths:
             with self.prepared(path) as prepared:
                 about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
@@ -126,7 +127,7 @@ class Opened:
         config = self._loaded.config
         with ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
-            source = stack.enter_context(Source(path, Path(scratch), mapped=mapped))
+            source = stack.enter_context(Source(path, Path(scratch), mapped=mapped, salvage=config.source.salvage))
             types = Types(tuple(config.types), source.distro, self._loaded.base)
             yield prepare(source, types, timeline_settings(config), stream_settings(config))
 

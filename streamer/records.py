@@ -44,6 +44,30 @@ class Index:
     offset: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What was found of a file, or folder, of a recording that was salvaged.
+
+    ``intact`` of its ``size`` bytes are read; nothing is behind byte ``stopped``, and ``chunks`` damaged
+    ones before it are left out. ``why`` says in words what is wrong.
+    """
+
+    name: str
+    size: int
+    intact: int
+    stopped: int
+    chunks: int
+    why: str
+
+    def __str__(self) -> str:
+        share = 1000 * self.intact // self.size / 10 if self.size else 0.0  # 100 % only where nothing is missing
+        chunks = f", without {self.chunks} damaged chunk{'s' * (self.chunks > 1)}" if self.chunks else ""
+        return (
+            f"{self.name}: {self.intact} of {self.size} bytes ({share:.1f} %) are intact and were read, "
+            f"up to byte {self.stopped}{chunks}: {self.why}"
+        )
+
+
 class Payload(Protocol):
     """The serialized bytes of one message, fetched as far as they are asked for: a promise of the source."""
 

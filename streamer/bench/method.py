@@ -79,7 +79,8 @@ def _limit(loaded: Loaded, callback: Callback) -> dict[str, Any]:
 
 
 def _path(loaded: Loaded) -> Path:
-    return find_recordings(loaded.config.source.path, loaded.base)[0]
+    source = loaded.config.source
+    return find_recordings(source.path, loaded.base, salvage=source.salvage)[0]
 
 
 if __name__ == "__main__":

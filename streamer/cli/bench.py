@@ -109,7 +109,8 @@ def _load(target: Path | None, overrides: Sequence[str], folder: Path) -> tuple[
         config.write_text(yaml.safe_dump(_suggested(recording, folder)), encoding="utf-8")
     assert config is not None  # noqa: S101 - for the type checker: it was given or made
     loaded = load(config, overrides, consumers_needed=False)
-    return loaded, recordings(loaded.config.source.path, loaded.base, folder)[0]
+    source = loaded.config.source
+    return loaded, recordings(source.path, loaded.base, folder, salvage=source.salvage)[0]
 
 
 def _synthetic(folder: Path) -> Path:

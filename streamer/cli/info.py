@@ -21,6 +21,7 @@ def info(
         Path, typer.Argument(metavar="RECORDING", help="a .bag, .mcap, .db3 file or rosbag2 folder", show_default=False)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
 ) -> None:
     """Show topics, rates, gaps and sizes of RECORDING, and a configuration to begin with.
 
@@ -34,7 +35,7 @@ def info(
     try:
         with (
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-            Source(recording.absolute(), Path(scratch)) as source,
+            Source(recording.absolute(), Path(scratch), salvage=salvage) as source,
         ):
             found = survey(source)
     except RecordingError as error:
@@ -54,12 +55,16 @@ def _show(console: Console, found: dict[str, Any], mark: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from streamer.records import Damage
     from streamer.units import show_duration, show_size
 
     console.print(Text(mark + found["path"]), soft_wrap=True)
+    for damage in found["damage"]:
+        console.print(Text(f"{mark}salvaged {Damage(**damage)}"), soft_wrap=True)
     files = f" in {found['files']} files" if found["files"] > 1 else ""
     console.print(
-        f"{mark}{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, indexed; "
+        f"{mark}{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, "
+        f"{'indexed' if found['indexed'] else 'damaged'}; "
         f"{show_duration(round(found['duration_s'] * 1e9))}, {found['messages']} messages"
     )
     table = Table(box=None, pad_edge=False)

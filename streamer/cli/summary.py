@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamer.records import Damage
 from streamer.source.find import recording_name
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def _show(console: Console, streamed: Streamed) -> None:
     taken = sum(seconds.values())
     text = f"{streamed.path.name}: {streamed.state}; {', '.join(p for p in parts if p)}; {taken:.2f} s"
     console.print(Text(text), soft_wrap=True)
+    for damage in values["damage"]:
+        console.print(Text(f"salvaged {Damage(**damage)}"), soft_wrap=True)
     if frames["planned"]:
         console.print(_streams(values["streams"]))
         console.print(_consumers(values["consumers"], values["reader"]))

@@ -71,7 +71,8 @@ def survey(source: Source) -> dict[str, Any]:
         "files": len(source.files),
         "size_bytes": source.size,
         "compression": source.compression,
-        "indexed": True,
+        "indexed": not source.damage,
+        "damage": [asdict(damage) for damage in source.damage],
         "start_ns": start,
         "duration_s": (end - start) / 1e9,
         "messages": sum(topic.count for topic in topics),
@@ -124,7 +125,7 @@ def suggest(source: Source, topics: list[Found]) -> str:
     else:
         timeline = {"from": "grid", "rate": "10 Hz", "end": "longest"}
     values = {
-        "source": {"path": str(source.path)},
+        "source": {"path": str(source.path), **({"on_damage": "salvage"} if source.damage else {})},
         "timeline": timeline,
         "streams": streams,
         "consumers": {"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}},

@@ -39,6 +39,14 @@ class SourceConfig(_Settings):
     """Where the recordings are."""
 
     path: Strings = Field(description="file, folder, glob, or a list of these; or demo://tabletop")
+    on_damage: Literal["error", "salvage"] = Field(
+        "error", description="what to do with a recording that was not closed, is cut off or has damaged chunks"
+    )
+
+    @property
+    def salvage(self) -> bool:
+        """Tell whether of damaged recordings what is intact is read."""
+        return self.on_damage == "salvage"
 
 
 class TimelineConfig(_Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def about_plan(prepared: Prepared) -> dict[str, Any]:
         "skipped": dict(plan.skipped),
         "slot_size": prepared.layout.slot_size,
         "warnings": list(prepared.warnings),
+        "damage": [asdict(damage) for damage in prepared.source.damage],
         "seconds": dict(prepared.seconds),
         "streams": {stream.settings.name: _alignment(stream.plan) for stream in prepared.streams},
     }

@@ -40,6 +40,7 @@ class ReaderJob:
     timeline: TimelineSettings
     streams: tuple[StreamSettings, ...]
     consumers: dict[str, ConsumerSeat]
+    salvage: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -91,7 +91,7 @@ def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: S
     )
     rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    return Prepared(source, plan, ready, make_layout(specs), rate, seconds, _warnings(types, plan))
+    return Prepared(source, plan, ready, make_layout(specs), rate, seconds, _warnings(source, types, plan))
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
@@ -269,8 +269,9 @@ def _pace(ticks: NDArray[np.int64]) -> float | None:
     return 1e9 / period if period else None
 
 
-def _warnings(types: Types, plan: Plan) -> tuple[str, ...]:
-    found = [
+def _warnings(source: Source, types: Types, plan: Plan) -> tuple[str, ...]:
+    found = [f"salvaged {damage}" for damage in source.damage]
+    found += [
         f"{topic}: the recording holds no definition of its type; {distro}'s was used (set 'types:' to choose)"
         for topic, distro in types.borrowed.items()
     ]

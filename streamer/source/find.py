@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,22 @@ from streamer.errors import RecordingError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SALVAGE = "'source.on_damage: salvage' reads what is intact"  # what can be done about a damaged recording
+
 
 def recording_name(path: Path) -> str:
     """Return the name of a recording for people and output files: the file's without its ending."""
     name = path.name
-    for ending in (".zstd", ".bag", ".mcap", ".db3"):
+    for ending in (".zstd", ".active", ".bag", ".mcap", ".db3"):
         name = name.removesuffix(ending)
     return name or path.name
 
 
-def find_recordings(patterns: Iterable[str], base: Path) -> list[Path]:
+def find_recordings(patterns: Iterable[str], base: Path, *, salvage: bool = False) -> list[Path]:
     """Turn files, folders and globs, relative to ``base``, into recordings: in order, each once.
 
-    A rosbag2 folder is one recording; another folder stands for the recordings directly in it.
+    A rosbag2 folder is one recording; another folder stands for the recordings directly in it. With ``salvage``
+    a rosbag2 folder need not have its metadata.yaml, and bags that were not closed (.bag.active) count.
 
     Raises:
         RecordingError: a pattern matches nothing, or a folder holds no recording.
@@ -39,22 +43,38 @@ def find_recordings(patterns: Iterable[str], base: Path) -> list[Path]:
             msg = f"no recording matches {pattern!r} (looked for {absolute})"
             raise RecordingError(msg)
         for path in paths:
-            found.update(dict.fromkeys(_recordings_at(path)))
+            found.update(dict.fromkeys(_recordings_at(path, salvage=salvage)))
     return list(found)
 
 
-def _recordings_at(path: Path) -> list[Path]:
-    if not path.is_dir() or (path / "metadata.yaml").exists():
+def data_files(folder: Path) -> list[Path]:
+    """Return the files that hold the messages of a rosbag2 folder, as their names count them: 2 before 10.
+
+    Of one that was being compressed (.zstd) when its recorder ended, the file itself is taken.
+    """
+    found = {path for path in folder.iterdir() if path.is_file() and {".db3", ".mcap"} & set(path.suffixes)}
+    found -= {path.with_name(f"{path.name}.zstd") for path in found}
+    return sorted(found, key=lambda path: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", path.name)])
+
+
+def _recordings_at(path: Path, *, salvage: bool) -> list[Path]:
+    if not path.is_dir() or _is_recording(path, salvage=salvage):
         return [path]
-    inside = sorted(p for p in path.iterdir() if p.suffix == ".bag" or (p / "metadata.yaml").exists())
-    loose = sorted(p.name for p in path.iterdir() if {".db3", ".mcap"} & set(p.suffixes))
+    endings = (".bag", ".bag.active") if salvage else (".bag",)
+    inside = sorted(p for p in path.iterdir() if p.name.endswith(endings) or _is_recording(p, salvage=salvage))
+    loose = data_files(path)
     if loose:
         msg = (
-            f"{path}: the folder holds {loose[0]!r} but no metadata.yaml, as its recorder was not closed properly; "
-            "'ros2 bag reindex' on a copy of it makes one, or name the file itself"
+            f"{path}: the folder holds {loose[0].name!r} but no metadata.yaml, as its recorder was not closed "
+            f"properly; 'ros2 bag reindex' on a copy of it makes one, {SALVAGE}, or name the file itself"
         )
         raise RecordingError(msg)
     if not inside:
         msg = f"{path}: the folder holds no recording (no metadata.yaml, no *.bag)"
         raise RecordingError(msg)
     return inside
+
+
+def _is_recording(path: Path, *, salvage: bool) -> bool:
+    """Tell whether this is a rosbag2 folder."""
+    return (path / "metadata.yaml").exists() or (salvage and path.is_dir() and bool(data_files(path)))

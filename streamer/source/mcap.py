@@ -1,25 +1,25 @@
 """An MCAP file → its topics, the place of every message, and messages on request.
 
 Format: https://mcap.dev/spec. The summary at the end of the file is read first; a file without one
-is walked record by record.
+is walked record by record, and so is one that is salvaged.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from array import array
 from binascii import crc32
-from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from streamer.errors import RecordingError
+from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
-from streamer.source.table import IndexTable
+from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
+from streamer.source.table import Found, make_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.records import Index, Payload
-    from streamer.source.blocks import Buffer
+    from streamer.records import Damage, Index, Payload
+    from streamer.source.blocks import Buffer, Read
 
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -40,7 +40,6 @@ _INDEX_PLACE = "<HQ"
 _INDEX_RECORD_HEAD = 9 + 2 + 4  # operation code and length; channel; length of the array
 _MESSAGE_HEAD = struct.Struct("<BQHIQQ")
 _FOOTER = 8 + 8 + 4
-_DAMAGE = (struct.error, LookupError, ValueError, OverflowError)  # what parsing damaged bytes may raise
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
 _COMPRESSIONS = ("", "lz4", "zstd")
 
@@ -60,9 +59,10 @@ class McapSource:
     """One ``.mcap`` file, open for reading; never written to."""
 
     kind = "mcap"
+    damage: Damage | None = None
 
-    def __init__(self, path: Path) -> None:
-        """Read the summary: channels, schemas, and the place of each chunk's index.
+    def __init__(self, path: Path, *, salvage: bool = False) -> None:
+        """Read the summary: channels, schemas, and the place of each chunk's index; ``salvage`` as in `Source`.
 
         Raises:
             RecordingError: not an MCAP file, not closed properly, cut off, or of an unknown kind.
@@ -73,13 +73,16 @@ class McapSource:
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._channels: dict[int, tuple[str, int, str]] = {}
         self._counts: dict[int, int] = {}
-        self._loose: dict[int, array[int]] = {}  # channel → stamp, block, offset; stamp, block, offset; …
+        self._found = Found()
+        self._losses: list[Loss] = []
+        self._starts: list[int] = []  # where the summary says that chunks begin
         try:
             self.size = os.fstat(self._fd).st_size
             self._blocks = [_Block(0, self.size, "", self.size, 0, b"")]
             self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
-            self._open()
-        except _DAMAGE as error:
+            self._check_magic()
+            self._open(salvage=salvage)
+        except DAMAGE as error:
             self.close()
             raise self._damaged(error) from error
         except BaseException:
@@ -92,25 +95,48 @@ class McapSource:
             os.close(self._fd)
             self._fd = -1
 
-    def _damaged(self, error: Exception) -> RecordingError:
-        return RecordingError(f"{self.path}: the index is damaged ({error!r}); 'mcap recover' may repair a copy of it")
+    def _damaged(self, error: Exception) -> DamagedError:
+        return DamagedError(
+            f"{self.path}: the index is damaged ({words(error)})", "'mcap recover' may repair a copy of it"
+        )
 
-    def _open(self) -> None:
+    def _check_magic(self) -> None:
         if (magic := bytes(self._read(0, min(8, self.size)))) != MAGIC:
             msg = f"{self.path}: not an MCAP file: it begins with {magic!r}, not {MAGIC!r}"
             raise RecordingError(msg)
+
+    def _open(self, *, salvage: bool) -> None:
+        try:
+            self._read_end()
+            if salvage:
+                self._check_chunks()
+        except (RecordingError, *DAMAGE) as error:
+            if not salvage:
+                raise
+            self._list_all(self.size)
+            why = self._damaged(error) if isinstance(error, DAMAGE) else error
+            self.damage = assess(self.path, self.size, self._losses, why)
+        self.topics = self._topics()
+
+    def _read_end(self) -> None:
+        """Read what stands at the end of a file that was closed, or all of it where that does not list everything."""
         end = self.size - 8 - 9 - _FOOTER
         if end < len(MAGIC) or bytes(self._read(self.size - 8, 8)) != MAGIC:
-            msg = (
-                f"{self.path}: the file is cut off or was not closed properly: it does not end with the MCAP magic; "
-                "'mcap recover' on a copy of it makes a whole one"
-            )
-            raise RecordingError(msg)
+            msg = f"{self.path}: the file is cut off or was not closed properly: it does not end with the MCAP magic"
+            raise DamagedError(msg, "'mcap recover' on a copy of it makes a whole one")
         (summary,) = struct.unpack_from("<Q", self._read(end + 9, _FOOTER))
         counted = self._read_summary(summary, end) if summary else False
         if not counted or not self._is_indexed():
-            self._walk(len(MAGIC), summary or end)
-        self.topics = self._topics()
+            self._list_all(summary or end)
+            if self._losses:
+                raise self._losses[0].error
+
+    def _check_chunks(self) -> None:
+        """Make sure that the index is whole and that every compressed chunk decompresses to what it was."""
+        self._index({name for name, _, _ in self._channels.values()})
+        for number, block in enumerate(self._blocks):
+            if block.compression:
+                self._decompress(number)
 
     def _is_indexed(self) -> bool:
         """Tell whether the message indexes list every message that the statistics count."""
@@ -139,22 +165,27 @@ class McapSource:
 
     def _add_chunk(self, record: memoryview) -> None:
         (start,) = struct.unpack_from("<Q", record, 16)
+        self._starts.append(start)
         (length,) = struct.unpack_from("<I", record, 32)
         indexes = bytes(record[36 : 36 + length])
         compression, position = _string(record, 36 + length + 8)
         compressed, size = struct.unpack_from("<QQ", record, position)
         data = start + 9 + _CHUNK_HEAD.size + 4 + len(compression) + 8
         crc = struct.unpack("<I", self._read(start + 9 + 24, 4))[0] if compression else 0
-        self._add_block(_Block(data, compressed, compression, size, crc, indexes))
+        block = _Block(data, compressed, compression, size, crc, indexes)
+        self._check_inside(block)
+        self._add_block(block)
 
     def _add_block(self, block: _Block) -> None:
         if block.compression not in _COMPRESSIONS:
             msg = f"{self.path}: chunk compression {block.compression!r} is not one of none, lz4, zstd"
             raise RecordingError(msg)
+        self._blocks.append(block)
+
+    def _check_inside(self, block: _Block) -> None:
         if block.start + block.length > self.size:
             msg = f"{self.path}: a chunk at byte {block.start} reaches beyond the end of the file: it is damaged"
-            raise RecordingError(msg)
-        self._blocks.append(block)
+            raise DamagedError(msg)
 
     def _describe(self, op: int, record: memoryview) -> None:
         """Take in a schema or a channel; other records are of no use here."""
@@ -170,39 +201,58 @@ class McapSource:
             encoding, _ = _string(record, position)
             self._channels[number] = (topic, schema, encoding)
 
-    def _walk(self, start: int, end: int) -> None:
-        """Find every message without a summary: read each record's head, and each chunk once."""
-        self._blocks = self._blocks[:1]
-        position = start
-        while position < end:
-            op, length = _RECORD.unpack(self._read(position, _RECORD.size))
-            if op == _CHUNK:
-                head = self._read(position + 9, min(length, HEAD))
-                _, _, size, crc = _CHUNK_HEAD.unpack_from(head)
-                compression, place = _string(head, _CHUNK_HEAD.size)
-                (compressed,) = struct.unpack_from("<Q", head, place)
-                self._add_block(_Block(position + 9 + place + 8, compressed, compression, size, crc, b""))
-                self._list_messages(len(self._blocks) - 1)
-            elif op == _MESSAGE:
-                _, _, channel, _, stamp, _ = _MESSAGE_HEAD.unpack(self._read(position, _MESSAGE_HEAD.size))
-                self._loose.setdefault(channel, array("q")).extend((stamp, 0, position))
-            elif op in (_SCHEMA, _CHANNEL):
-                self._describe(op, self._read(position + 9, length))
-            position += 9 + length
-        self._counts = {channel: len(entries) // 3 for channel, entries in self._loose.items()}
+    def _list_all(self, end: int) -> None:
+        """List the messages by walking the records: heads outside chunks and in uncompressed ones, others unpacked."""
+        self._blocks, self._found, self._losses = self._blocks[:1], Found(), []
+        self._starts.sort()
+        self._losses += walk(partial(self._take, end), len(MAGIC), end, self._starts)
+        self._counts = dict(self._found.counts())
 
-    def _list_messages(self, number: int) -> None:
-        """Take in what a chunk holds by reading it: it may have no message index."""
-        block = self._blocks[number]
-        content = memoryview(self._cache.get(number)) if block.compression else self._read(block.start, block.length)
-        position = 0
-        for op, record in _records(content):
-            if op == _MESSAGE:
-                channel, _, stamp = struct.unpack_from("<HIQ", record)
-                self._loose.setdefault(channel, array("q")).extend((stamp, number, position))
+    def _take(self, end: int, position: int) -> int:
+        """Take in the record at ``position`` of the file; return where the next one begins."""
+        op, length = _RECORD.unpack(self._read(position, _RECORD.size))
+        if op == _CHUNK:
+            return self._take_chunk(position, length)
+        return end if op == _DATA_END else self._take_record(0, self._read, end, position)
+
+    def _take_record(self, number: int, read: Read, end: int, position: int) -> int:
+        """Take in a record that is no chunk, in the file or in block ``number``; payloads are not read."""
+        head = read(position, min(_MESSAGE_HEAD.size, end - position))
+        op, length = _RECORD.unpack_from(head)
+        after = check_end(position, position + 9 + length, end)
+        if op == _MESSAGE:
+            _, _, channel, _, stamp, _ = _MESSAGE_HEAD.unpack(head)
+            self._found.add(channel, stamp, number, position - self._blocks[number].start)
+        elif op in (_SCHEMA, _CHANNEL):
+            self._describe(op, read(position + 9, length))
+        elif op == 0:
+            msg = f"the record at byte {position} is of no kind"
+            raise ValueError(msg)
+        return after
+
+    def _take_chunk(self, position: int, length: int) -> int:
+        """List the messages of a chunk; where something in it is damaged, the walk goes on behind it."""
+        end = min(position + 9 + length, self.size)
+        losses: list[Loss] = []
+        try:
+            head = self._read(position + 9, min(length, HEAD, self.size - position - 9))
+            _, _, size, crc = _CHUNK_HEAD.unpack_from(head)
+            compression, place = _string(head, _CHUNK_HEAD.size)
+            (compressed,) = struct.unpack_from("<Q", head, place)
+            start = position + 9 + place + 8
+            number = len(self._blocks)
+            self._add_block(_Block(start, compressed if compression else end - start, compression, size, crc, b""))
+            take = partial(self._take_record, number)
+            if compression:
+                walk_block(take, self._cache.get(number), start)
             else:
-                self._describe(op, record)
-            position += 9 + len(record)
+                losses = walk(partial(take, self._read, end), start, end)
+        except (RecordingError, *DAMAGE) as error:
+            losses = [Loss(position, end, error)]
+        for loss in losses:  # at most one
+            end = resume(self._starts, loss.start, end)
+            self._losses.append(loss._replace(end=end))
+        return end
 
     def _topics(self) -> dict[str, Topic]:
         topics: dict[str, Topic] = {}
@@ -243,18 +293,12 @@ class McapSource:
         """
         try:
             return self._index(topics)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
-        counts = Counter(dict.fromkeys(topics, 0))
         wanted = {number: name for number, (name, _, _) in self._channels.items() if name in topics}
-        for channel, name in wanted.items():
-            counts[name] += self._counts.get(channel, 0)
-        tables = {name: IndexTable(count, _ENTRY, _stamps, self.size) for name, count in counts.items()}
-        for channel, name in wanted.items():
-            stamps, blocks, offsets = np.asarray(self._loose.get(channel, ()), np.int64).reshape(-1, 3).T
-            tables[name].put(stamps, blocks.astype(np.int32), offsets)
+        tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self.size)
         for number, block in enumerate(self._blocks):
             for channel, position in struct.iter_unpack(_INDEX_PLACE, block.indexes):
                 if channel in wanted:
@@ -294,10 +338,10 @@ class McapSource:
             content = decompress(compression, self._read, start, length, size)
         except CORRUPT as error:
             msg = f"{self.path}: chunk {number - 1} at byte {start} does not decompress: {error}"
-            raise RecordingError(msg) from error
+            raise DamagedError(msg) from error
         if crc and crc32(content) != crc:
             msg = f"{self.path}: chunk {number - 1} at byte {start} is damaged: its checksum differs"
-            raise RecordingError(msg)
+            raise DamagedError(msg)
         return content
 
     def _read(self, position: int, size: int) -> memoryview:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.errors import RecordingError
+from streamer.errors import DamagedError, RecordingError
 from streamer.records import Index
 
 if TYPE_CHECKING:
@@ -131,12 +131,12 @@ def read_bytes(fd: int, position: int, size: int, end: int) -> memoryview:
     """Read ``size`` bytes of a file that has ``end``: a damaged length is found before it is allocated.
 
     Raises:
-        RecordingError: they are not all there.
+        DamagedError: they are not all there.
 
     """
     if position < 0 or size < 0 or position + size > end:
         msg = f"{size} bytes should lie at byte {position}, the file has {end}: it is cut off or damaged"
-        raise RecordingError(msg)
+        raise DamagedError(msg)
     out = memoryview(bytearray(size))
     read_into(fd, position, out)
     return out

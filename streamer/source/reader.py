@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from streamer.records import Index, Payload, Topic
+    from streamer.records import Damage, Index, Payload, Topic
 
 
 class Reader(Protocol):
@@ -17,6 +17,10 @@ class Reader(Protocol):
     encoding: str
     topics: dict[str, Topic]
     size: int
+
+    @property
+    def damage(self) -> Damage | None:
+        """Say what a file that was salvaged has lost."""
 
     @property
     def compression(self) -> str:

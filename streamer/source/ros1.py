@@ -1,24 +1,26 @@
 """A ROS 1 bag file → its topics, the place of every message, and messages on request.
 
 Format: http://wiki.ros.org/Bags/Format/2.0. Only the records of the index are read here; chunks are
-opened when a message of theirs is asked for.
+opened when a message of theirs is asked for. To salvage a bag whose index is missing or damaged, or one
+with damaged chunks, it is walked record by record, as `rosbag reindex` does.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rosbags.typesys.msg import normalize_msgtype
 
-from streamer.errors import RecordingError
+from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
-from streamer.source.table import IndexTable
+from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
+from streamer.source.table import Found, make_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.records import Index, Payload
-    from streamer.source.blocks import Buffer
+    from streamer.records import Damage, Index, Payload
+    from streamer.source.blocks import Buffer, Read
 
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -35,7 +37,8 @@ _MESSAGE, _BAG_HEADER, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6,
 _ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
 _INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
 _U32 = struct.Struct("<I")
-_DAMAGE = (struct.error, LookupError, ValueError, OverflowError)  # what parsing damaged bytes may raise
+_SHORT = 128  # bytes; headers up to this length recur, one a chunk
+_LAYOUTS: dict[int, tuple[tuple[str, bytes, int, int, int], ...]] = {}  # length → name, what precedes the value, places
 _COMPRESSIONS = ("none", "lz4", "bz2")
 
 
@@ -45,25 +48,31 @@ class Ros1Source:
     kind = "ros1"
     encoding = "ros1"
 
-    def __init__(self, path: Path) -> None:
-        """Read the connections, the chunk list and the place of each chunk's index.
+    damage: Damage | None = None
+
+    def __init__(self, path: Path, *, salvage: bool = False) -> None:
+        """Read the connections, the chunk list and the place of each chunk's index; ``salvage`` as in `Source`.
 
         Raises:
             RecordingError: not a bag, not closed properly, cut off, or of an unknown compression.
 
         """
         self.path = path
+        self._connections: dict[int, tuple[str, str, str]] = {}
+        self._found = Found()
+        self._starts: list[int] = []  # where the index says that chunks begin
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._cache = BlockCache(self._decompress, lambda block: self._data[block][2])
         try:
             self.size = os.fstat(self._fd).st_size
-            self._open()
-        except _DAMAGE as error:
+            self._check_magic()
+            self._open(salvage=salvage)
+        except DAMAGE as error:
             self.close()
             raise self._damaged(error) from error
         except BaseException:
             self.close()
             raise
-        self._cache = BlockCache(self._decompress, lambda block: self._data[block][2])
 
     def close(self) -> None:
         """Close the file."""
@@ -71,63 +80,74 @@ class Ros1Source:
             os.close(self._fd)
             self._fd = -1
 
-    def _damaged(self, error: Exception) -> RecordingError:
-        return RecordingError(
-            f"{self.path}: the index is damaged ({error!r}); 'rosbag reindex' may repair a copy of it"
+    def _damaged(self, error: Exception) -> DamagedError:
+        return DamagedError(
+            f"{self.path}: the index is damaged ({words(error)})", "'rosbag reindex' may repair a copy of it"
         )
 
-    def _open(self) -> None:
+    def _check_magic(self) -> None:
         magic = self._read(0, min(len(MAGIC), self.size))
         if magic != MAGIC:
             msg = f"{self.path}: not a ROS 1 bag: it begins with {bytes(magic[:13])!r}, not {MAGIC!r}"
             raise RecordingError(msg)
+
+    def _open(self, *, salvage: bool) -> None:
+        try:
+            self._read_index_section()
+            if salvage:
+                self._check_chunks()
+        except (RecordingError, *DAMAGE) as error:
+            if not salvage:
+                raise
+            self._rebuild(self._damaged(error) if isinstance(error, DAMAGE) else error)
+        self.topics = self._topics()
+
+    def _read_index_section(self) -> None:
         header, _ = self._record(len(MAGIC), _BAG_HEADER)
         (index_position,) = struct.unpack("<Q", header["index_pos"])
         if index_position == 0:
-            msg = (
-                f"{self.path}: the bag has no index, as its recorder was not closed properly; "
-                "'rosbag reindex' on a copy of it makes one"
-            )
-            raise RecordingError(msg)
+            msg = f"{self.path}: the bag has no index, as its recorder was not closed properly"
+            raise DamagedError(msg, "'rosbag reindex' on a copy of it makes one")
         if index_position > self.size:
             msg = (
                 f"{self.path}: the bag is cut off: its index should begin at byte {index_position}, "
                 f"the file ends at {self.size}"
             )
-            raise RecordingError(msg)
+            raise DamagedError(msg)
         tail = bytes(self._read(index_position, self.size - index_position))
         position = self._read_connections(tail, _U32.unpack(header["conn_count"])[0])
         self._read_chunks(tail, position, _U32.unpack(header["chunk_count"])[0])
-        self.topics = self._topics()
 
     def _read_connections(self, tail: bytes, count: int) -> int:
-        self._connections: dict[int, tuple[str, str, str]] = {}
         position = 0
         for _ in range(count):
             header, data, position = _parse_record(tail, position, _CONNECTION)
-            fields = _parse_fields(data)
-            self._connections[_U32.unpack(header["conn"])[0]] = (
-                _normal_name(header["topic"].decode()),
-                normalize_msgtype(fields["type"].decode()),
-                fields["message_definition"].decode(errors="replace"),
-            )
+            self._add_connection(header, data)
         return position
 
-    def _read_chunks(self, tail: bytes, position: int, count: int) -> None:
+    def _add_connection(self, header: dict[str, bytes], data: bytes) -> None:
+        fields = _parse_fields(data)
+        self._connections[_U32.unpack(header["conn"])[0]] = (
+            _normal_name(header["topic"].decode()),
+            normalize_msgtype(fields["type"].decode()),
+            fields["message_definition"].decode(errors="replace"),
+        )
+
+    def _forget_chunks(self) -> None:
         self._counts: dict[int, int] = dict.fromkeys(self._connections, 0)
         self._chunk_counts: list[np.ndarray] = []
         self._data: list[tuple[int, int, int]] = []  # of each chunk's data: position, length, length decompressed
         self._compression: list[str] = []
+
+    def _read_chunks(self, tail: bytes, position: int, count: int) -> None:
+        self._forget_chunks()
+        infos: list[tuple[dict[str, bytes], bytes]] = []
         for _ in range(count):
             header, data, position = _parse_record(tail, position, _CHUNK_INFO)
-            (chunk_position,) = struct.unpack("<Q", header["chunk_pos"])
-            chunk, (start, length) = self._record(chunk_position, _CHUNK)
-            compression = chunk["compression"].decode()
-            if compression not in _COMPRESSIONS:
-                msg = f"{self.path}: chunk compression {compression!r} is not one of none, lz4, bz2"
-                raise RecordingError(msg)
-            self._data.append((start, length, _U32.unpack(chunk["size"])[0]))
-            self._compression.append(compression)
+            infos.append((header, data))
+            self._starts += struct.unpack("<Q", header["chunk_pos"])
+        for (header, data), chunk_position in zip(infos, self._starts, strict=True):
+            self._add_chunk(*self._record(chunk_position, _CHUNK))
             counts = np.frombuffer(data, "<u4").reshape(-1, 2)
             if len(counts) != _U32.unpack(header["count"])[0]:
                 msg = f"{len(counts)} of {_U32.unpack(header['count'])[0]} connections of a chunk"
@@ -136,11 +156,92 @@ class Ros1Source:
             for connection, messages in counts.tolist():
                 self._counts[connection] += messages
 
+    def _add_chunk(self, fields: dict[str, bytes], place: tuple[int, int]) -> str:
+        compression = fields["compression"].decode()
+        if compression not in _COMPRESSIONS:
+            msg = f"{self.path}: chunk compression {compression!r} is not one of none, lz4, bz2"
+            raise RecordingError(msg)
+        self._data.append((*place, _U32.unpack(fields["size"])[0]))
+        self._compression.append(compression)
+        return compression
+
+    # ---- salvage
+
+    def _check_chunks(self) -> None:
+        """Make sure that the index is whole and that every compressed chunk decompresses."""
+        self._index({name for name, _, _ in self._connections.values()})
+        for block, compression in enumerate(self._compression):
+            if compression != "none":
+                self._decompress(block)
+
+    def _rebuild(self, error: Exception) -> None:
+        """List the messages by walking the records; ``error`` says why the bag's own index does not do."""
+        self._forget_chunks()
+        self._losses: list[Loss] = []
+        _, (start, padding) = self._record(len(MAGIC), _BAG_HEADER)
+        self._starts.sort()
+        self._losses += walk(self._take, start + padding, self.size, self._starts)
+        self._counts = dict(self._found.counts())
+        self.damage = assess(self.path, self.size, self._losses, error)
+
+    def _take(self, position: int) -> int:
+        """Take in the record at ``position`` of the file; return where the next one begins."""
+        fields, place = _record_head(self._read, position, self.size)
+        if fields["op"][0] == _CHUNK:
+            return self._take_chunk(position, fields, place)
+        return self._take_record(self._read, self.size, position, fields, place)
+
+    def _take_inner(self, read: Read, end: int, position: int) -> int:
+        """Take in the record at ``position`` of a chunk that has this ``end``."""
+        return self._take_record(read, end, position, *_record_head(read, position, end))
+
+    def _take_record(
+        self, read: Read, end: int, position: int, fields: dict[str, bytes], place: tuple[int, int]
+    ) -> int:
+        """Take in a record that is no chunk; the payload of a message is not read."""
+        start, length = place
+        after = check_end(position, start + length, end)
+        op = fields["op"][0]
+        if op == _MESSAGE:
+            seconds, nanoseconds = struct.unpack("<II", fields["time"])
+            offset = position - self._data[-1][0]
+            stamp = seconds * 10**9 + nanoseconds
+            self._found.add(_U32.unpack(fields["conn"])[0], stamp, len(self._data) - 1, offset)
+        elif op == _CONNECTION:
+            self._add_connection(fields, bytes(read(start, length)))
+        elif op not in (_INDEX, _CHUNK_INFO):
+            msg = f"a record of kind {op}"
+            raise ValueError(msg)
+        return after
+
+    def _take_chunk(self, position: int, fields: dict[str, bytes], place: tuple[int, int]) -> int:
+        """List the messages of a chunk; where something in it is damaged, the walk goes on behind it."""
+        start, length = place
+        end = min(start + length, self.size)
+        losses: list[Loss] = []
+        try:
+            compression = self._add_chunk(fields, place)
+            if compression != "none":
+                walk_block(self._take_inner, self._decompress(len(self._data) - 1), start)
+            elif length:
+                self._data[-1] = start, end - start, end - start
+                losses = walk(partial(self._take_inner, self._read, end), start, end)
+            else:  # its length is filled in when it is closed, which it was not: its records come next
+                self._data[-1] = start, self.size - start, self.size - start
+        except (RecordingError, *DAMAGE) as error:
+            losses = [Loss(position, end, error)]
+        for loss in losses:  # at most one
+            end = resume(self._starts, loss.start, end)
+            self._losses.append(loss._replace(end=end))
+        return end
+
+    # ---- what was recorded
+
     def _topics(self) -> dict[str, Topic]:
         topics: dict[str, Topic] = {}
         for connection, (name, msgtype, definition) in self._connections.items():
             known = topics.get(name)
-            count = self._counts[connection] + (known.count if known else 0)
+            count = self._counts.get(connection, 0) + (known.count if known else 0)
             kind = f"{known.msgtype} and {msgtype}" if known and known.msgtype != msgtype else msgtype
             topics[name] = Topic(name, kind, count, definition, "msg")
         return topics
@@ -169,15 +270,12 @@ class Ros1Source:
         """
         try:
             return self._index(topics)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
         wanted = {c: name for c, (name, _, _) in self._connections.items() if name in topics}
-        counts = Counter(dict.fromkeys(topics, 0))
-        for connection, name in wanted.items():
-            counts[name] += self._counts[connection]
-        tables = {name: IndexTable(count, _ENTRY, _stamps, self.size) for name, count in counts.items()}
+        tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self.size)
         for block, held in enumerate(self._chunk_counts):
             if wanted.keys().isdisjoint(held[:, 0].tolist()):
                 continue
@@ -235,26 +333,31 @@ class Ros1Source:
             return decompress(self._compression[block], self._read, start, length, size)
         except CORRUPT as error:
             msg = f"{self.path}: chunk {block} at byte {start} does not decompress: {error}"
-            raise RecordingError(msg) from error
+            raise DamagedError(msg) from error
 
     def _read(self, position: int, size: int) -> memoryview:
         return read_bytes(self._fd, position, size, self.size)
 
     def _record(self, position: int, op: int) -> tuple[dict[str, bytes], tuple[int, int]]:
-        """Read a record's header, in one go if it is short; return its fields, position and length of its data."""
-        head = self._read(position, max(4, min(HEAD, self.size - position)))
-        (length,) = _U32.unpack_from(head)
-        if length + 8 > len(head):
-            head = self._read(position, length + 8)
-        fields = _parse_fields(bytes(head[4 : 4 + length]))
+        fields, place = _record_head(self._read, position, self.size)
         _expect(fields, op)
-        (data_length,) = _U32.unpack_from(head, 4 + length)
-        return fields, (position + 8 + length, data_length)
+        return fields, place
 
 
 def _stamps(entries: NDArray[np.void]) -> NDArray[np.int64]:
     stamps: NDArray[np.int64] = entries["sec"].astype(np.int64) * 10**9 + entries["nsec"]
     return stamps
+
+
+def _record_head(read: Read, position: int, end: int) -> tuple[dict[str, bytes], tuple[int, int]]:
+    """Read a record's header, in one go if it is short; return its fields, position and length of its data."""
+    head = read(position, max(4, min(HEAD, end - position)))
+    (length,) = _U32.unpack_from(head)
+    if length + 8 > len(head):
+        head = read(position, length + 8)
+    fields = _parse_fields(bytes(head[4 : 4 + length]))
+    (data_length,) = _U32.unpack_from(head, 4 + length)
+    return fields, (position + 8 + length, data_length)
 
 
 def _parse_record(buffer: bytes, position: int, op: int) -> tuple[dict[str, bytes], bytes, int]:
@@ -271,13 +374,22 @@ def _parse_record(buffer: bytes, position: int, op: int) -> tuple[dict[str, byte
 
 
 def _parse_fields(header: bytes) -> dict[str, bytes]:
+    """Split a header into its fields; one that has the layout of an earlier one is only compared with it."""
+    known = _LAYOUTS.get(len(header), ())
+    if known and all([header[at:start] == prefix for _, prefix, at, start, _ in known]):  # noqa: C419 - a list is faster
+        return {name: header[start:end] for name, _, _, start, end in known}
     fields: dict[str, bytes] = {}
+    layout = []
     position = 0
     while position < len(header):
         (length,) = _U32.unpack_from(header, position)
         name, _, value = header[position + 4 : position + 4 + length].partition(b"=")
         fields[name.decode()] = value
-        position += 4 + length
+        start, end = position + 4 + len(name) + 1, position + 4 + length
+        layout.append((name.decode(), header[position:start], position, start, end))
+        position = end
+    if len(header) <= _SHORT and position == len(header):
+        _LAYOUTS[len(header)] = tuple(layout)
     return fields
 
 
@@ -297,7 +409,7 @@ def _message_head(head: memoryview) -> tuple[int, int, int]:
         else:
             op = _parse_fields(bytes(head[4 : 4 + length]))["op"][0]
         (size,) = _U32.unpack_from(head, 4 + length)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         msg = f"the index points at something that is not a message ({error!r}): the bag is damaged"
         raise RecordingError(msg) from error
     return op, 8 + length, size

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.errors import RecordingError
+from streamer.errors import DamagedError, RecordingError
+from streamer.records import Damage
 from streamer.source import mcap, ros1, sqlite
-from streamer.source.find import recording_name
+from streamer.source.find import SALVAGE, data_files, recording_name
 from streamer.source.payload import sorted_index
-from streamer.source.unpack import UnpackedReader, unpack_message
+from streamer.source.salvage import lost
+from streamer.source.unpack import MergedReader, open_unpacked, unpack_message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -41,14 +43,18 @@ class Source:
     Use it as a ``with`` block. All methods may be called from several threads.
     """
 
-    def __init__(self, path: Path, scratch: Path, *, mapped: bool = False) -> None:
+    def __init__(self, path: Path, scratch: Path, *, mapped: bool = False, salvage: bool = False) -> None:
         """Open the recording at ``path``; a compressed file is unpacked into the folder ``scratch``.
 
         ``mapped`` lets SQLite map the file: twice as fast, but a file that is cut meanwhile, or a disk that fails,
         ends the process by a signal. It is for a process that is watched, as the reader is.
 
+        ``salvage`` reads of a recording that was not closed, was cut off or has damaged chunks what is intact,
+        and says in ``damage`` what is not. To find out, every compressed chunk is decompressed once.
+
         Raises:
-            RecordingError: it does not exist, is damaged, or is of a kind that is not known.
+            RecordingError: it does not exist, is of a kind that is not known, or is damaged; with ``salvage``,
+                so that no message of it can be read.
 
         """
         self.began = time.monotonic()
@@ -57,17 +63,54 @@ class Source:
         self.distro = ""
         self.file_compression = ""
         self._message_compression = False
+        self._lacks_metadata = False
+        self._salvage = salvage
+        self._damage: list[Damage] = []
         with ExitStack() as stack:
-            self.files = self._list_files()
-            self._readers = [
-                stack.enter_context(_Closing(_open_file(file, scratch, mapped=mapped))) for file in self.files
-            ]
+            try:
+                self._open(stack, partial(_open_file, scratch=scratch, mapped=mapped, salvage=salvage))
+            except DamagedError as error:
+                raise self._told(error) from error
             self._stack = stack.pop_all()
         self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
         self.kind = self._readers[0].kind
         self.encoding = self._readers[0].encoding
         self.size = sum(file.stat().st_size for file in self.files)
+
+    def _open(self, stack: ExitStack, open_file: Callable[[Path], Reader]) -> None:
+        """Open the files; of several that are salvaged, those that can be opened."""
+        files = self._list_files()
+        self.files: list[Path] = []
+        self._readers: list[Reader] = []
+        for file in files:
+            try:
+                reader = stack.enter_context(_Closing(open_file(file)))
+            except RecordingError as error:
+                if not self._salvage or (file == files[-1] and not self._readers):
+                    raise
+                self._damage.append(lost(file, error))
+                continue
+            self.files.append(file)
+            self._readers.append(reader)
+            if reader.damage is not None:
+                self._damage.append(reader.damage)
         self.topics = _merge(reader.topics.values() for reader in self._readers)
+        if self._damage and not any(topic.count for topic in self.topics.values()):
+            msg = f"{self.path}: no message in it can be read: {self._damage[0].why}"
+            raise RecordingError(msg)
+        if self._lacks_metadata:
+            self._message_compression = self._is_packed()
+
+    def _is_packed(self) -> bool:
+        """Find out from a message whether messages are compressed each by itself: no ROS 2 message begins so."""
+        reader, topic = next((r, name) for r in self._readers for name, topic in r.topics.items() if topic.count)
+        index = reader.index([topic])[topic]
+        return bytes(reader.payload(int(index.block[0]), int(index.offset[0])).head()[:4]) == _ZSTD_MAGIC
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """What the files have lost that were salvaged; empty where nothing is wrong."""
+        return tuple(self._damage)
 
     def _list_files(self) -> list[Path]:
         if not self.path.exists():
@@ -75,6 +118,18 @@ class Source:
             raise RecordingError(msg)
         if not self.path.is_dir():
             return [self.path]
+        try:
+            return self._list_by_metadata()
+        except DamagedError as error:
+            found = data_files(self.path)
+            if not self._salvage or not found:
+                raise
+            self._lacks_metadata = True
+            size = sum(file.stat().st_size for file in found)
+            self._damage.append(Damage(self.path.name, size, size, size, 0, error.why.removeprefix(f"{self.path}: ")))
+            return found
+
+    def _list_by_metadata(self) -> list[Path]:
         about = _metadata(self.path)
         self.distro = str(about.get("ros_distro") or "")
         mode = str(about.get("compression_mode") or "").lower()
@@ -87,10 +142,10 @@ class Source:
         names = [Path(str(name)).name for name in listed] if isinstance(listed, list) else []
         if missing := [name for name in names if not (self.path / name).exists()]:
             msg = f"{self.path}: metadata.yaml lists {missing[0]!r}, which is not in the folder"
-            raise RecordingError(msg)
+            raise DamagedError(msg)
         if not names:
             msg = f"{self.path}: metadata.yaml lists no file"
-            raise RecordingError(msg)
+            raise DamagedError(msg)
         return [self.path / name for name in names]
 
     def __enter__(self) -> Self:
@@ -118,8 +173,10 @@ class Source:
 
     def index(self, topics: Collection[str]) -> dict[str, Index]:
         """Return where the messages of some topics lie, in the order of their receive stamps."""
-        with _named(self.path):
+        try:
             return self._index(topics)
+        except RecordingError as error:
+            raise self._told(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
         parts: dict[str, list[tuple[Index, int]]] = {topic: [] for topic in topics}
@@ -152,7 +209,13 @@ class Source:
             payload = reader.payload(block, int(index.offset[number]))
             return unpack_message(payload) if self._message_compression else payload
         except RecordingError as error:
-            raise _with_path(self.path, error) from error
+            raise self._told(error) from error
+
+    def _told(self, error: RecordingError) -> RecordingError:
+        """Put the path in front of an error that does not have it, and say behind it what can be done."""
+        text = str(_with_path(self.path, error))
+        hint = f"; {SALVAGE}" if isinstance(error, DamagedError) and not self._salvage else ""
+        return type(error)(text + hint)
 
     def file_of(self, index: Index, number: int) -> Path:
         """Return the file in which a message lies."""
@@ -197,7 +260,7 @@ def _with_path(path: Path, error: RecordingError) -> RecordingError:
     return error if str(path) in str(error) else type(error)(f"{path}: {error}")
 
 
-def _open_file(path: Path, scratch: Path, *, mapped: bool) -> Reader:
+def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Reader:
     try:
         with path.open("rb") as file:
             magic = file.read(16)
@@ -208,14 +271,16 @@ def _open_file(path: Path, scratch: Path, *, mapped: bool) -> Reader:
         msg = f"{path}: the file is empty"
         raise RecordingError(msg)
     if magic.startswith(_ZSTD_MAGIC):
-        return UnpackedReader(path, scratch, partial(_open_file, mapped=mapped))
+        return open_unpacked(path, scratch, partial(_open_file, mapped=mapped, salvage=salvage))
     with _named(path):
         if magic.startswith(mcap.MAGIC):
-            return mcap.McapSource(path)
+            return mcap.McapSource(path, salvage=salvage)
         if magic.startswith(sqlite.MAGIC):
+            if salvage and (log := sqlite.find_log(path)):
+                return MergedReader(path, log, scratch, partial(_open_file, mapped=mapped, salvage=False))
             return sqlite.SqliteSource(path, mapped=mapped)
         if magic.startswith(b"#ROSBAG"):
-            return ros1.Ros1Source(path)
+            return ros1.Ros1Source(path, salvage=salvage)
     msg = f"{path}: not a recording: it begins with {magic[:12]!r}, which is no ROS 1 bag, MCAP or rosbag2 SQLite file"
     raise RecordingError(msg)
 
@@ -225,9 +290,9 @@ def _metadata(folder: Path) -> Mapping[str, object]:
     if not path.exists():
         msg = (
             f"{folder}: the folder has no metadata.yaml, so it is no rosbag2 recording or its recorder was not "
-            "closed properly; 'ros2 bag reindex' on a copy of it makes one"
+            "closed properly"
         )
-        raise RecordingError(msg)
+        raise DamagedError(msg, "'ros2 bag reindex' on a copy of it makes one")
     import yaml
 
     try:
@@ -236,10 +301,10 @@ def _metadata(folder: Path) -> Mapping[str, object]:
         found = about["rosbag2_bagfile_information"]
     except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
         msg = f"{path}: not the metadata of a rosbag2 recording: {error}"
-        raise RecordingError(msg) from error
+        raise DamagedError(msg) from error
     if not isinstance(found, dict):
         msg = f"{path}: not the metadata of a rosbag2 recording"
-        raise RecordingError(msg)
+        raise DamagedError(msg)
     return found
 
 

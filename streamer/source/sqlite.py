@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from streamer.errors import RecordingError
+from streamer.errors import DamagedError, RecordingError
 from streamer.records import Index, Topic
 from streamer.source.payload import HEAD, MemoryPayload, raise_short, sorted_index
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from streamer.records import Payload
+    from streamer.records import Damage, Payload
 
 
 MAGIC = b"SQLite format 3\x00"
@@ -31,6 +31,18 @@ _LARGE = 64 * 1024  # bytes; a smaller message is read as a whole at once
 _SELECT = f"SELECT length(data), CASE WHEN length(data) <= {_LARGE} THEN data END FROM messages WHERE id = ?"  # noqa: S608
 _DAMAGE = (sqlite3.Error, TypeError, ValueError, OverflowError)  # what a damaged or foreign database may raise
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros2idl": "idl"}
+_JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"  # of a journal that was left: a finished one has zeros there
+
+
+def find_log(path: Path) -> Path | None:
+    """Return the log (write-ahead or rollback) that was left beside a database which was not closed properly."""
+    log, journal = (path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-journal"))
+    if log.exists() and log.stat().st_size:
+        return log
+    if journal.exists():
+        with journal.open("rb") as file:
+            return journal if file.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC else None
+    return None
 
 
 class SqliteSource:
@@ -41,6 +53,7 @@ class SqliteSource:
     compression = "none"
     blocks = 1
     blocks_loaded = 0
+    damage: Damage | None = None
 
     def __init__(self, path: Path, *, mapped: bool = False) -> None:
         """Read the topics and count their messages; ``mapped`` as in `Source`.
@@ -80,13 +93,9 @@ class SqliteSource:
         if self.size < needed:
             msg = f"{self.path}: the database is cut off: it should have {needed} bytes and has {self.size}"
             raise RecordingError(msg)
-        log = self.path.with_name(f"{self.path.name}-wal")
-        if log.exists() and log.stat().st_size:
-            msg = (
-                f"{self.path}: the database was not closed properly: {log.name} holds messages that are not in it; "
-                "opening a copy of both with sqlite3 and closing it brings them in"
-            )
-            raise RecordingError(msg)
+        if log := find_log(self.path):
+            msg = f"{self.path}: the database was not closed properly: {log.name} holds changes that belong into it"
+            raise DamagedError(msg, "opening a copy of both with sqlite3 and closing it brings them in")
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -175,6 +184,7 @@ class SqliteSource:
         try:
             row = self._database().execute(_SELECT, (offset,)).fetchone()
         except _DAMAGE as error:
+            self._check_still_whole()
             raise self._damaged(error) from error
         self._check_still_whole()
         if row is not None and row[1] is None and isinstance(row[0], int):
@@ -196,6 +206,7 @@ class SqliteSource:
                 blob.seek(start)
                 found = blob.read(length)
         except _DAMAGE as error:
+            self._check_still_whole()
             raise self._damaged(error) from error
         self._check_still_whole()
         if len(found) != length:
@@ -203,7 +214,12 @@ class SqliteSource:
         return found
 
     def _check_still_whole(self) -> None:
-        """Make sure, behind what was read, that the file was not cut: of what is missing, SQLite makes zeros."""
+        """Make sure, behind what was read, that the file was not cut: of what is missing, SQLite makes zeros.
+
+        Raises:
+            RecordingError: it was.
+
+        """
         if self.path.stat().st_size < self.size:
             msg = f"{self.path}: the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
             raise RecordingError(msg)

@@ -1,7 +1,8 @@
-"""Index entries as they stand in a file, piece by piece → one topic's Index, in little more memory than it takes."""
+"""Index entries, from a file's index or from a walk → a topic's Index, in little more memory than it takes."""
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from streamer.records import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -20,17 +21,23 @@ class IndexTable:
     """The columns of an index while they are filled; entries come in the order of the file."""
 
     def __init__(
-        self, count: int, entry: np.dtype[np.void], stamps: Callable[[NDArray[np.void]], NDArray[np.int64]], size: int
+        self,
+        listed: int,
+        entry: np.dtype[np.void],
+        stamps: Callable[[NDArray[np.void]], NDArray[np.int64]],
+        size: int,
+        found: int = 0,
     ) -> None:
-        """Make room for ``count`` entries of the type ``entry``, whose stamps ``stamps`` gives.
+        """Make room for ``listed`` entries of the type ``entry``, whose stamps ``stamps`` gives, and ``found`` others.
 
         Raises:
-            ValueError: a file of ``size`` bytes cannot hold so many.
+            ValueError: a file of ``size`` bytes cannot list so many.
 
         """
-        if not 0 <= count * entry.itemsize <= size:
-            msg = f"{count} messages in an index of a file of {size} bytes"
+        if not 0 <= listed * entry.itemsize <= size:
+            msg = f"{listed} messages in an index of a file of {size} bytes"
             raise ValueError(msg)
+        count = listed + found
         self._entry = entry
         self._stamps_of = stamps
         self._stamps = np.empty(count, np.int64)
@@ -81,3 +88,53 @@ class IndexTable:
             for column in (index.stamps, index.block, index.offset):
                 column[:] = column[order]  # one at a time, into its own place
         return index
+
+
+class Found:
+    """The messages that a walk finds, in the order of the file, by the number of their connection or channel."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._entries: dict[int, array[int]] = {}  # stamp, block, offset; stamp, block, offset; …
+
+    def add(self, key: int, stamp: int, block: int, offset: int) -> None:
+        """Take in one message."""
+        self._entries.setdefault(key, array("q")).extend((stamp, block, offset))
+
+    def counts(self) -> Mapping[int, int]:
+        """Return how many there are."""
+        return {key: len(entries) // 3 for key, entries in self._entries.items()}
+
+    def columns(self, key: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+        """Return the stamps, blocks and offsets of one number's messages."""
+        stamps, blocks, offsets = np.asarray(self._entries.get(key, ()), np.int64).reshape(-1, 3).T
+        return stamps, blocks.astype(np.int32), offsets
+
+
+def make_tables(
+    topics: Collection[str],
+    names: Mapping[int, str],
+    counts: Mapping[int, int],
+    found: Found,
+    entry: np.dtype[np.void],
+    stamps: Callable[[NDArray[np.void]], NDArray[np.int64]],
+    size: int,
+) -> dict[str, IndexTable]:
+    """Make the table of each topic, with what a walk has found in it already.
+
+    ``names`` says which connection or channel is of which topic, ``counts`` how many messages each has in all.
+
+    Raises:
+        ValueError: they are more than a file of ``size`` bytes can list.
+
+    """
+    known = found.counts()
+    tables = {}
+    for topic in topics:
+        own = [key for key, name in names.items() if name == topic]
+        held = sum(known.get(key, 0) for key in own)
+        listed = sum(counts.get(key, 0) for key in own) - held
+        tables[topic] = IndexTable(listed, entry, stamps, size, held)
+        for key in own:
+            tables[topic].put(*found.columns(key))
+    return tables

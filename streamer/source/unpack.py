@@ -1,12 +1,15 @@
-"""A zstd-compressed file or message → the file unpacked beside the run, or the message's bytes."""
+"""A compressed file, or a database with its log → one plain file beside the run; a compressed message → its bytes."""
 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import RecordingError, StorageError
+from streamer.records import Damage
 from streamer.source.payload import MemoryPayload
 
 if sys.version_info >= (3, 14):
@@ -21,42 +24,94 @@ if TYPE_CHECKING:
     from streamer.records import Payload
     from streamer.source.reader import Reader
 
+    Open = Callable[[Path, Path], Reader]
 
-class UnpackedReader:
-    """A reader of a compressed file: unpacks it into the scratch folder, removes it when closed."""
 
-    def __init__(self, path: Path, scratch: Path, open_file: Callable[[Path, Path], Reader]) -> None:
-        """Unpack and open; the compressed file is left alone.
+class ScratchReader:
+    """A reader of a file in the scratch folder, which is removed when it is closed."""
+
+    def __init__(self, scratch: Path, name: str, make: Callable[[Path], None], open_file: Open) -> None:
+        """Let ``make`` write the file, and open it.
 
         Raises:
-            RecordingError: it does not decompress. StorageError: the scratch folder is full.
+            StorageError: the scratch folder is full, or what ``make`` or ``open_file`` raise.
 
         """
-        scratch.mkdir(parents=True, exist_ok=True)
-        self._unpacked = scratch / path.name.removesuffix(".zstd")
+        self._path = scratch / name
         try:
-            with path.open("rb") as file, zstd.open(file, "rb") as source, self._unpacked.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-            self._reader = open_file(self._unpacked, scratch)
-        except (zstd.ZstdError, EOFError) as error:
-            self._unpacked.unlink(missing_ok=True)
-            msg = f"{path}: does not decompress: {error}"
-            raise RecordingError(msg) from error
+            scratch.mkdir(parents=True, exist_ok=True)
+            make(self._path)
+            self._reader = open_file(self._path, scratch)
         except OSError as error:
-            self._unpacked.unlink(missing_ok=True)
-            msg = f"{path}: cannot be unpacked into {scratch}: {error.strerror}"
+            self._remove()
+            msg = f"{name} cannot be written into {scratch}: {error.strerror}"
             raise StorageError(msg) from error
         except BaseException:
-            self._unpacked.unlink(missing_ok=True)
+            self._remove()
             raise
 
     def close(self) -> None:
-        """Close the unpacked file and remove it."""
+        """Close the file and remove it."""
         self._reader.close()
-        self._unpacked.unlink(missing_ok=True)
+        self._remove()
+
+    def _remove(self) -> None:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            self._path.with_name(f"{self._path.name}{ending}").unlink(missing_ok=True)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
+
+
+def open_unpacked(path: Path, scratch: Path, open_file: Open) -> ScratchReader:
+    """Unpack a compressed file and open what was in it; the compressed file is left alone.
+
+    Raises:
+        RecordingError: it does not decompress. StorageError: the scratch folder is full.
+
+    """
+
+    def unpack(target: Path) -> None:
+        try:
+            with path.open("rb") as file, zstd.open(file, "rb") as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
+        except (zstd.ZstdError, EOFError) as error:
+            msg = f"{path}: does not decompress: {error}"
+            raise RecordingError(msg) from error
+
+    return ScratchReader(scratch, path.name.removesuffix(".zstd"), unpack, open_file)
+
+
+class MergedReader(ScratchReader):
+    """A reader of a copy of a database into which its log was merged; the database itself is left alone.
+
+    Without the log it might be read in a state that never was: the log may have been half copied into it, or
+    be what a half-written change has to be undone with. Merging is SQLite's own work, on a copy, as it writes.
+    """
+
+    def __init__(self, path: Path, log: Path, scratch: Path, open_file: Open) -> None:
+        """Copy both and merge them.
+
+        Raises:
+            RecordingError: they do not fit together. StorageError: the scratch folder is full.
+
+        """
+        size = path.stat().st_size + log.stat().st_size
+
+        def merge(target: Path) -> None:
+            self._remove()  # of a process that was killed
+            shutil.copyfile(path, target)
+            shutil.copyfile(log, target.with_name(target.name + log.name.removeprefix(path.name)))
+            try:
+                with closing(sqlite3.connect(target)) as database:
+                    database.execute("PRAGMA journal_mode = DELETE").fetchall()
+            except sqlite3.Error as error:
+                msg = f"{path}: {log.name} cannot be brought in: {error}"
+                raise RecordingError(msg) from error
+
+        super().__init__(scratch, path.name, merge, open_file)
+        why = f"it was not closed properly: {log.name} was brought in, in a copy"
+        self.damage = Damage(path.name, size, size, size, 0, why)
 
 
 def unpack_message(payload: Payload) -> Payload:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def recordings(addresses: Sequence[str], base: Path, demo: Path) -> list[Path]:
+def recordings(addresses: Sequence[str], base: Path, demo: Path, *, salvage: bool = False) -> list[Path]:
     """Return all recordings, each once, in the order of the configuration; ``demo`` is the folder for synthetic ones.
+
+    ``salvage`` as in `find_recordings`.
 
     Raises:
         ConfigError: there is no such demo. RecordingError: a path or pattern names no recording.
@@ -22,7 +24,10 @@ def recordings(addresses: Sequence[str], base: Path, demo: Path) -> list[Path]:
     """
     found: list[Path] = []
     for address in addresses:
-        found += [_demo(address, demo)] if address.startswith("demo://") else find_recordings([address], base)
+        if address.startswith("demo://"):
+            found.append(_demo(address, demo))
+        else:
+            found += find_recordings([address], base, salvage=salvage)
     return list(dict.fromkeys(found))
 
 

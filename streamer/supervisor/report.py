@@ -129,6 +129,7 @@ def streamed(path: Path, outcome: Outcome, tallies: Tallies, began: float) -> St
             "stream": round(told.get("stream_seconds", 0.0), 6),
         },
         "warnings": ready.get("warnings", []),
+        "damage": ready.get("damage", []),
         "began": began,
         "opened": ready.get("opened"),
     }

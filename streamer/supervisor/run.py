@@ -143,7 +143,8 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
 def _stream_all(
     loaded: Loaded, workdir: Workdir, mode: str, observer: Observer, signals: Signals
 ) -> Iterator[report.Streamed]:
-    paths = recordings(loaded.config.source.path, loaded.base, workdir.path / "demo")
+    source = loaded.config.source
+    paths = recordings(source.path, loaded.base, workdir.path / "demo", salvage=source.salvage)
     done = _settle_with_past(workdir, loaded.path.name, paths, mode)
     names = _unique_names(paths)
     for path in paths:
@@ -247,6 +248,7 @@ def _session(
         timeline=timeline_settings(config),
         streams=stream_settings(config),
         consumers=_seats(config),
+        salvage=config.source.salvage,
         provenance=provenance(loaded),
     )
     consumers = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -136,3 +137,27 @@ class Crowd(Consumer):
             second.terminate()  # it obeys, though its parent would not
             second.join()
         self._file.write(f"{frame.number}\n")  # never closed: flushed as a process that exits does
+
+
+class Hasher(Consumer):
+    """Writes for each chunk a line for each of its frames: its number, its tick and a digest of what it showed."""
+
+    def __init__(self, out: str) -> None:
+        self._out = Path(out)
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._lines: list[str] = []
+
+    def on_frame(self, frame: Frame) -> None:
+        digest = hashlib.sha256()
+        for sample in frame.samples.values():
+            digest.update(b"none" if sample is None else sample.stamp.to_bytes(8, "little") + sample.value.tobytes())
+        self._lines.append(f"{frame.number} {frame.tick} {digest.hexdigest()}")
+
+    def on_chunk(self, chunk: Chunk) -> None:
+        (self._out / f"part-{chunk.number:06d}.txt").write_text("\n".join(self._lines))
+        self._lines = []
+
+    @staticmethod
+    def read(out: Path) -> list[str]:
+        """Return all lines in the order of the parts."""
+        return [line for part in sorted(out.glob("part-*.txt")) for line in part.read_text().splitlines()]
