@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 from consumers.null import Null
 from streamer.testing import ConsumerContract
@@ -32,7 +33,13 @@ def pixels(out: Path) -> bytes:
     return np.asarray(cv2.imread(str(path))).tobytes()
 
 
-class TestNull(ConsumerContract):
+class BuiltIn(ConsumerContract):
+    """Killed at the points of one seed in the default run; the variants below, and more seeds, are the soak's."""
+
+    seeds = (1,)
+
+
+class TestNull(BuiltIn):
     """Has no options and no output."""
 
     use = Null
@@ -41,7 +48,7 @@ class TestNull(ConsumerContract):
         return {}
 
 
-class TestChecksum(ConsumerContract):
+class TestChecksum(BuiltIn):
     """Chains digests over the lives of its processes."""
 
     use = "checksum"
@@ -53,7 +60,7 @@ class TestChecksum(ConsumerContract):
         return without_provenance(out / "sums.json")
 
 
-class TestStats(ConsumerContract):
+class TestStats(BuiltIn):
     """Adds up over the lives of its processes."""
 
     use = "stats"
@@ -66,8 +73,11 @@ class TestStats(ConsumerContract):
         return without_provenance(path)
 
 
+@pytest.mark.soak
 class TestStatsPlot(TestStats):
     """Keeps what it draws in its state, too."""
+
+    seeds = (1, 2, 3, 4)
 
     def options(self, out: Path) -> dict[str, Any]:
         return {"out": str(out), "plot": True}
@@ -76,7 +86,7 @@ class TestStatsPlot(TestStats):
         return super().digest(out), pixels(out)
 
 
-class TestPreview(ConsumerContract):
+class TestPreview(BuiltIn):
     """Puts one picture together from the shares of its chunks."""
 
     use = "preview"
@@ -89,7 +99,7 @@ class TestPreview(ConsumerContract):
         return pixels(out)
 
 
-class TestLeRobot(ConsumerContract):
+class TestLeRobot(BuiltIn):
     """Joins the segments of its chunks; every file of the dataset is compared, but where the episode came from."""
 
     use = "lerobot"
@@ -115,14 +125,17 @@ class TestLeRobot(ConsumerContract):
         return {k: v for k, v in every_file(out).items() if k != "meta/provenance.jsonl"}
 
 
+@pytest.mark.soak
 class TestLeRobotPng(TestLeRobot):
     """Images inside the data files."""
+
+    seeds = (1, 2, 3, 4)
 
     def options(self, out: Path) -> dict[str, Any]:
         return super().options(out) | {"images": "png"}
 
 
-class TestParquet(ConsumerContract):
+class TestParquet(BuiltIn):
     """Puts the files of its chunks together."""
 
     use = "parquet"
@@ -136,7 +149,7 @@ class TestParquet(ConsumerContract):
         return pq.read_table(path).to_pylist(), pq.read_metadata(path).num_row_groups
 
 
-class TestZarr(ConsumerContract):
+class TestZarr(BuiltIn):
     """Writes every chunk to its place."""
 
     use = "zarr"
@@ -148,7 +161,7 @@ class TestZarr(ConsumerContract):
         return {name: content for name, content in every_file(out).items() if not name.endswith(".zarr/zarr.json")}
 
 
-class TestVideo(ConsumerContract):
+class TestVideo(BuiltIn):
     """Joins the segments of its chunks."""
 
     use = "video"
@@ -161,8 +174,11 @@ class TestVideo(ConsumerContract):
         return {name: content for name, content in every_file(out).items() if name.endswith(".mp4")}
 
 
+@pytest.mark.soak
 class TestVideoOfVariableRate(TestVideo):
     """Shows every frame at its tick."""
+
+    seeds = (1, 2, 3, 4)
 
     def options(self, out: Path) -> dict[str, Any]:
         return super().options(out) | {"rate": "variable"}
