@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from streamer.records import Damage, Index, Payload, Topic
 
 
@@ -39,6 +42,9 @@ class Reader(Protocol):
 
     def payload(self, block: int, offset: int) -> Payload:
         """Return one message."""
+
+    def heads(self, block: int, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+        """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one."""
 
     def close(self) -> None:
         """Close the file."""

@@ -18,6 +18,7 @@ from rosbags.typesys.msg import normalize_msgtype
 from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
+from streamer.source.heads import close_together, gather, numbers
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
@@ -37,6 +38,7 @@ _MESSAGE, _BAG_HEADER, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6,
 _ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
 _INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
 _U32 = struct.Struct("<I")
+_MESSAGE_HEADER = 38  # bytes of the three fields of a message's header
 _SHORT = 128  # bytes; headers up to this length recur, one a chunk
 _LAYOUTS: dict[int, tuple[tuple[str, bytes, int, int, int], ...]] = {}  # length → name, what precedes the value, places
 _COMPRESSIONS = ("none", "lz4", "bz2")
@@ -322,6 +324,28 @@ class Ros1Source:
                 return MemoryPayload.cut(content, offset + begin, size)
             offset += begin + size
 
+    def heads(self, block: int, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+        """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one."""
+        start, length, whole = self._data[block]
+        reach = 8 + _MESSAGE_HEADER + size
+        span = close_together(offsets, reach)
+        if span is None or span[1] > whole:
+            return None
+        first, end = span
+        plain = self._compression[block] == "none"
+        if plain and end > length:
+            return None
+        content = np.frombuffer(self._read(start + first, end - first) if plain else self._cache.get(block), np.uint8)
+        at = offsets - first if plain else offsets
+        kind = content[int(at[0]) + 4 :][:_MESSAGE_HEADER].tobytes().find(b"op=%c" % _MESSAGE)
+        lengths, kinds = numbers(content, at, "<u4"), numbers(content, at + 4 + kind, "<u4")
+        sizes = numbers(content, at + 4 + _MESSAGE_HEADER, "<u4")
+        if kind < 0 or lengths is None or kinds is None or sizes is None:
+            return None
+        if (lengths != _MESSAGE_HEADER).any() or (kinds != kinds[0]).any() or (sizes < size).any():
+            return None  # a connection record stands before a message, or a message is too short
+        return gather(content, at + 8 + _MESSAGE_HEADER, size)
+
     def _in_file(self, position: int, size: int, head: memoryview) -> FilePayload:
         if position + size > self.size:
             raise_short(size, self.size - position)
@@ -403,7 +427,7 @@ def _message_head(head: memoryview) -> tuple[int, int, int]:
     """Return the kind of a record, and the place and length of its data."""
     try:
         (length,) = _U32.unpack_from(head, 0)
-        if length == 38:
+        if length == _MESSAGE_HEADER:
             raw = bytes(head[4:42])
             op = raw[raw.index(b"op=") + 3]
         else:

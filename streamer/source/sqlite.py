@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from streamer.records import Damage, Payload
 
 
@@ -193,6 +195,9 @@ class SqliteSource:
             msg = f"{self.path}: row {offset} holds no message: the file is damaged or was changed while it was read"
             raise RecordingError(msg)
         return MemoryPayload(memoryview(row[1]))
+
+    def heads(self, block: int, offsets: NDArray[np.int64], size: int) -> None:
+        """Ask for messages one by one: rows do not lie where their bytes could be taken all at once."""
 
     def part(self, row: int, start: int, length: int) -> bytes:
         """Return some bytes of the message in a row; the pages before and behind them are not copied.

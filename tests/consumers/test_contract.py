@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -36,7 +36,7 @@ def pixels(out: Path) -> bytes:
 class BuiltIn(ConsumerContract):
     """Killed at the points of one seed in the default run; the variants below, and more seeds, are the soak's."""
 
-    seeds = (1,)
+    seeds: ClassVar[tuple[int, ...]] = (1,)
 
 
 class TestNull(BuiltIn):

@@ -442,3 +442,31 @@ def test_a_large_block_is_decompressed_in_pieces_to_the_same_bytes(codec: str, f
     for length, size in ((len(packed) - 4, len(content)), (len(packed) - 3, len(content) - 1), (3, len(content))):
         with pytest.raises(CORRUPT):
             decompress(codec, read, 3, length, size)
+
+
+# The first bytes of all messages
+
+
+@pytest.mark.parametrize("form", [*ROS1, *ROS2])
+def test_the_first_bytes_of_all_messages_are_those_of_each(tmp_path: Path, form: str) -> None:
+    """Small messages close together, large ones far apart, both in chunks with others, and out of order."""
+    encoding = encoding_of(form)
+    small = numbers("/small", [START + 7919 * n % 3000 * 10**6 for n in range(3000)], encoding)
+    large = joints("/large", [START + n * 10**8 for n in range(30)], encoding, size=900)
+    mixed = [message for group in zip(*[iter(small)] * 100, strict=True) for message in (*group, large.pop())]
+    path = record(tmp_path / "bag", form, mixed, chunk=1 << 14)
+    with Source(path, tmp_path / "scratch") as source:
+        for topic, index in source.index(["/small", "/large"]).items():
+            for size in (1, 4, 8):
+                found = source.heads(index, size)
+                one_by_one = [bytes(source.payload(index, n).head()[:size]) for n in range(len(index.stamps))]
+                assert [row.tobytes() for row in found] == one_by_one, topic
+
+
+@pytest.mark.parametrize("form", [ROS1[0], MCAP[0]])
+def test_a_message_that_is_too_short_for_its_first_bytes_is_named(tmp_path: Path, form: str) -> None:
+    path = record(tmp_path / "bag", form, numbers("/a", range(START, START + 50 * 10**6, 10**6), encoding_of(form)))
+    with Source(path, tmp_path / "scratch") as source:
+        index = source.index(["/a"])["/a"]
+        with pytest.raises(RecordingError, match="bytes is too short for a header"):
+            source.heads(index, 64)
