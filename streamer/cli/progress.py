@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from streamer.units import show_size
@@ -100,6 +101,7 @@ class _Lines:
         )
         for warning in about["warnings"]:
             self.note(warning)
+        import_module("streamer.cli.summary")  # needed at the end: loaded while others work and this process waits
 
     def progress(self, values: dict[str, Any]) -> None:
         now = time.monotonic()

@@ -49,7 +49,7 @@ class MemoryPayload:
         part = self._bytes[start : start + len(out)]
         if len(part) != len(out):
             raise_short(start + len(out), len(self._bytes))
-        out[:] = part
+        copy(part, out)
 
 
 class _Scratch(threading.local):
@@ -140,6 +140,12 @@ def read_bytes(fd: int, position: int, size: int, end: int) -> memoryview:
     out = memoryview(bytearray(size))
     read_into(fd, position, out)
     return out
+
+
+def copy(content: bytes | memoryview, out: memoryview) -> None:
+    """Copy bytes; numpy lets other threads run meanwhile, a memoryview does not."""
+    if len(out):
+        np.copyto(np.frombuffer(out, np.uint8), np.frombuffer(content, np.uint8))
 
 
 def raise_short(wanted: int, length: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
 from streamer.records import Index, Topic
-from streamer.source.payload import HEAD, MemoryPayload, raise_short, sorted_index
+from streamer.source.payload import HEAD, MemoryPayload, copy, raise_short, sorted_index
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -255,4 +255,4 @@ class _LargePayload:
         """Read from ``start`` on into ``out``."""
         if start + len(out) > self._length:
             raise_short(start + len(out), self._length)
-        out[:] = self._source.part(self._row, start, len(out))
+        copy(self._source.part(self._row, start, len(out)), out)
