@@ -22,6 +22,9 @@ _LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
 _SURE = 8  # samples that a trend takes on which a generation is ended
 _FULL_AT_ONCE = 3  # generations in a row that hold too much from the start: the limit is at fault
 _FIRST_WAIT, _LONGEST_WAIT, _CLOSING_WAIT = 0.5, 30.0, 5.0
+_WARM_UP = (
+    120.0  # seconds that every process has for it, however short its deadline: imports are slow on a busy machine
+)
 
 
 class Start(NamedTuple):
@@ -112,6 +115,7 @@ class Seat:
     crashes: int = 0  # since the last commit
     attempts: int = 0  # at the present chunk
     wait_until: float = 0.0
+    warming_since: float | None = None  # seen in its warm-up for the first time; infinity: killed there
     planned: int = 0
     crashed: int = 0
     generations: int = 0
@@ -156,7 +160,7 @@ class Policy:
         if generation == seat.standby:
             seat.standby_ready = True
             return []
-        if generation != seat.generation or seat.phase is not Phase.STARTING:
+        if generation != seat.generation or seat.phase is not Phase.STARTING or seat.warming_since == float("inf"):
             return []
         seat.phase = Phase.READY
         return self._activate(seat) if self.begun else self._begin()
@@ -284,12 +288,14 @@ class Policy:
         return [Kill(name, seat.generation)]
 
     def tick(self, now: float) -> list[Order]:
-        """Start those whose time of waiting is over."""
+        """Start those whose time of waiting is over; end those that do not come out of their warm-up."""
         orders: list[Order] = []
         for seat in self.seats.values():
-            if now < seat.wait_until:
+            if seat.phase is Phase.STARTING:
+                orders += self._watch_warm_up(seat, now)
+            elif now < seat.wait_until:
                 continue
-            if seat.phase is Phase.CLOSING:
+            elif seat.phase is Phase.CLOSING:
                 orders += [Gone(seat.name, seat.generation), *self._crash(seat, now, raised=False)]
             elif seat.phase is Phase.WAITING:
                 orders += self._next(seat)
@@ -309,10 +315,22 @@ class Policy:
 
     def next_wake(self) -> float:
         """Return the time at which `tick` has something to do; infinity where it has not."""
-        waits = [s.wait_until for s in self.seats.values() if s.phase in (Phase.WAITING, Phase.CLOSING)]
+        seats = self.seats.values()
+        waits = [s.wait_until for s in seats if s.phase in (Phase.WAITING, Phase.CLOSING)]
+        waits += [(s.warming_since or 0.0) + max(s.deadline, _WARM_UP) for s in seats if s.phase is Phase.STARTING]
         return min(waits, default=float("inf"))
 
     # ---- decisions
+
+    def _watch_warm_up(self, seat: Seat, now: float) -> list[Order]:
+        if seat.warming_since is None:
+            seat.warming_since = now
+        longest = max(seat.deadline, _WARM_UP)
+        if now - seat.warming_since <= longest:
+            return []
+        seat.warming_since = float("inf")
+        seat.last_error = f"it was not ready after {longest:.0f} s of import and construction"
+        return [Kill(seat.name, seat.generation)]
 
     def _begin(self) -> list[Order]:
         waiting = (Phase.STARTING, Phase.WAITING, Phase.JUDGING)
@@ -323,7 +341,7 @@ class Policy:
 
     def _start_next(self, seat: Seat) -> Order:
         seat.generation = seat.generations = seat.generations + 1
-        seat.phase = Phase.STARTING
+        seat.phase, seat.warming_since = Phase.STARTING, None
         return Start(seat.name, seat.generation)
 
     def _activate(self, seat: Seat) -> list[Order]:
@@ -356,7 +374,7 @@ class Policy:
         if seat.standby is None:
             return [self._start_next(seat)]
         seat.generation, ready = seat.standby, seat.standby_ready
-        seat.standby, seat.standby_ready = None, False
+        seat.standby, seat.standby_ready, seat.warming_since = None, False, None
         seat.phase = Phase.READY if ready else Phase.STARTING
         return self._activate(seat) if ready else []
 

@@ -94,6 +94,7 @@ class Session:
         self._error: StreamerError | None = None
         self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
         self._traces: dict[str, str] = {}
+        self._given_up: set[str] = set()  # while the others went on
         self._asked = 0
         self._last_progress: dict[str, Any] = {}
         self._began = time.monotonic()
@@ -176,7 +177,8 @@ class Session:
     def _bury(self, key: tuple[str, int], code: int) -> None:
         name, generation = key
         seat = self._policy.seats[name]
-        expected = code == 0 or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED)
+        told = seat.retiring or seat.ending or seat.closed or self._policy.draining
+        expected = (code == 0 and told) or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED)
         if not expected and generation in (seat.generation, seat.standby):
             why = seat.last_error or how_it_ended(code)
             _log.warning("%s.%d ended: %s", name, generation, why)
@@ -195,6 +197,9 @@ class Session:
         self._take_in_failure(seat)
 
     def _take_in_failure(self, seat: Seat) -> None:
+        if seat.phase is Phase.FAILED and seat.name in self._policy.isolated and seat.name not in self._given_up:
+            self._given_up.add(seat.name)
+            self._observer.note(f"{seat.name} is given up, the others go on: {self._error_of(seat)}")
         if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == seat.name:
             self._error = self._error_of(seat)
 
@@ -356,6 +361,7 @@ class Session:
         for name, seat in self._policy.seats.items():
             self._tallies.consumers[name].planned += seat.planned
             self._tallies.consumers[name].crash += seat.crashed
+            self._tallies.consumers[name].failed = str(self._error_of(seat)) if seat.phase is Phase.FAILED else None
         if not self._outcome.report and self._outcome.ready:
             self._outcome.report = self._report_for_the_reader()
         self._outcome.error = self._error

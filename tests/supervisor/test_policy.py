@@ -333,6 +333,23 @@ def test_a_consumer_that_is_silent_beyond_its_deadline_is_killed_and_tried_again
     assert revive(policy) == ["Start a.2", "Activate a.2.None"]
 
 
+def test_one_that_does_not_come_out_of_its_warm_up_is_killed_and_counts_as_a_crash() -> None:
+    policy = Policy({"a": Seat("a", deadline=1.0)})
+    policy.start()
+    policy.reader_ready(4, {"a": 0}, [])
+    assert brief(policy.tick(1000.0)) == []
+    assert policy.next_wake() == 1120.0
+    assert brief(policy.tick(1119.0)) == []
+    assert brief(policy.tick(1121.0)) == ["Kill a.1"]
+    assert "not ready after 120 s" in policy.seats["a"].last_error
+    assert brief(policy.consumer_ready("a", 1)) == []  # too late: it is being ended
+    assert brief(policy.tick(1122.0)) == []
+    policy.exited("a", 1, -9, 1123.0)
+    assert policy.seats["a"].crashed == 1
+    assert brief(policy.tick(1124.0)) == ["Start a.2"]
+    assert brief(policy.tick(1125.0)) == []
+
+
 def test_who_is_not_active_has_no_deadline() -> None:
     policy = Policy({"a": Seat("a", deadline=1.0)})
     policy.start()
