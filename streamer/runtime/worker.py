@@ -210,6 +210,8 @@ class _Worker:
         if len(self._lent) == 1:
             _log.warning("%s; its memory is lent to it until it lets go: keep a copy, frame[...].copy()", what)
         self._channel.send("escaped", frame=number, stream=kept[0])
+        self._socket.send(Kind.LENT, [number])
+        self._take_back()  # what it has let go of since the message came in which this frame was
         if len(self._lent) >= self._credit:
             msg = f"{what}, and so of {len(self._lent)} frames, which is all that it may hold at once: keep copies"
             raise EscapedViewError(msg)
