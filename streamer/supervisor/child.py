@@ -34,17 +34,21 @@ class Child:
         self.title = title
         self.channel, theirs = Channel.pair()
         command = [sys.executable, "-m", module, title, str(theirs.fileno()), str(os.getpid())]
-        with log.open("ab") as output, theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | (environment or {}),
-                pass_fds=(theirs.fileno(), *descriptors),
-                process_group=0,
-            )
+        try:
+            with theirs, log.open("ab") as output:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    command,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=os.environ | (environment or {}),
+                    pass_fds=(theirs.fileno(), *descriptors),
+                    process_group=0,
+                )
+        except OSError:
+            self.channel.close()
+            raise
         self.pid = self._process.pid
 
     def heard(self) -> list[dict[str, Any]]:
