@@ -22,9 +22,8 @@ _LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
 _SURE = 8  # samples that a trend takes on which a generation is ended
 _FULL_AT_ONCE = 3  # generations in a row that hold too much from the start: the limit is at fault
 _FIRST_WAIT, _LONGEST_WAIT, _CLOSING_WAIT = 0.5, 30.0, 5.0
-_WARM_UP = (
-    120.0  # seconds that every process has for it, however short its deadline: imports are slow on a busy machine
-)
+_WARM_UP = 120.0  # seconds that every process has for it, whatever its deadline: imports are slow on a busy machine
+_AHEAD = 1.5  # times the last warm-up, by which a successor is started before it is needed
 
 
 class Start(NamedTuple):
@@ -115,6 +114,10 @@ class Seat:
     crashes: int = 0  # since the last commit
     attempts: int = 0  # at the present chunk
     wait_until: float = 0.0
+    started_at: float = 0.0  # its youngest process
+    active_since: float = 0.0
+    warm_up: float = 0.0  # seconds that the last process took for it
+    pace: float = float("inf")  # seconds a chunk, in the generation that committed last
     warming_since: float | None = None  # seen in its warm-up for the first time; infinity: killed there
     planned: int = 0
     crashed: int = 0
@@ -132,6 +135,7 @@ class Policy:
 
     seats: dict[str, Seat]
     chunks: int = 0
+    now: float = 0.0  # the time of what is told next, set by whoever tells it
     begun: bool = False  # all were ready once
     draining: bool = False
     failure: str | None = None  # the consumer because of which the run stops
@@ -157,6 +161,8 @@ class Policy:
     def consumer_ready(self, name: str, generation: int) -> list[Order]:
         """Take in that a process has warmed up."""
         seat = self.seats[name]
+        if generation == seat.generations:
+            seat.warm_up = self.now - seat.started_at
         if generation == seat.standby:
             seat.standby_ready = True
             return []
@@ -166,9 +172,10 @@ class Policy:
         return self._activate(seat) if self.begun else self._begin()
 
     def committed(self, name: str, chunk: int) -> list[Order]:
-        """Take in a commit; start the successor while the last chunk before a recycling is under way."""
+        """Take in a commit; start the successor in time to be ready when the last chunk of a share is."""
         seat = self.seats[name]
         seat.cursor = chunk + 1
+        seat.pace = (self.now - seat.active_since) / max(1, seat.cursor - seat.began_at)
         seat.crashes = seat.attempts = 0
         return self._prepare_successor(seat)
 
@@ -341,7 +348,7 @@ class Policy:
 
     def _start_next(self, seat: Seat) -> Order:
         seat.generation = seat.generations = seat.generations + 1
-        seat.phase, seat.warming_since = Phase.STARTING, None
+        seat.phase, seat.warming_since, seat.started_at = Phase.STARTING, None, self.now
         return Start(seat.name, seat.generation)
 
     def _activate(self, seat: Seat) -> list[Order]:
@@ -350,7 +357,7 @@ class Policy:
         seat.phase = Phase.ACTIVE
         seat.retiring = seat.ending = seat.told = False
         seat.samples = []
-        seat.began_at = seat.cursor
+        seat.began_at, seat.active_since = seat.cursor, self.now
         seat.fatal, seat.last_error = False, ""
         return [Activate(seat.name, seat.generation, seat.recycle_chunks), *self._prepare_successor(seat)]
 
@@ -358,7 +365,8 @@ class Policy:
         share = seat.recycle_chunks
         if share is None or seat.standby is not None or self.draining or seat.phase is not Phase.ACTIVE:
             return []
-        if seat.cursor < seat.began_at + share - 1 or seat.began_at + share >= self.chunks:
+        left = seat.began_at + share - seat.cursor
+        if seat.began_at + share >= self.chunks or (left > 1 and left * seat.pace >= _AHEAD * seat.warm_up):
             return []
         return self._start_successor(seat)
 
@@ -366,7 +374,7 @@ class Policy:
         if seat.standby is not None:
             return []
         seat.generations += 1
-        seat.standby = seat.generations
+        seat.standby, seat.started_at = seat.generations, self.now
         return [Start(seat.name, seat.standby)]
 
     def _next(self, seat: Seat) -> list[Order]:

@@ -128,6 +128,7 @@ class Session:
             )
             stack.callback(self._end_all)
             self._reader.channel.send("job", job=to_wire(self._job) | {"pool_fd": writable})
+            self._policy.now = time.monotonic()
             self._carry_out(self._policy.start())
             while not self._over():
                 self._wait()
@@ -159,6 +160,7 @@ class Session:
 
     def _look(self) -> None:
         """Take in everything that has happened since the last look."""
+        self._policy.now = time.monotonic()
         ended = {key: code for key, child in self._children.items() if (code := child.ended()) is not None}
         for message in self._reader.heard():  # after the look at who has ended: it says before why they will
             self._hear_reader(message)

@@ -126,6 +126,28 @@ def test_a_successor_is_started_for_the_last_chunk_and_activated_once_the_old_on
     assert commit(policy, "a", 4) == ["Start a.3"]
 
 
+def test_a_successor_whose_warm_up_is_longer_than_a_chunk_is_started_that_much_earlier() -> None:
+    policy = Policy({"a": Seat("a", recycle_chunks=6)})
+    policy.start()
+    policy.reader_ready(40, {"a": 0}, [])
+    policy.now = 2.0  # seconds that its import took
+    assert brief(policy.consumer_ready("a", 1)) == ["Activate a.1.6"]
+    policy.now = 3.0
+    assert brief(policy.committed("a", 0)) == []  # five seconds are left
+    policy.now = 4.0
+    assert brief(policy.committed("a", 1)) == []
+    policy.now = 5.0
+    assert brief(policy.committed("a", 2)) == []
+    policy.now = 6.0
+    assert brief(policy.committed("a", 3)) == ["Start a.2"]  # two seconds: in three it is ready for certain
+    policy.now = 8.0
+    assert brief(policy.consumer_ready("a", 2)) == []
+    policy.committed("a", 4)
+    policy.committed("a", 5)
+    policy.retiring("a")
+    assert brief(policy.exited("a", 1, 0, 8.0))[-1] == "Activate a.2.6"
+
+
 def test_a_late_successor_is_activated_when_it_is_ready() -> None:
     policy = begun(Seat("a", recycle_chunks=2))
     assert commit(policy, "a", 0, 1) == ["Start a.2"]
