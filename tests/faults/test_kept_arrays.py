@@ -1,4 +1,7 @@
-"""Consumers that are slow, that want only the newest, or that keep arrays: no memory is used again under anyone."""
+"""Consumers that are slow, that want only the newest, or that keep arrays: no memory is used again under anyone.
+
+One that keeps an array by mistake is ended and named: tests/pipeline/test_bad_input.py.
+"""
 
 from __future__ import annotations
 
@@ -71,13 +74,3 @@ def test_what_is_kept_is_lent_up_to_the_credit_and_stays_as_it_is(
     assert "keep copies" in report["ever"]["failed"]
     assert "lent to it until it lets go" in (tmp_path / ".streamer" / "logs" / "two.log").read_text()
     assert digests(tmp_path / "digest.json") == expected
-
-
-def test_a_consumer_that_keeps_an_array_is_named_by_default(tmp_path: Path, config: Config) -> None:
-    config["consumers"]["ever"] = keeping("ever", 1) | {"escape": "error"}
-    finished = run(tmp_path, config)
-    assert finished.code == 70, finished
-    failed = finished.report["consumers"]["ever"]["failed"]
-    assert "consumer ever: on_frame kept an array (or a view) of stream 'n' of frame 0" in failed
-    assert finished.report["consumers"]["ever"]["restarts"]["crash"] == 1  # another try would end the same way
-    assert finished.report["frames"]["delivered"] == 0  # nothing that it was shown counts
