@@ -9,7 +9,8 @@ promises, whatever the order of events:
 - frames that nobody holds are a cache, dropped only for the active consumer that is furthest behind,
   so while any active consumer can make progress, the table does; one that crashed holds nobody up, one
   whose process is replaced as planned is waited for;
-- a ``latest`` consumer gets the newest frame when it has none, and never makes others wait.
+- a ``latest`` consumer gets the newest frame when it has none, and never makes others wait;
+- a frame that is kept beyond its callback is lent: pinned like any other, and counted against the credit.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ class _Seat:
     done: bool = False  # has closed its outputs, or was given up
     dropped: bool = False  # was given up
     leases: set[int] = field(default_factory=set)
+    lent: set[int] = field(default_factory=set)  # those of the leases that are kept beyond their callbacks
     alone: int = 0  # frames before this one are sent one at a time
     without: set[int] = field(default_factory=set)  # frames that it is not to see
 
@@ -215,6 +217,14 @@ class Delivery:
         self._reap(frame)
         return True
 
+    def lent(self, name: str, frame: int) -> bool:
+        """Note that a consumer is through with a frame but keeps it; False where it holds no such lease."""
+        seat = self._seats.get(name)
+        if seat is None or frame not in seat.leases:
+            return False
+        seat.lent.add(frame)
+        return True
+
     def committed(self, name: str, chunk: int) -> bool:
         """Move a cursor behind ``chunk``; False unless it is the next chunk and was announced."""
         seat = self._seats.get(name)
@@ -263,12 +273,14 @@ class Delivery:
     def _serve(self, name: str, seat: _Seat) -> Iterator[Action]:
         while seat.position < seat.stop:
             frame = seat.position
+            if self._start_of(seat.cursor) < seat.alone <= frame:
+                break  # the next frames might end it before its commit has arrived, and the trial would begin anew
             if self._shows(seat, frame):
                 entry = self._table.get(frame)
                 if entry is None or not entry.ready:
                     break
                 if entry.slot is not None:
-                    if len(seat.leases) >= (1 if frame < seat.alone else seat.credit):
+                    if len(seat.leases) >= seat.credit or (frame < seat.alone and seat.leases > seat.lent):
                         break
                     yield self._lease(name, seat, frame, entry.slot)
             seat.position = frame + 1
@@ -282,7 +294,7 @@ class Delivery:
 
     def _serve_latest(self, name: str, seat: _Seat) -> Iterator[Action]:
         over = not any(self._reaches(other, seat.stop) for other in self._seats.values() if not other.latest)
-        if not seat.leases and not over:
+        if seat.leases == seat.lent and len(seat.leases) < seat.credit and not over:
             newest = self._newest_for(seat)
             if seat.position <= newest < seat.stop:
                 while (seat.chunk + 1) * self._chunk_size <= newest:
@@ -378,7 +390,7 @@ class Delivery:
     def _starving(self) -> bool:
         """Tell whether a consumer has nothing to do, and what it waits for is not on its way."""
         return any(
-            seat.active and not seat.latest and not seat.leases and seat.position < seat.stop
+            seat.active and not seat.latest and seat.leases <= seat.lent and seat.position < seat.stop
             for seat in self._seats.values()
             if seat.position not in self._table
         )
@@ -423,6 +435,7 @@ class Delivery:
 
     def _give_back(self, seat: _Seat, name: str, frame: int) -> None:
         seat.leases.discard(frame)
+        seat.lent.discard(frame)
         self._table[frame].holders.discard(name)
 
     def _end_load(self, frame: int) -> None:
@@ -505,9 +518,10 @@ class Delivery:
         return self._seats[name].done
 
     def on_trial(self, name: str) -> int | None:
-        """Return the frame that a consumer holds which is sent them one at a time; None where there is none."""
+        """Return the frame that a consumer is at which is sent them one at a time; None where there is none."""
         seat = self._seats[name]
-        return min(seat.leases) if seat.leases and min(seat.leases) < seat.alone else None
+        frame = min(seat.leases - seat.lent, default=seat.alone)
+        return frame if frame < seat.alone else None
 
     def owes(self, name: str) -> bool:
         """Return whether a consumer has something to do: frames to release, a chunk to commit, outputs to close."""

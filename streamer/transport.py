@@ -27,6 +27,7 @@ class Kind(IntEnum):
     RELEASE = 2  # consumer → reader: frames
     COMMIT = 3  # consumer → reader: chunk, state
     CLOSED = 4  # consumer → reader
+    LENT = 5  # consumer → reader: frames whose callbacks have returned, but of which an array is kept
     OPEN = 10  # reader → consumer: about, state
     FRAMES = 11  # reader → consumer: list of (frame, tick number, tick, slot, samples)
     CHUNK = 12  # reader → consumer: chunk, first, last
@@ -39,6 +40,7 @@ _SHAPES: dict[int, tuple[type | tuple[type, ...], ...]] = {
     Kind.RELEASE: (list,),
     Kind.COMMIT: (int, (bytes, type(None))),
     Kind.CLOSED: (),
+    Kind.LENT: (list,),
 }
 
 
@@ -105,7 +107,7 @@ class ReaderSocket:
         if shape is None or len(shape) != len(values):
             return None
         fits = all(isinstance(v, t) and not isinstance(v, bool) for v, t in zip(values, shape, strict=True))
-        if body[0] == Kind.RELEASE:
+        if body[0] in (Kind.RELEASE, Kind.LENT):
             fits = fits and all(type(frame) is int for frame in values[0])
         return Heard(parts[0], body[0], values) if fits else None
 

@@ -594,6 +594,9 @@ class Life:
     expected: int = 0
     announced: int = 0
     held: dict[int, int] = field(default_factory=dict)  # frame → slot
+    lent: set[int] = field(default_factory=set)  # of these, kept beyond their callbacks
+    alone: int = 0  # frames before this one come one at a time
+    without: set[int] = field(default_factory=set)
 
 
 class Streaming(RuleBasedStateMachine):
@@ -691,8 +694,13 @@ class Streaming(RuleBasedStateMachine):
         if not life.latest:
             assert send.frame == self.next_wanted(life)
         life.expected = send.frame + 1
+        assert send.frame not in life.without
+        if not life.latest:
+            assert send.frame < life.alone or life.cursor * self.size >= life.alone, "before the trial's commit"
+        if life.latest or send.frame < life.alone:
+            assert set(life.held) == life.lent, "not one at a time"
         life.held[send.frame] = send.slot
-        assert len(life.held) <= (1 if life.latest else life.credit)
+        assert len(life.held) <= life.credit
 
     def see_end_of_chunk(self, end: EndChunk) -> None:
         life = self.lives[end.consumer]
@@ -715,7 +723,8 @@ class Streaming(RuleBasedStateMachine):
 
     def next_wanted(self, life: Life) -> int:
         wanted = range(life.expected, self.frames)
-        return next((f for f in wanted if f % life.every == 0 and f not in self.bad), self.frames)
+        left_out = self.bad | life.without
+        return next((f for f in wanted if f % life.every == 0 and f not in left_out), self.frames)
 
     # ---- what may happen
 
@@ -748,7 +757,17 @@ class Streaming(RuleBasedStateMachine):
     def release(self, name: str, frame: int) -> None:
         assert self.table.release(name, frame)
         del self.lives[name].held[frame]
+        self.lives[name].lent.discard(frame)
         assert not self.table.release(name, frame)
+        assert not self.table.lent(name, frame)
+
+    @precondition(lambda self: any(life.held for life in self.lives.values()))
+    @rule(data=st.data())
+    def a_consumer_keeps_a_frame(self, data: st.DataObject) -> None:
+        held = [(name, frame) for name, life in self.lives.items() for frame in life.held]
+        name, frame = data.draw(st.sampled_from(held))
+        assert self.table.lent(name, frame)
+        self.lives[name].lent.add(frame)
 
     @rule(number=st.integers(0, 2), chunk=st.none() | st.integers(-1, 8))
     def a_consumer_commits(self, number: int, chunk: int | None) -> None:
@@ -760,30 +779,41 @@ class Streaming(RuleBasedStateMachine):
         life.cursor += good
         assert self.table.cursor(name) == life.cursor
 
-    @rule(number=st.integers(0, 2), chunks=st.none() | st.integers(1, 4))
-    def a_generation_begins(self, number: int, chunks: int | None) -> None:
+    @rule(number=st.integers(0, 2), chunks=st.none() | st.integers(1, 4), alone=st.booleans())
+    def a_generation_begins(self, number: int, chunks: int | None, alone: bool) -> None:  # noqa: FBT001 - drawn
         name = f"c{number % len(self.lives)}"
         if not self.lives[name].active and not self.lives[name].done:
-            self.activate(name, chunks)
+            self.activate(name, chunks, alone=alone)
 
-    def activate(self, name: str, chunks: int | None) -> None:
+    def activate(self, name: str, chunks: int | None, *, alone: bool = False) -> None:
         life = self.lives[name]
+        life.alone = min(self.frames, (life.cursor + 1) * self.size) if alone else 0
         life.active, life.told, life.cut = True, False, self.draining
         life.announced = life.cursor
         life.expected = life.cursor * self.size
         life.stop = self.frames if chunks is None else min(self.frames, (life.cursor + chunks) * self.size)
-        self.table.activate(name, chunks)
+        self.table.activate(name, chunks, alone=alone)
 
-    @rule(number=st.integers(0, 2))
-    def a_process_ends(self, number: int) -> None:
+    @rule(number=st.integers(0, 2), quarantine=st.booleans())
+    def a_process_ends(self, number: int, quarantine: bool) -> None:  # noqa: FBT001 - drawn
+        """One that ended on trial is judged by the frame that it was at, which may be left out from then on."""
         name = f"c{number % len(self.lives)}"
-        if self.lives[name].active:
-            self.end_process(name)
+        life = self.lives[name]
+        if not life.active:
+            return
+        at = [frame for frame in life.held if frame not in life.lent and frame < life.alone]
+        assert self.table.on_trial(name) == min(at, default=None)
+        assert life.latest or len(at) <= 1
+        if at and quarantine:
+            self.table.leave_out(name, at[0])
+            life.without.add(at[0])
+        self.end_process(name)
 
     def end_process(self, name: str) -> None:
         self.table.gone(name)
         self.lives[name].active = False
         self.lives[name].held.clear()
+        self.lives[name].lent.clear()
         assert self.table.holds(name) == 0
 
     @rule(number=st.integers(0, 2))
@@ -821,6 +851,7 @@ class Streaming(RuleBasedStateMachine):
             self.table.drop(name)
             self.lives[name].active, self.lives[name].done = False, True
             self.lives[name].held.clear()
+            self.lives[name].lent.clear()
 
     # ---- what always holds
 

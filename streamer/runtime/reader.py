@@ -279,6 +279,9 @@ class _Reader:
         if heard.kind == Kind.RELEASE:
             for frame in heard.values[0]:
                 self._socket.rejected += not self._table.release(peer.name, frame)
+        elif heard.kind == Kind.LENT:
+            for frame in heard.values[0]:
+                self._socket.rejected += not self._table.lent(peer.name, frame)
         elif heard.kind == Kind.COMMIT:
             self._commit(peer, *heard.values)
         elif heard.kind == Kind.CLOSED:

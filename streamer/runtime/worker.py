@@ -74,10 +74,11 @@ def main(channel: Channel) -> None:
 
 @contextmanager
 def _call(job: WorkerJob, what: str) -> Iterator[None]:
-    """Call foreign code: its errors come home named, and sys.exit in it ends nothing silently."""
+    """Call foreign code: whatever it raises comes home named, sys.exit and a cancelled task too."""
+    process = os.getpid()
     try:
         yield
-    except (StreamerError, KeyboardInterrupt):
+    except StreamerError:
         raise
     except OSError as error:
         known = from_os_error(error)
@@ -85,8 +86,11 @@ def _call(job: WorkerJob, what: str) -> Iterator[None]:
             msg = f"consumer {job.name}: {known}"
             raise type(known)(msg) from error
         raise _wrapped(job, what, error) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _wrapped(job, what, error) from error
+    finally:
+        if os.getpid() != process:  # a fork that came back from the callback, too: the consumer's work is not its
+            os._exit(1)
 
 
 def _wrapped(job: WorkerJob, what: str, error: BaseException) -> ConsumerError:
@@ -206,6 +210,8 @@ class _Worker:
         if len(self._lent) == 1:
             _log.warning("%s; its memory is lent to it until it lets go: keep a copy, frame[...].copy()", what)
         self._channel.send("escaped", frame=number, stream=kept[0])
+        self._socket.send(Kind.LENT, [number])
+        self._take_back()  # what it has let go of since the message came in which this frame was
         if len(self._lent) >= self._credit:
             msg = f"{what}, and so of {len(self._lent)} frames, which is all that it may hold at once: keep copies"
             raise EscapedViewError(msg)

@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -35,19 +34,22 @@ class Child:
         self.title = title
         self.channel, theirs = Channel.pair()
         command = [sys.executable, "-m", module, title, str(theirs.fileno()), str(os.getpid())]
-        with log.open("ab") as output, theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=os.environ | (environment or {}),
-                pass_fds=(theirs.fileno(), *descriptors),
-                process_group=0,
-            )
+        try:
+            with theirs, log.open("ab") as output:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    command,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=os.environ | (environment or {}),
+                    pass_fds=(theirs.fileno(), *descriptors),
+                    process_group=0,
+                )
+        except OSError:
+            self.channel.close()
+            raise
         self.pid = self._process.pid
-        self.started = time.monotonic()
         self._end = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None  # readable once it has ended
 
     def watched(self) -> list[Channel | int]:

@@ -18,11 +18,12 @@ from streamer.units import show_size
 
 MOST_CRASHES = 5  # without a commit in between
 MOST_QUARANTINED = 20  # frames; beyond that, it is not the frames
-_SAFETY = 1.5  # a warm-up beside work takes longer than one before it
 _LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
 _SURE = 8  # samples that a trend takes on which a generation is ended
 _FULL_AT_ONCE = 3  # generations in a row that hold too much from the start: the limit is at fault
 _FIRST_WAIT, _LONGEST_WAIT, _CLOSING_WAIT = 0.5, 30.0, 5.0
+_WARM_UP = 120.0  # seconds that every process has for it, whatever its deadline: imports are slow on a busy machine
+_AHEAD = 1.5  # times the last warm-up, by which a successor is started before it is needed
 
 
 class Start(NamedTuple):
@@ -102,7 +103,6 @@ class Seat:
     generation: int = 0
     standby: int | None = None
     standby_ready: bool = False
-    lead: int = 1  # chunks before a recycling at which its successor is started
     cursor: int = 0
     began_at: int = 0  # the cursor when the present generation was activated
     samples: list[tuple[int, int]] = field(default_factory=list)  # (chunk, bytes) of the present generation
@@ -114,6 +114,11 @@ class Seat:
     crashes: int = 0  # since the last commit
     attempts: int = 0  # at the present chunk
     wait_until: float = 0.0
+    started_at: float = 0.0  # its youngest process
+    active_since: float = 0.0
+    warm_up: float = 0.0  # seconds that the last process took for it
+    pace: float = float("inf")  # seconds a chunk, in the generation that committed last
+    warming_since: float | None = None  # seen in its warm-up for the first time; infinity: killed there
     planned: int = 0
     crashed: int = 0
     generations: int = 0
@@ -130,6 +135,7 @@ class Policy:
 
     seats: dict[str, Seat]
     chunks: int = 0
+    now: float = 0.0  # the time of what is told next, set by whoever tells it
     begun: bool = False  # all were ready once
     draining: bool = False
     failure: str | None = None  # the consumer because of which the run stops
@@ -155,18 +161,21 @@ class Policy:
     def consumer_ready(self, name: str, generation: int) -> list[Order]:
         """Take in that a process has warmed up."""
         seat = self.seats[name]
+        if generation == seat.generations:
+            seat.warm_up = self.now - seat.started_at
         if generation == seat.standby:
             seat.standby_ready = True
             return [Retire(name)] if seat.told and seat.phase is Phase.ACTIVE else []
-        if generation != seat.generation or seat.phase is not Phase.STARTING:
+        if generation != seat.generation or seat.phase is not Phase.STARTING or seat.warming_since == float("inf"):
             return []
         seat.phase = Phase.READY
         return self._activate(seat) if self.begun else self._begin()
 
     def committed(self, name: str, chunk: int) -> list[Order]:
-        """Take in a commit; start the successor so long before a recycling as it takes to warm up."""
+        """Take in a commit; start the successor in time to be ready when the last chunk of a share is."""
         seat = self.seats[name]
         seat.cursor = chunk + 1
+        seat.pace = (self.now - seat.active_since) / max(1, seat.cursor - seat.began_at)
         seat.crashes = seat.attempts = 0
         return self._prepare_successor(seat)
 
@@ -218,10 +227,6 @@ class Policy:
         seat.crashes = 0
         seat.phase, seat.wait_until = Phase.WAITING, 0.0
         return []
-
-    def learned(self, name: str, warm_up: float, chunk: float) -> None:
-        """Take in how long a process takes to warm up and a chunk to be done, in seconds."""
-        self.seats[name].lead = 1 + int(_SAFETY * warm_up / max(chunk, 1e-6))
 
     def attempted(self, name: str, count: int) -> list[Order]:
         """Take in how often the present chunk has been begun."""
@@ -290,12 +295,14 @@ class Policy:
         return [Kill(name, seat.generation)]
 
     def tick(self, now: float) -> list[Order]:
-        """Start those whose time of waiting is over."""
+        """Start those whose time of waiting is over; end those that do not come out of their warm-up."""
         orders: list[Order] = []
         for seat in self.seats.values():
-            if now < seat.wait_until:
+            if seat.phase is Phase.STARTING:
+                orders += self._watch_warm_up(seat, now)
+            elif now < seat.wait_until:
                 continue
-            if seat.phase is Phase.CLOSING:
+            elif seat.phase is Phase.CLOSING:
                 orders += [Gone(seat.name, seat.generation), *self._crash(seat, now, raised=False)]
             elif seat.phase is Phase.WAITING:
                 orders += self._next(seat)
@@ -315,10 +322,22 @@ class Policy:
 
     def next_wake(self) -> float:
         """Return the time at which `tick` has something to do; infinity where it has not."""
-        waits = [s.wait_until for s in self.seats.values() if s.phase in (Phase.WAITING, Phase.CLOSING)]
+        seats = self.seats.values()
+        waits = [s.wait_until for s in seats if s.phase in (Phase.WAITING, Phase.CLOSING)]
+        waits += [(s.warming_since or 0.0) + max(s.deadline, _WARM_UP) for s in seats if s.phase is Phase.STARTING]
         return min(waits, default=float("inf"))
 
     # ---- decisions
+
+    def _watch_warm_up(self, seat: Seat, now: float) -> list[Order]:
+        if seat.warming_since is None:
+            seat.warming_since = now
+        longest = max(seat.deadline, _WARM_UP)
+        if now - seat.warming_since <= longest:
+            return []
+        seat.warming_since = float("inf")
+        seat.last_error = f"it was not ready after {longest:.0f} s of import and construction"
+        return [Kill(seat.name, seat.generation)]
 
     def _begin(self) -> list[Order]:
         waiting = (Phase.STARTING, Phase.WAITING, Phase.JUDGING)
@@ -329,7 +348,7 @@ class Policy:
 
     def _start_next(self, seat: Seat) -> Order:
         seat.generation = seat.generations = seat.generations + 1
-        seat.phase = Phase.STARTING
+        seat.phase, seat.warming_since, seat.started_at = Phase.STARTING, None, self.now
         return Start(seat.name, seat.generation)
 
     def _activate(self, seat: Seat) -> list[Order]:
@@ -338,7 +357,7 @@ class Policy:
         seat.phase = Phase.ACTIVE
         seat.retiring = seat.ending = seat.told = False
         seat.samples = []
-        seat.began_at = seat.cursor
+        seat.began_at, seat.active_since = seat.cursor, self.now
         seat.fatal, seat.last_error = False, ""
         return [Activate(seat.name, seat.generation, seat.recycle_chunks), *self._prepare_successor(seat)]
 
@@ -346,7 +365,8 @@ class Policy:
         share = seat.recycle_chunks
         if share is None or seat.standby is not None or self.draining or seat.phase is not Phase.ACTIVE:
             return []
-        if seat.cursor < seat.began_at + share - seat.lead or seat.began_at + share >= self.chunks:
+        left = seat.began_at + share - seat.cursor
+        if seat.began_at + share >= self.chunks or (left > 1 and left * seat.pace >= _AHEAD * seat.warm_up):
             return []
         return self._start_successor(seat)
 
@@ -354,7 +374,7 @@ class Policy:
         if seat.standby is not None:
             return []
         seat.generations += 1
-        seat.standby = seat.generations
+        seat.standby, seat.started_at = seat.generations, self.now
         return [Start(seat.name, seat.standby)]
 
     def _next(self, seat: Seat) -> list[Order]:
@@ -362,7 +382,7 @@ class Policy:
         if seat.standby is None:
             return [self._start_next(seat)]
         seat.generation, ready = seat.standby, seat.standby_ready
-        seat.standby, seat.standby_ready = None, False
+        seat.standby, seat.standby_ready, seat.warming_since = None, False, None
         seat.phase = Phase.READY if ready else Phase.STARTING
         return self._activate(seat) if ready else []
 

@@ -149,6 +149,7 @@ def _consumer(tally: Tally, told: dict[str, Any]) -> dict[str, Any]:
         "chunks": told.get("chunks", 0),
         "generations": tally.generations,
         "restarts": {"planned": tally.planned, "crash": tally.crash},
+        "failed": tally.failed,
         "anon_mb": {key: round(getattr(tally, key) / _MB, 3) for key in ("start", "peak", "end")},
         "memory": tally.memory(),
         "escaped": tally.escaped,

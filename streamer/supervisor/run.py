@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.config.settings import provenance, stream_settings, timeline_settings
-from streamer.errors import BusyError, ConfigError, OutputError, StreamerError, UsageError
+from streamer.errors import BusyError, ConfigError, OutputError, StorageError, StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.job import ConsumerSeat, ReaderJob
 from streamer.source.find import recording_name
@@ -90,6 +91,7 @@ def open_workdir(path: Path) -> Iterator[Workdir]:
     workdir = Workdir(path)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)  # it may have been made by somebody else
         workdir.logs.mkdir(exist_ok=True)
         lock = (path / "lock").open("a+")
     except OSError as error:
@@ -122,15 +124,18 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
 
     """
     config = loaded.config
-    with open_workdir(loaded.base / Path(config.workdir).expanduser()) as workdir, listen() as signals:
-        _write_log(workdir)
+    with (
+        open_workdir(loaded.base / Path(config.workdir).expanduser()) as workdir,
+        _written_log(workdir),
+        listen() as signals,
+    ):
         found = report.Report(str(loaded.path))
         try:
             for streamed in _stream_all(loaded, workdir, mode, observer, signals):
                 found.add(streamed)
-        except StreamerError as error:
-            _log.exception("the run could not begin")
-            found.failure = error
+        except (StreamerError, OSError) as error:
+            _log.exception("the run could not go on")
+            found.failure = error if isinstance(error, StreamerError) else _refused(error)
         try:
             found.write(workdir.report)
         except StreamerError as error:
@@ -138,6 +143,13 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
                 raise
             observer.note(str(error))
         return found
+
+
+def _refused(error: OSError) -> StorageError:
+    """Say what the system did not give the supervisor: a process, a descriptor, space for a log."""
+    hint = "; raise the limit (ulimit -n) or use fewer consumers" if error.errno == errno.EMFILE else ""
+    at = f" ({error.filename})" if error.filename else ""
+    return StorageError(f"the system refused what the run needs: {error.strerror}{at}{hint}")
 
 
 def _stream_all(
@@ -158,7 +170,9 @@ def _stream_all(
             return
 
 
-def _write_log(workdir: Workdir) -> None:
+@contextmanager
+def _written_log(workdir: Workdir) -> Iterator[None]:
+    """Write what is logged in the block to a file of its own; those of the run before are removed."""
     for old in workdir.logs.glob("*.log"):
         old.unlink()
     handler = logging.FileHandler(workdir.logs / "supervisor.log")
@@ -167,6 +181,11 @@ def _write_log(workdir: Workdir) -> None:
     root.handlers[:] = [handler]
     root.propagate = False
     root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
 
 
 def _settle_with_past(workdir: Workdir, pipeline: str, paths: list[Path], mode: str) -> set[str]:

@@ -94,8 +94,7 @@ class Session:
         self._error: StreamerError | None = None
         self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
         self._traces: dict[str, str] = {}
-        self._warm_ups: dict[str, float] = {}  # seconds from a process's start until it was ready, the last one's
-        self._paces: dict[tuple[str, int], tuple[float, int]] = {}  # of each generation: when it did which chunk first
+        self._given_up: set[str] = set()  # while the others went on
         self._asked = 0
         self._last_progress: dict[str, Any] = {}
         self._began = time.monotonic()
@@ -129,6 +128,7 @@ class Session:
             )
             stack.callback(self._end_all)
             self._reader.channel.send("job", job=to_wire(self._job) | {"pool_fd": writable})
+            self._policy.now = time.monotonic()
             self._carry_out(self._policy.start())
             while not self._over():
                 self._wait()
@@ -160,6 +160,7 @@ class Session:
 
     def _look(self) -> None:
         """Take in everything that has happened since the last look."""
+        self._policy.now = time.monotonic()
         ended = {key: code for key, child in self._children.items() if (code := child.ended()) is not None}
         for message in self._reader.heard():  # after the look at who has ended: it says before why they will
             self._hear_reader(message)
@@ -178,7 +179,8 @@ class Session:
     def _bury(self, key: tuple[str, int], code: int) -> None:
         name, generation = key
         seat = self._policy.seats[name]
-        expected = code == 0 or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED)
+        told = seat.retiring or seat.ending or seat.closed or self._policy.draining
+        expected = (code == 0 and told) or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED)
         if not expected and generation in (seat.generation, seat.standby):
             why = seat.last_error or how_it_ended(code)
             _log.warning("%s.%d ended: %s", name, generation, why)
@@ -197,6 +199,9 @@ class Session:
         self._take_in_failure(seat)
 
     def _take_in_failure(self, seat: Seat) -> None:
+        if seat.phase is Phase.FAILED and seat.name in self._policy.isolated and seat.name not in self._given_up:
+            self._given_up.add(seat.name)
+            self._observer.note(f"{seat.name} is given up, the others go on: {self._error_of(seat)}")
         if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == seat.name:
             self._error = self._error_of(seat)
 
@@ -225,7 +230,6 @@ class Session:
                 self._carry_out(policy.silent(name, values["silent"]))
         elif event == "committed":
             self._outcome.committed = True
-            self._learn(message["name"], message["chunk"])
             self._tallies.reader.sample(1, message["chunk"], message["anon"], message["shared"])
             self._tallies.supervisor.sample(1, message["chunk"], anonymous(), 0)
             self._carry_out(policy.committed(message["name"], message["chunk"]))
@@ -242,13 +246,6 @@ class Session:
         elif event == "report":
             self._outcome.report = message
 
-    def _learn(self, name: str, chunk: int) -> None:
-        """Find out how long before a recycling a successor has to be started."""
-        seat, now = self._policy.seats[name], time.monotonic()
-        began, first = self._paces.setdefault((name, seat.generation), (now, chunk))
-        if chunk > first and (warm_up := self._warm_ups.get(name)):
-            self._policy.learned(name, warm_up, (now - began) / (chunk - first))
-
     def _judged(self, seat: Seat, frame: int | None) -> None:
         """Take in at which frame a process ended at its last attempt."""
         before = seat.quarantined
@@ -263,7 +260,6 @@ class Session:
         tally = self._tallies.consumers[name]
         if event == "ready":
             tally.began(generation, message["anon"])
-            self._warm_ups[name] = time.monotonic() - self._children[key].started
             self._carry_out(self._policy.consumer_ready(name, generation))
         elif event == "memory":
             tally.sample(generation, message["chunk"], message["anon"], message["shared"])
@@ -367,6 +363,7 @@ class Session:
         for name, seat in self._policy.seats.items():
             self._tallies.consumers[name].planned += seat.planned
             self._tallies.consumers[name].crash += seat.crashed
+            self._tallies.consumers[name].failed = str(self._error_of(seat)) if seat.phase is Phase.FAILED else None
         if not self._outcome.report and self._outcome.ready:
             self._outcome.report = self._report_for_the_reader()
         self._outcome.error = self._error

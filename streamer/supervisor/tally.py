@@ -59,6 +59,7 @@ class Tally:
     planned: int = 0
     crash: int = 0
     escaped: int = 0  # frames of which an array was kept, with `escape: warn`
+    failed: str | None = None  # why it was given up
     handovers: list[float] = field(default_factory=list)  # seconds from a last commit to the successor's opening
     lives: list[Life] = field(default_factory=list)
     _offset: int = 0  # generations of earlier sessions, which counted from 1, too

@@ -15,11 +15,12 @@ import psutil
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self
 
 DEADLINE = 60.0
 ROOT = Path(__file__).parent.parent.parent
+MARK = "STREAMER_TEST_RUN"  # in the environment of every process of a run: its folder
 
 
 def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
@@ -40,12 +41,12 @@ def wait_until(condition: Callable[[], object], what: str = "the condition") -> 
 class Run:
     """One run of the command."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        """Start it in ``folder``, in a process group of its own."""
+    def __init__(self, folder: Path, *arguments: str, under: Sequence[str] = ()) -> None:
+        """Start it in ``folder``, in a process group of its own; ``under`` is a command that starts it in turn."""
         self.folder = folder
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120", MARK: str(folder)}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from streamer.cli import main; main()", *arguments],
+            [*under, sys.executable, "-c", "from streamer.cli import main; main()", *arguments],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -107,16 +108,16 @@ class Finished:
         return f"exit code {self.code}\n--- out\n{self.out}\n--- err\n{self.err}\n"
 
 
-def start(folder: Path, config: dict[str, Any], *arguments: str) -> Run:
+def start(folder: Path, config: dict[str, Any], *arguments: str, under: Sequence[str] = ()) -> Run:
     """Write a configuration and run it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    return Run(folder, "run", "config.yaml", *arguments)
+    return Run(folder, "run", "config.yaml", *arguments, under=under)
 
 
-def run(folder: Path, config: dict[str, Any], *arguments: str) -> Finished:
+def run(folder: Path, config: dict[str, Any], *arguments: str, under: Sequence[str] = ()) -> Finished:
     """Run a configuration to its end."""
-    with start(folder, config, *arguments) as running:
+    with start(folder, config, *arguments, under=under) as running:
         return running.end()
 
 

@@ -175,16 +175,6 @@ def test_a_signal_to_the_whole_group_is_no_different(tmp_path: Path, gated: Conf
     assert digests(tmp_path / "digest.json") == expected
 
 
-def test_a_second_run_in_the_same_folder_is_told_to_wait_and_disturbs_nothing(tmp_path: Path, gated: Config) -> None:
-    with start(tmp_path, gated) as running:
-        at_the_gate(tmp_path)
-        second = run(tmp_path, gated)
-        assert second.code == 75, second
-        assert "in use by another run" in second.err
-        open_gate(tmp_path)
-        assert running.end().code == 0
-
-
 def test_restart_forgets_an_unfinished_run(tmp_path: Path, gated: Config, expected: dict[str, Any]) -> None:
     with start(tmp_path, gated) as running:
         at_the_gate(tmp_path)

@@ -126,14 +126,26 @@ def test_a_successor_is_started_for_the_last_chunk_and_activated_once_the_old_on
     assert commit(policy, "a", 4) == ["Start a.3"]
 
 
-def test_a_successor_that_warms_up_for_long_is_started_earlier() -> None:
-    policy = begun(Seat("a", recycle_chunks=8), chunks=50)
-    policy.learned("a", warm_up=2.0, chunk=1.0)
-    assert commit(policy, "a", 0, 1, 2) == []
-    assert commit(policy, "a", 3) == ["Start a.2"]
-    policy.learned("a", warm_up=2.0, chunk=0.01)
-    assert brief(policy.retiring("a") + policy.consumer_ready("a", 2)) == []
-    assert brief(policy.exited("a", 1, 0, 0.0)) == ["Gone a.1", "Activate a.2.8", "Start a.3"]
+def test_a_successor_whose_warm_up_is_longer_than_a_chunk_is_started_that_much_earlier() -> None:
+    policy = Policy({"a": Seat("a", recycle_chunks=6)})
+    policy.start()
+    policy.reader_ready(40, {"a": 0}, [])
+    policy.now = 2.0  # seconds that its import took
+    assert brief(policy.consumer_ready("a", 1)) == ["Activate a.1.6"]
+    policy.now = 3.0
+    assert brief(policy.committed("a", 0)) == []  # five seconds are left
+    policy.now = 4.0
+    assert brief(policy.committed("a", 1)) == []
+    policy.now = 5.0
+    assert brief(policy.committed("a", 2)) == []
+    policy.now = 6.0
+    assert brief(policy.committed("a", 3)) == ["Start a.2"]  # two seconds: in three it is ready for certain
+    policy.now = 8.0
+    assert brief(policy.consumer_ready("a", 2)) == []
+    policy.committed("a", 4)
+    policy.committed("a", 5)
+    policy.retiring("a")
+    assert brief(policy.exited("a", 1, 0, 8.0))[-1] == "Activate a.2.6"
 
 
 def test_a_late_successor_is_activated_when_it_is_ready() -> None:
@@ -341,6 +353,23 @@ def test_a_consumer_that_is_silent_beyond_its_deadline_is_killed_and_tried_again
     assert crash(policy) == ["Gone a.1"]
     assert policy.silent("a", 99.0) == []
     assert revive(policy) == ["Start a.2", "Activate a.2.None"]
+
+
+def test_one_that_does_not_come_out_of_its_warm_up_is_killed_and_counts_as_a_crash() -> None:
+    policy = Policy({"a": Seat("a", deadline=1.0)})
+    policy.start()
+    policy.reader_ready(4, {"a": 0}, [])
+    assert brief(policy.tick(1000.0)) == []
+    assert policy.next_wake() == 1120.0
+    assert brief(policy.tick(1119.0)) == []
+    assert brief(policy.tick(1121.0)) == ["Kill a.1"]
+    assert "not ready after 120 s" in policy.seats["a"].last_error
+    assert brief(policy.consumer_ready("a", 1)) == []  # too late: it is being ended
+    assert brief(policy.tick(1122.0)) == []
+    policy.exited("a", 1, -9, 1123.0)
+    assert policy.seats["a"].crashed == 1
+    assert brief(policy.tick(1124.0)) == ["Start a.2"]
+    assert brief(policy.tick(1125.0)) == []
 
 
 def test_who_is_not_active_has_no_deadline() -> None:
