@@ -465,14 +465,26 @@ def finish(out: Path, state: dict[str, Any], fingerprint: str, **more: Any) -> N
     consumer.close(about)
 
 
+_FULL_FILES = {"data_file_mb": 0.0095, "video_file_mb": 0.036}
+
+
 @pytest.mark.timeout(400)  # some thirty processes
-@pytest.mark.parametrize("sizes", [{}, {"data_file_mb": 0.0095, "video_file_mb": 0.036}], ids=["shared", "full"])
+@pytest.mark.parametrize(
+    ("sizes", "stride"),
+    [
+        pytest.param({}, 4, id="shared"),
+        pytest.param({}, 1, id="shared-all", marks=pytest.mark.soak),
+        pytest.param(_FULL_FILES, 4, id="full"),
+        pytest.param(_FULL_FILES, 1, id="full-all", marks=pytest.mark.soak),
+    ],
+)
 def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(
-    tmp_path: Path, sizes: dict[str, Any]
+    tmp_path: Path, sizes: dict[str, Any], stride: int
 ) -> None:
     """The second episode's `close` is killed at its 1st, 2nd, … change to the file system, and then repeated.
 
-    With small sizes, the first episode's files take a second one, and are full with it.
+    With small sizes, the first episode's files take a second one, and are full with it. The default run takes
+    every fourth change.
     """
     names = ("one", "two")
     plain, before = tmp_path / "plain", tmp_path / "before"
@@ -491,7 +503,7 @@ def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(
         assert found.keys() == expected.keys()
         for path, content in expected.items():
             assert found[path] == content or path.name == "provenance.jsonl", (step, path)
-        step += 1
+        step += stride
     assert step > 25  # nine files, each begun and renamed, and the shares removed
 
 
