@@ -66,8 +66,14 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: Sequence[StreamSettings]) -> Prepared:
-    """Decide everything about a run.
+def prepare(
+    source: Source,
+    types: Types,
+    timeline: TimelineSettings,
+    streams: Sequence[StreamSettings],
+    ticks: NDArray[np.int64] | None = None,
+) -> Prepared:
+    """Decide everything about a run; ``ticks`` (n,) int64 stand for the timeline's where they are given.
 
     Raises:
         ConfigError: a topic, field or setting does not fit the recording.
@@ -82,7 +88,8 @@ def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: S
     indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    ticks = make_ticks(timeline, streams, {name: index.stamps for name, index in indexes.items()}, images)
+    if ticks is None:
+        ticks = make_ticks(timeline, streams, {name: index.stamps for name, index in indexes.items()}, images)
     plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
     specs = {s.name: _probe(s, source, indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
     ready = tuple(
