@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import check_file, write_json
+from consumers.files import check_file, provenance, write_json
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Checksum(Consumer):
     def close(self, recording: Recording) -> None:
         """Write the file."""
         streams = {name: digest.hex() for name, digest in self._digests.items()}
-        values = {"frames": self._frames, "streams": streams, "provenance": dict(recording.provenance)}
+        values = {"frames": self._frames, "streams": streams, "provenance": provenance(recording)}
         write_json(self._out, values)
 
 

@@ -1,14 +1,29 @@
-"""Content → a file that is there whole or not at all."""
+"""Content and its origin → a file that is there whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
-from typing import TYPE_CHECKING
+import shutil
+import struct
+import tempfile
+import zlib
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
+
+    from streamer.contract import Recording
+
+_PNG_HEADER = 33  # bytes of the signature and the IHDR chunk
 
 
 def write_json(path: Path, values: object) -> None:
@@ -18,24 +33,40 @@ def write_json(path: Path, values: object) -> None:
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to, which becomes ``path`` when all is well."""
+    draft = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        yield draft
+        os.replace(draft, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> Path:
     """Make a folder for outputs and find out now whether it can be written to."""
     path.mkdir(parents=True, exist_ok=True)
-    probe = path / f".writable-{os.getpid()}"
     try:
-        probe.touch()
+        with tempfile.TemporaryFile(dir=path):  # which has no name, so that nothing of it can stay
+            return path
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    probe.unlink()
-    return path
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it: its name goes first, so that half of it is never taken for the whole."""
+    doomed = path.with_name(f"{path.name}.done")
+    if path.exists():
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        path.rename(doomed)
+    if doomed.exists():
+        shutil.rmtree(doomed)
 
 
 def check_file(path: Path) -> None:
@@ -48,3 +79,50 @@ def check_file(path: Path) -> None:
     make_folder(path.parent)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import a library that only some consumers need.
+
+    Raises:
+        ConfigError: it is not installed; the message says how to install it.
+
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        msg = f"{module} is needed and cannot be imported ({error}): pip install 'rosbag-streamer[{extra}]'"
+        raise ConfigError(msg) from error
+
+
+def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:
+    """Say where an output comes from: recording, configuration, versions, the plan in short; plain values for JSON."""
+    origin = dict(recording.provenance)
+    versions = dict(origin.get("versions", {})) | {name: version(name) for name in libraries}
+    streams = {
+        stream.name: {
+            "topic": stream.topic,
+            "msgtype": stream.msgtype,
+            "kind": stream.kind,
+            "shape": list(stream.shape),
+            "dtype": str(stream.dtype),
+            "clock": stream.clock,
+        }
+        for stream in recording.streams.values()
+    }
+    plan = {
+        "frames": recording.frames,
+        "rate_hz": recording.rate,
+        "start_ns": recording.start,
+        "end_ns": recording.end,
+        "chunk_size": recording.chunk_size,
+        "streams": streams,
+    }
+    return origin | {"recording": recording.name, "path": recording.path, "versions": versions, "plan": plan}
+
+
+def add_text(png: bytes, key: str, text: str) -> bytes:
+    """Add a text to a PNG file's content, behind its header (an iTXt chunk; PNG specification, 11.3.3.4)."""
+    body = b"iTXt" + key.encode("latin-1") + b"\x00\x00\x00\x00\x00" + text.encode()
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:_PNG_HEADER] + chunk + png[_PNG_HEADER:]

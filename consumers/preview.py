@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import make_folder, write_bytes
+from consumers.files import add_text, make_folder, provenance, remove_folder, write_bytes
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 _MOST_POINTS = 2000  # of a curve
 _MOST_CURVES = 12  # of a vector
+_GAP, _NONE = 1, 2  # what may be said of a sample's place in the lane of offsets
 
 
 class Preview(Consumer):
     """Writes ``<out>/<recording>.preview.png``.
 
     Its columns are some frames, evenly spread; each camera has a row of pictures with the offset of
-    its sample from the tick, each vector a row with its curves, gaps shaded. Every chunk's share lies
-    in a file of its own until the end, so a repeated chunk replaces itself.
+    its sample from the tick, each vector a row with its curves, and every stream a lane with the offsets
+    of all its samples; gaps are shaded, frames without a sample marked. Every chunk's share lies in a file
+    of its own until the end, so a repeated chunk replaces itself.
     """
 
     many_recordings = True
@@ -49,8 +51,8 @@ class Preview(Consumer):
         make_folder(self._out)
         self._parts = self._out / f".{recording.name}.preview"
         if state is None:
-            shutil.rmtree(self._parts, ignore_errors=True)
-        self._parts.mkdir(exist_ok=True)
+            remove_folder(self._parts)
+            self._parts.mkdir()
         self._kinds = {name: stream.kind for name, stream in recording.streams.items()}
         count = min(self._columns, recording.frames)
         self._targets: list[int] = np.linspace(0, recording.frames - 1, count).round().astype(int).tolist()
@@ -58,6 +60,7 @@ class Preview(Consumer):
         self._next: int = state["next"] if state else 0  # the next target
         self._pictures: dict[str, NDArray[Any]] = {}
         self._curves: dict[str, list[list[float]]] = {}
+        self._offsets: dict[str, list[tuple[int, int, float]]] = {name: [] for name in self._kinds}
 
     def on_frame(self, frame: Frame) -> None:
         """Keep small copies of what the sheet will show."""
@@ -71,6 +74,8 @@ class Preview(Consumer):
 
     def _add_to_curves(self, frame: Frame) -> None:
         for name, sample in frame.samples.items():
+            state = _NONE if sample is None else _GAP if sample.gap else 0
+            self._offsets[name].append((frame.number, state, sample.offset / 1e6 if sample else 0.0))
             if self._kinds[name] == "vector" and sample is not None:
                 point = [frame.number, float(sample.gap), *sample.value[:_MOST_CURVES].tolist()]
                 self._curves.setdefault(name, []).append(point)
@@ -88,27 +93,30 @@ class Preview(Consumer):
     def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
         """Write the chunk's share to its file."""
         curves = {f"curve {name}": np.array(points) for name, points in self._curves.items()}
-        share: dict[str, Any] = self._pictures | curves
+        offsets = {f"offset {name}": np.array(points) for name, points in self._offsets.items()}
+        share: dict[str, Any] = self._pictures | curves | offsets
         path = self._parts / f"part-{chunk.number:06d}.npz"
         temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as file:
             np.savez(file, **share)
         temporary.rename(path)
         self._pictures, self._curves = {}, {}
+        self._offsets = {name: [] for name in self._kinds}
         return {"next": self._next}
 
     def close(self, recording: Recording) -> None:
         """Draw the sheet from all shares."""
+        if self._parts.exists():  # else an earlier process came as far as to tidy up
+            self._draw(recording)
+        remove_folder(self._parts)
+
+    def _draw(self, recording: Recording) -> None:
         from consumers.sheet import draw
 
         shares: list[dict[str, NDArray[Any]]] = []
         for path in sorted(self._parts.glob("part-*.npz")):
             with np.load(path) as share:
                 shares.append(dict(share))
-        path = self._out / f"{recording.name}.preview.png"
-        if shares or not path.exists():  # no share but a sheet: an earlier process came as far as to tidy up
-            write_bytes(path, draw(recording, shares, self._width))
-        done = self._parts.with_suffix(".done")
-        shutil.rmtree(done, ignore_errors=True)
-        self._parts.rename(done)  # at once, so that a sheet is never drawn from what is half removed
-        shutil.rmtree(done)
+        origin = json.dumps(provenance(recording), sort_keys=True)
+        sheet = add_text(draw(recording, shares, self._width), "provenance", origin)
+        write_bytes(self._out / f"{recording.name}.preview.png", sheet)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     Picture = NDArray[np.uint8]
     Color = tuple[int, int, int]
 
-_GAP, _TITLE, _CAPTION, _LANE = 8, 56, 22, 120
+_GAP, _TITLE, _CAPTION, _LANE, _OFFSETS = 8, 56, 22, 120, 40
+_IS_GAP, _IS_NONE = 1, 2  # as the preview writes them
 _INK, _FAINT, _ALARM, _SHADE, _PAPER = (40, 40, 40), (140, 140, 140), (40, 40, 200), (215, 225, 250), (255, 255, 255)
 _CURVES: tuple[Color, ...] = (
     (180, 119, 31), (14, 127, 255), (44, 160, 44), (40, 39, 214), (189, 103, 148), (75, 86, 140),
@@ -60,6 +61,8 @@ def draw(recording: Recording, shares: list[dict[str, NDArray[Any]]], width: int
             rows.append(_curves(stream, parts, numbers, recording.frames, width, total))
         else:
             rows.append(_label(stream, total))
+        parts = [share[f"offset {name}"] for share in shares if len(share.get(f"offset {name}", ()))]
+        rows.append(_offsets(parts, numbers, recording.frames, width, total))
     sheet = cv2.copyMakeBorder(np.vstack(rows), 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
     done, png = cv2.imencode(".png", sheet)
     if not done:
@@ -132,10 +135,8 @@ def _curves(
     stream: StreamInfo, parts: list[NDArray[Any]], numbers: list[int], frames: int, width: int, total: int
 ) -> Picture:
     row = _paper(_LANE, total)
-    # the lane runs under the pictures: a frame's place in it is under the middle of its picture's column
-    at = np.array([_left(column, width) + width // 2 for column in range(len(numbers))] or [0])
     points = np.vstack(parts) if parts else np.empty((0, 2))
-    x = np.interp(points[:, 0], numbers or [0], at) if frames > 1 else np.full(len(points), at[0])
+    at, x = _across(points, numbers, frames, width)
     for left in x[points[:, 1] > 0].astype(int):
         cv2.rectangle(row, (left - 1, 0), (left + 1, _LANE), _SHADE, -1)
     for left in at:
@@ -152,3 +153,34 @@ def _curves(
     _write(row, f"{high:.4g}", (_GAP, 14), _FAINT)
     _write(row, f"{low:.4g}", (_GAP, _LANE - 4), _FAINT)
     return np.vstack([_label(stream, total), row])
+
+
+def _across(
+    points: NDArray[Any], numbers: list[int], frames: int, width: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return where the columns' middles are, and where the frames of some points are between them."""
+    # a lane runs under the pictures: a frame's place in it is under the middle of its picture's column
+    at = np.array([_left(column, width) + width // 2 for column in range(len(numbers))] or [0])
+    if frames > 1:
+        return at, np.interp(points[:, 0], numbers or [0], at)
+    return at, np.full(len(points), float(at[0]))
+
+
+def _offsets(parts: list[NDArray[Any]], numbers: list[int], frames: int, width: int, total: int) -> Picture:
+    """Draw how far every sample is from its tick: a bar up where it is later, down where it is earlier."""
+    row = _paper(_OFFSETS, total)
+    points = np.vstack(parts) if parts else np.empty((0, 3))
+    _, x = _across(points, numbers, frames, width)
+    middle = _OFFSETS // 2
+    most = float(np.abs(points[:, 2]).max(initial=0))
+    cv2.line(row, (0, middle), (total, middle), (225, 225, 225), 1)
+    for left, state, offset in zip(x.astype(int).tolist(), points[:, 1], points[:, 2], strict=True):
+        if state == _IS_GAP:
+            cv2.rectangle(row, (left - 1, 0), (left + 1, _OFFSETS), _SHADE, -1)
+        if state == _IS_NONE:
+            cv2.line(row, (left, middle - 4), (left, middle + 4), _ALARM, 1)
+        else:
+            end = middle - round(offset / max(most, 1e-9) * (middle - 3))
+            cv2.line(row, (left, middle), (left, end), _ALARM if state else _FAINT, 1)
+    _write(row, f"offset, at most {most:.3g} ms", (_GAP, 11), _FAINT, 0.36)
+    return row

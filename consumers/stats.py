@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import make_folder, write_json
+from consumers.files import make_folder, provenance, require, write_bytes, write_json
+from consumers.plot import add_to_bins, new_bins, plot
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -19,41 +20,52 @@ _MS = 1e6  # nanoseconds
 
 
 class Stats(Consumer):
-    """Writes ``<out>/<recording>.stats.json``.
+    """Writes ``<out>/<recording>.stats.json`` and, with ``plot``, ``<out>/<recording>.stats.png``.
 
     Per stream: ``count`` of samples, ``none``, ``held``, ``interpolated``, ``gaps``; ``rate_hz`` of the
     distinct messages; ``offset_ms`` min, max and mean of the absolute value; ``min``, ``max``,
     ``mean``, ``std`` per column of a vector, per channel of an image, per field of a point cloud,
-    values that are not finite left out.
+    values that are not finite left out. The plot has, for every stream, offsets over time (band from least
+    to most), gaps and frames without a sample, and for a vector its values.
     """
 
     many_recordings = True
 
-    def __init__(self, out: str) -> None:
-        """Write into the folder ``out``."""
+    def __init__(self, out: str, *, plot: bool = False) -> None:
+        """Write into the folder ``out``; ``plot`` needs matplotlib (the extra ``plot``)."""
+        if plot:
+            require("matplotlib", "plot")
         self._out = Path(out)
+        self._plots = plot
         self._streams: dict[str, dict[str, Any]] = {}
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Take the sums up where they were committed."""
         make_folder(self._out)
+        self._start, self._span = recording.start, recording.end - recording.start + 1
+        streams = recording.streams.items() if self._plots else ()
+        self._bins = state["bins"] if state else {name: new_bins(stream, recording.frames) for name, stream in streams}
         self._streams = state["streams"] if state else {name: _nothing() for name in recording.streams}
 
     def on_frame(self, frame: Frame) -> None:
         """Add one sample of each stream to its sums."""
         for name, sample in frame.samples.items():
             _count(self._streams[name], sample)
+            if self._plots:
+                add_to_bins(self._bins[name], (frame.tick - self._start) / self._span, sample)
 
     def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
         """Hand the sums on."""
         del chunk
-        return {"streams": self._streams}
+        return {"streams": self._streams, "bins": self._bins}
 
     def close(self, recording: Recording) -> None:
         """Write the file."""
         streams = {name: _summary(recording.streams[name], sums) for name, sums in self._streams.items()}
-        values = {"frames": recording.frames, "streams": streams, "provenance": dict(recording.provenance)}
+        values = {"frames": recording.frames, "streams": streams, "provenance": provenance(recording)}
         write_json(self._out / f"{recording.name}.stats.json", values)
+        if self._plots:
+            write_bytes(self._out / f"{recording.name}.stats.png", plot(recording, self._bins))
 
 
 def _nothing() -> dict[str, Any]:

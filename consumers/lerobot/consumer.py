@@ -1,0 +1,294 @@
+"""Frames → shares, one a chunk → episodes of a LeRobot v3.0 dataset, written without the ``lerobot`` package."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consumers.files import make_folder, provenance, remove_folder, require
+from consumers.lerobot.dataset import Dataset, Settings, locked
+from consumers.lerobot.features import make_features
+from consumers.lerobot.share import Share
+from consumers.mp4 import Coding
+from streamer.contract import Consumer
+from streamer.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from streamer.contract import Chunk, Frame, Recording
+
+_SECOND = 10**9
+_LATE = 0.85  # of a period: a frame that comes later than this, frames are missing before it
+_CATCH_UP = 16  # frames in which the clock that is expected follows the one that is seen
+_WHOLE = 0.005  # how far a timeline's rate may be off a whole number, as a fraction
+_UNDER_WAY = "part"  # the folder of the chunk that is under way
+_TASK_EXAMPLE = "task: 'Pick up the cube', or task_file: tasks.yaml"
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Where the recording stands: what a successor needs to go on."""
+
+    episode: int = 0  # counted within the recording
+    length: int = 0  # frames of it so far
+    tick_number: int = 0  # of the last frame
+    expected: float = 0.0  # when the next frame is due, in nanoseconds since the recording's first tick
+
+
+class LeRobot(Consumer):
+    """Adds one episode for each recording to the LeRobot v3.0 dataset in the folder ``out``.
+
+    Every chunk becomes a share of its own (rows, video segments, histograms) under ``<out>/.shares``; at the end of the
+    recording the shares are joined, without encoding again, into the files of the dataset, of which the episodes table
+    comes last. So whatever is killed when, a chunk or the joining is repeated and replaces itself.
+
+    A picture goes from shared memory through the colour conversion to the encoder, which holds the stream up where it
+    is slower: no frame is dropped. In memory are the frames that are being encoded and one chunk's numbers.
+    """
+
+    many_recordings = True
+
+    def __init__(  # noqa: PLR0913 - its options, as a configuration has them
+        self,
+        out: str,
+        features: dict[str, str | list[str]],
+        *,
+        task: str | dict[str, str] | None = None,
+        task_file: str | None = None,
+        names: dict[str, list[str]] | None = None,
+        images: str = "video",
+        codec: str = "libsvtav1",
+        quality: int = 30,
+        gop: int = 2,
+        encoder_threads: int | None = None,
+        on_skip: str = "error",
+        on_duplicate: str = "error",
+        robot_type: str | None = None,
+        data_file_mb: float = 100,
+        video_file_mb: float = 200,
+    ) -> None:
+        """Take the options; codec, quality and gop are LeRobot's own where they are left out.
+
+        Args:
+            out: The dataset's folder; it may hold episodes of earlier runs with the same features and rate.
+            features: LeRobot's keys, each with its stream, or a list of vector streams that are put together.
+            task: What the robot does, in words; or such a text for each recording by its name.
+            task_file: A YAML or JSON file with a text for each recording by its name, instead.
+            names: Names of a vector's elements by the feature's key; else they are the stream's with a number.
+            images: ``video``, or ``png`` for images inside the data files. 16-bit depth is always PNG.
+            codec: ``libsvtav1`` or ``h264``.
+            quality: The codec's constant rate factor; 0 is best.
+            gop: Frames from one key frame to the next; few make reading single frames fast.
+            encoder_threads: Threads of each encoder; as many as it likes where left out.
+            on_skip: What to do where frames are missing in between: LeRobot takes frame n to lie at n / fps, so they
+                would be lost time. ``error``, or ``split-episode`` to begin a new episode behind the gap.
+            on_duplicate: What to do with a recording that is in the dataset already: ``error``, ``skip`` or ``append``.
+            robot_type: Stands in ``info.json``.
+            data_file_mb: A data file that is larger than this takes no further episode.
+            video_file_mb: No video file becomes larger than this by a further episode.
+
+        Raises:
+            ValueError: a value makes no sense.
+
+        """
+        if not features:
+            msg = "features is empty: it maps LeRobot's keys to streams, such as {observation.images.head: head}"
+            raise ValueError(msg)
+        if (task is None) == (task_file is None):
+            msg = f"exactly one of task and task_file says what the robot does: {_TASK_EXAMPLE}"
+            raise ValueError(msg)
+        _choice("images", images, ("video", "png"))
+        _choice("on_skip", on_skip, ("error", "split-episode"))
+        _choice("on_duplicate", on_duplicate, ("error", "skip", "append"))
+        for key in features:
+            if "/" in key or not key:
+                msg = f"features: {key!r} cannot be a key: LeRobot's have no '/'"
+                raise ValueError(msg)
+        for key in names or {}:
+            if key not in features:
+                msg = f"names: there is no feature {key!r}; features: {', '.join(features)}"
+                raise ValueError(msg)
+        if data_file_mb <= 0 or video_file_mb <= 0:
+            msg = f"data_file_mb and video_file_mb are above 0, not {data_file_mb} and {video_file_mb}"
+            raise ValueError(msg)
+        require("pyarrow.parquet", "lerobot")  # here, so that the next process has it loaded when its turn comes
+        require("av", "lerobot")
+        self._out = Path(out)
+        self._wanted = {key: [found] if isinstance(found, str) else list(found) for key, found in features.items()}
+        self._names: Mapping[str, Sequence[str]] = names or {}
+        self._task = task if task_file is None else _read_tasks(Path(task_file))
+        self._video = images == "video"
+        self._coding = Coding(codec, quality, gop, encoder_threads)
+        self._splits = on_skip == "split-episode"
+        self._on_duplicate = on_duplicate
+        self._robot_type = robot_type
+        self._file_sizes = (data_file_mb, video_file_mb)
+        self._at = _Progress()
+        self._share: Share | None = None
+        self._ignored = False  # there is nothing to be done with this recording
+
+    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
+        """Check that the dataset takes what the recording has, and begin or go on with its shares."""
+        self._ignored = recording.frames == 0  # of which not even the shapes are known
+        if self._ignored:
+            return
+        make_folder(self._out)
+        self._text = self._task_of(recording.name)
+        self._settings = Settings(
+            _whole_rate(recording.rate),
+            make_features(self._wanted, self._names, recording.streams, video=self._video),
+            self._robot_type,
+            *self._file_sizes,
+        )
+        self._start = recording.start
+        with locked(self._out):
+            dataset = Dataset(self._out, self._settings)
+            if state is None:
+                self._key = self._choose_key(recording, dataset)
+        if state is not None:
+            self._key, self._ignored = state["key"], state["ignored"]
+            self._at = _Progress(**state["at"])
+        self._shares = self._out / ".shares" / f"{recording.name}-{self._key}"
+        shutil.rmtree(self._shares if state is None else self._shares / _UNDER_WAY, ignore_errors=True)
+
+    def _choose_key(self, recording: Recording, dataset: Dataset) -> str:
+        """Name this pass over the recording, and decide what becomes of a recording that is there already."""
+        key = _key(recording)
+        episode = dataset.episode_of(f"{key}/0")
+        if episode is None:
+            return key
+        if self._on_duplicate == "error":
+            msg = (
+                f"{recording.name} is episode {episode} of {self._out} already: remove the folder to begin anew, or "
+                "say 'on_duplicate: skip' or 'append'"
+            )
+            raise OutputError(msg)
+        self._ignored = self._on_duplicate == "skip"
+        return f"{key}-{dataset.episodes}"
+
+    def _task_of(self, name: str) -> str:
+        if isinstance(self._task, str):
+            return self._task
+        tasks = self._task or {}
+        if name not in tasks:
+            msg = f"there is no task for the recording {name!r}; there are some for: {', '.join(tasks)}"
+            raise ConfigError(msg)
+        return tasks[name]
+
+    def on_frame(self, frame: Frame) -> None:
+        """Hand the frame to its share; begin another episode where frames are missing before it."""
+        if self._ignored:
+            return
+        if self._at.length and self._falls_behind(frame.tick, frame.tick_number):
+            if not self._splits:
+                raise ConfigError(self._about_gap(frame))
+            self._finish_share()
+            self._at = _Progress(self._at.episode + 1)
+        if self._share is None:
+            folder = self._shares / _UNDER_WAY / f"{self._at.episode:06d}"
+            self._share = Share(folder, self._settings.features, Fraction(self._settings.fps), self._coding)
+        self._share.add(frame)
+        self._advance(frame.tick, frame.tick_number)
+
+    def _falls_behind(self, tick: int, tick_number: int) -> bool:
+        """Tell whether ticks were skipped before this one, or the stream that the timeline follows had a gap."""
+        skipped = tick_number != self._at.tick_number + 1
+        return skipped or self._lateness(tick) > _LATE * _SECOND / self._settings.fps
+
+    def _lateness(self, tick: int) -> float:
+        return tick - self._start - self._at.expected
+
+    def _advance(self, tick: int, tick_number: int) -> None:
+        """Expect the next tick; follow the clock that is seen, so that a rate a little off does not add up."""
+        at = self._at
+        if at.length == 0:
+            at.expected = float(tick - self._start)
+        at.expected += self._lateness(tick) / _CATCH_UP + _SECOND / self._settings.fps
+        at.length += 1
+        at.tick_number = tick_number
+
+    def _about_gap(self, frame: Frame) -> str:
+        return (
+            f"frames are missing before frame {frame.number}: it comes {self._lateness(frame.tick) / 1e6:.0f} ms later "
+            f"than at {self._settings.fps} Hz, and LeRobot would show it without that time. Say 'on_skip: "
+            "split-episode', fill the gap ('timeline: {from: grid}', 'missing: hold'), or thin with timeline.rate "
+            "where you use 'every'"
+        )
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
+        """Close the chunk's shares and give them their name."""
+        if self._ignored:
+            return {"key": self._key, "ignored": True, "at": asdict(self._at)}
+        self._finish_share()
+        target = self._shares / f"chunk-{chunk.number:08d}"
+        shutil.rmtree(target, ignore_errors=True)
+        (self._shares / _UNDER_WAY).rename(target)
+        return {"key": self._key, "ignored": False, "at": asdict(self._at)}
+
+    def _finish_share(self) -> None:
+        if self._share is not None:
+            self._share.finish()
+            self._share = None
+
+    def close(self, recording: Recording) -> None:
+        """Join the shares into episodes."""
+        if self._ignored:
+            return
+        if self._shares.exists():  # else an earlier process came as far as to tidy up
+            self._add_episodes(provenance(recording, "pyarrow", "av"))
+        remove_folder(self._shares)
+        _remove_if_empty(self._shares.parent)
+
+    def _add_episodes(self, origin: dict[str, Any]) -> None:
+        with locked(self._out):
+            dataset = Dataset(self._out, self._settings)
+            for number in range(self._at.episode + 1):
+                shares = sorted(self._shares.glob(f"chunk-*/{number:06d}"))
+                if dataset.episode_of(f"{self._key}/{number}") is None:
+                    dataset.append(shares, self._text, f"{self._key}/{number}", origin)
+            dataset.write_totals()
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        msg = f"{name} is {' or '.join(known)}, not {value!r}"
+        raise ValueError(msg)
+
+
+def _read_tasks(path: Path) -> dict[str, str]:
+    """Read the task of each recording from a YAML or JSON file."""
+    import yaml
+
+    try:
+        tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        msg = f"task_file {path} cannot be read: {error}"
+        raise ValueError(msg) from error
+    if not isinstance(tasks, dict) or not all(isinstance(task, str) for task in tasks.values()):
+        msg = f"task_file {path} is no mapping of recordings to tasks, such as 'pick-01: Pick up the cube'"
+        raise ValueError(msg)
+    return {str(name): task for name, task in tasks.items()}
+
+
+def _key(recording: Recording) -> str:
+    """Name what a recording shows: the same file and timeline give the same."""
+    what = (recording.provenance.get("fingerprint"), recording.path, recording.start, recording.end, recording.frames)
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+
+
+def _whole_rate(rate: float | None) -> int:
+    if rate is None or round(rate) < 1 or abs(rate - round(rate)) > _WHOLE * rate:
+        seen = "no rate of its own" if rate is None else f"{rate:.4g} Hz"
+        msg = f"a LeRobot dataset has a whole number of frames a second, the timeline {seen}: set timeline.rate"
+        raise ConfigError(msg)
+    return round(rate)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,117 @@
+"""Frames of one chunk and one episode → its share on the disk: rows, video segments, histograms.
+
+A share is a folder: ``rows.parquet`` (vectors and PNG images, a row a frame), ``<key>.mp4`` for each video and
+``histograms.npz`` with the value counts of each picture feature. It is written under a temporary name, so that a chunk
+that comes again replaces itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from consumers.files import require
+from consumers.lerobot.stats import histogram_of
+from consumers.mp4 import Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from fractions import Fraction
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from consumers.lerobot.features import Feature
+    from consumers.mp4 import Coding
+    from streamer.contract import Frame
+
+_MOST_WAITING = 16 * 10**6  # bytes of PNG images that wait for a row group of their own
+
+
+class Share:
+    """A share under way."""
+
+    def __init__(self, folder: Path, features: Sequence[Feature], rate: Fraction, coding: Coding) -> None:
+        """Begin in an empty folder."""
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._features = features
+        self._segments = {f.key: Segment(folder / f"{f.key}.mp4", rate, coding) for f in features if f.dtype == "video"}
+        self._rows: dict[str, list[Any]] = {f.key: [] for f in features if f.dtype != "video"}
+        self._schema = row_schema(features)
+        self._file: Any = require("pyarrow.parquet", "lerobot").ParquetWriter(folder / "rows.parquet", self._schema)
+        self._histograms: dict[str, NDArray[np.int64]] = {}
+        self._waiting = 0
+        self._first = 0  # of the frames that wait
+        self.frames = 0
+
+    def add(self, frame: Frame) -> None:
+        """Take in a frame; a video frame is on its way to the encoder when this returns."""
+        values = [(feature, feature.value(frame)) for feature in self._features]  # all, before any is taken in
+        for feature, value in values:
+            if feature.dtype == "float32":
+                self._rows[feature.key].append(value[0] if feature.shape == (1,) else value)
+                continue
+            counts = histogram_of(value)
+            self._histograms[feature.key] = self._histograms.get(feature.key, 0) + counts
+            if feature.dtype == "video":
+                self._segments[feature.key].add(value)
+            else:
+                png = encode_png(value, feature.shape[2])
+                self._rows[feature.key].append({"bytes": png, "path": None})
+                self._waiting += len(png)
+        self.frames += 1
+        if self._waiting > _MOST_WAITING:
+            self._flush()
+
+    def _flush(self) -> None:
+        pa = require("pyarrow", "lerobot")
+        columns = {"frame": np.arange(self._first, self.frames)} | self._rows
+        self._file.write_table(pa.table(columns, schema=self._schema))
+        self._rows = {key: [] for key in self._rows}
+        self._waiting, self._first = 0, self.frames
+
+    def finish(self) -> None:
+        """Write what is left and close the files; all encoders finish at once."""
+        for segment in self._segments.values():
+            segment.end()
+        self._flush()
+        self._file.close()
+        np.savez(self._folder / "histograms.npz", **self._histograms)  # type: ignore[arg-type] # its stub takes any for allow_pickle
+        for segment in self._segments.values():
+            segment.wait()
+
+
+def row_schema(features: Sequence[Feature]) -> Any:
+    """Return the Arrow schema of a share's rows: ``frame``, then every feature that is no video."""
+    pa = require("pyarrow", "lerobot")
+    columns = [pa.field(f.key, arrow_type(f)) for f in features if f.dtype != "video"]
+    return pa.schema([pa.field("frame", pa.int64()), *columns])
+
+
+def arrow_type(feature: Feature) -> Any:
+    """Return a feature's Arrow type, as the ``datasets`` library has it for LeRobot's features."""
+    pa = require("pyarrow", "lerobot")
+    if feature.dtype == "image":
+        return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    if feature.shape == (1,):
+        return pa.float32()
+    return pa.list_(pa.field("element", pa.float32()), feature.shape[0])
+
+
+def encode_png(picture: NDArray[Any], channels: int) -> bytes:
+    """Encode a picture without loss: uint8 as RGB (grey is repeated), uint16 as 16-bit grey.
+
+    Raises:
+        ValueError: it cannot be encoded.
+
+    """
+    if channels == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.ndim == 3 else cv2.COLOR_GRAY2BGR)
+    done, png = cv2.imencode(".png", picture)
+    if not done:
+        msg = f"a picture of {picture.shape} {picture.dtype} does not encode as PNG"
+        raise ValueError(msg)
+    return png.tobytes()

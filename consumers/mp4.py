@@ -1,0 +1,252 @@
+"""Pictures → MP4 segments, encoded beside the caller → one file, joined without encoding again."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from consumers.files import require
+from streamer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from fractions import Fraction
+    from pathlib import Path
+
+    from av import VideoFrame
+    from numpy.typing import NDArray
+
+CODECS = ("libsvtav1", "h264")
+_ENCODERS = {"libsvtav1": "libsvtav1", "h264": "libx264"}
+_PRESET = "12"  # of SVT-AV1, the fastest; LeRobot's choice, too
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_KEPT = 2**30  # bytes: larger pieces, or more at the end of the heap, go back to the system at once
+_MOST_QUALITY = {"libsvtav1": 63, "h264": 51}
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How pictures are encoded: ``quality`` is the codec's CRF (0 is best), ``gop`` the frames from key to key.
+
+    There are no B-frames: packets lie in the order in which they are shown, so that segments join by counting.
+    """
+
+    codec: str = "libsvtav1"
+    quality: int = 30
+    gop: int = 2
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: one makes no sense.
+
+        """
+        if self.codec not in CODECS:
+            msg = f"codec is {' or '.join(CODECS)}, not {self.codec!r}"
+            raise ValueError(msg)
+        if not 0 <= self.quality <= _MOST_QUALITY[self.codec]:
+            msg = f"quality (CRF) of {self.codec} is from 0 to {_MOST_QUALITY[self.codec]}, not {self.quality}"
+            raise ValueError(msg)
+        if self.gop < 1 or (self.threads is not None and self.threads < 1):
+            msg = f"gop and threads are at least 1, not {self.gop} and {self.threads}"
+            raise ValueError(msg)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The encoder's private options."""
+        chosen = {"g": str(self.gop), "crf": str(self.quality)}
+        if self.codec == "libsvtav1":
+            chosen["preset"] = _PRESET
+            return chosen | ({"svtav1-params": f"lp={self.threads}"} if self.threads else {})
+        return chosen | {"bf": "0", "sc_threshold": "0"} | ({"threads": str(self.threads)} if self.threads else {})
+
+
+@cache
+def _keep_memory() -> None:
+    """Let the allocator keep what an encoder frees for the encoder of the next segment.
+
+    Each takes some hundred megabytes in large pieces, which glibc would fetch anew from the system every time; clearing
+    these pages costs a fifth of the encoding (50 frames of 640×480, SVT-AV1). See mallopt(3).
+    """
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if adjust is not None:
+        adjust(_M_ARENA_MAX, 1)  # for all threads: what one encoder leaves, another takes
+        adjust(_M_MMAP_THRESHOLD, _KEPT)
+        adjust(_M_TRIM_THRESHOLD, _KEPT)
+
+
+def check_size(stream: str, shape: tuple[int, ...]) -> None:
+    """Make sure that pictures of a shape can be encoded.
+
+    Raises:
+        ConfigError: their height or width is odd, for which 4:2:0 has no half.
+
+    """
+    if shape[0] % 2 or shape[1] % 2:
+        even = [shape[1] // 2 * 2, shape[0] // 2 * 2]
+        msg = f"streams.{stream}: {shape[1]}x{shape[0]} pixels: video needs even numbers; 'resize: {even}' gives them"
+        raise ConfigError(msg)
+
+
+class Segment:
+    """One MP4 file under way; uint8 pictures (height, width) or (height, width, 3) in RGB come in.
+
+    `add` converts the picture where it lies and hands the result to a thread of this segment, for which it waits
+    while the picture before is still being encoded: a slow encoder holds its caller up, and nothing is dropped.
+    """
+
+    def __init__(self, path: Path, rate: Fraction, coding: Coding, *, time_base: Fraction | None = None) -> None:
+        """Begin a file; ``time_base`` (seconds) is the unit of the time stamps, 1/``rate`` where it is left out."""
+        _keep_memory()
+        os.environ.setdefault("SVT_LOG", "1")  # errors only
+        self._av: Any = require("av", "video")
+        self._colors = self._av.video.reformatter.VideoReformatter()  # its tables take longer to make than to use
+        self._path = path
+        self._rate = rate
+        self._coding = coding
+        self._time_base = time_base or 1 / rate
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._last: Future[None] = self._thread.submit(self._begin)
+        self._stream: Any = None
+        self.frames = 0
+
+    def _begin(self) -> None:
+        self._file = self._av.open(str(self._path), "w", format="mp4")
+
+    def add(self, picture: NDArray[np.uint8], time: int | None = None) -> None:
+        """Encode a picture, shown at ``time`` (in units of the time base), or one frame after the one before."""
+        frame = self._convert(picture)
+        frame.pts = self.frames if time is None else time
+        frame.time_base = self._time_base
+        self.frames += 1
+        self._last.result()
+        self._last = self._thread.submit(self._encode, frame)
+
+    def _convert(self, picture: NDArray[np.uint8]) -> VideoFrame:
+        """Convert to planar YUV 4:2:0 from where the picture lies; nothing refers to it when this returns."""
+        form = "rgb24" if picture.ndim == 3 else "gray"
+        view = self._av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format=form)
+        frame: VideoFrame = self._colors.reformat(view, format="yuv420p")
+        return frame
+
+    def _encode(self, frame: VideoFrame) -> None:
+        if self._stream is None:
+            encoder = _ENCODERS[self._coding.codec]
+            self._stream = self._file.add_stream(encoder, rate=self._rate, options=self._coding.options)
+            self._stream.width, self._stream.height, self._stream.pix_fmt = frame.width, frame.height, "yuv420p"
+            self._stream.codec_context.time_base = self._time_base
+        self._file.mux(self._stream.encode(frame))
+
+    def end(self) -> None:
+        """Let the encoder finish, without waiting for it."""
+        self._last.result()
+        self._last = self._thread.submit(self._finish)
+
+    def _finish(self) -> None:
+        self._file.mux(self._stream.encode(None))
+        self._file.close()
+
+    def wait(self) -> None:
+        """Wait until the file is whole."""
+        self._last.result()
+        self._thread.shutdown()
+
+
+class Part(NamedTuple):
+    """A file to join: how many of its pictures are wanted (None: all), when it begins in seconds (None: counted)."""
+
+    path: Path
+    frames: int | None = None
+    begins: Fraction | None = None
+
+
+def join(parts: Iterable[Part], out: Path, rate: Fraction) -> int:
+    """Copy the encoded pictures of some files, in order, into one; return how many there are.
+
+    The pictures follow each other at ``rate`` from 0 on, or keep their distance from the time at which their part
+    begins. All parts must be `alike`.
+
+    Raises:
+        OSError: a file cannot be read or written.
+
+    """
+    av = require("av", "video")
+    count = 0
+    with av.open(str(out), "w", format="mp4", options={"movflags": "faststart"}) as target:
+        stream = None
+        for part in parts:
+            with av.open(str(part.path)) as source:
+                track = source.streams.video[0]
+                if stream is None:
+                    stream = target.add_stream_from_template(track, opaque=True)
+                    stream.time_base = track.time_base
+                step = 1 / (rate * track.time_base)
+                for packet in islice(_packets(source), part.frames):
+                    if part.begins is None:
+                        packet.pts = round(count * step)
+                        packet.duration = round((count + 1) * step) - packet.pts
+                    else:
+                        packet.pts += round(part.begins / track.time_base)
+                    packet.dts = packet.pts
+                    packet.stream = stream
+                    target.mux(packet)
+                    count += 1
+    return count
+
+
+def _packets(source: Any) -> Iterable[Any]:
+    return (packet for packet in source.demux(video=0) if packet.dts is not None)
+
+
+def frames(path: Path) -> int:
+    """Return how many pictures a file says it has."""
+    av = require("av", "video")
+    with av.open(str(path)) as source:
+        return int(source.streams.video[0].frames)
+
+
+def alike(one: Path, other: Path) -> bool:
+    """Tell whether the pictures of two files can stand in one: same codec, size, parameters, clock."""
+    return _parameters(one) == _parameters(other)
+
+
+def _parameters(path: Path) -> tuple[Any, ...]:
+    av = require("av", "video")
+    with av.open(str(path)) as source:
+        track = source.streams.video[0]
+        context = track.codec_context
+        return (
+            context.name,
+            track.width,
+            track.height,
+            context.pix_fmt,
+            track.time_base,
+            bytes(context.extradata or b""),
+        )
+
+
+def about(path: Path) -> dict[str, Any]:
+    """Return what LeRobot's ``info.json`` says of a video (`get_video_info` in its ``video_utils.py``)."""
+    av = require("av", "video")
+    with av.open(str(path)) as source:
+        track = source.streams.video[0]
+        return {
+            "video.height": track.height,
+            "video.width": track.width,
+            "video.codec": track.codec_context.codec.canonical_name,
+            "video.pix_fmt": track.codec_context.pix_fmt,
+            "video.is_depth_map": False,
+            "video.fps": int(track.base_rate),
+            "video.channels": 3,
+            "has_audio": False,
+        }

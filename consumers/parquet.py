@@ -1,0 +1,121 @@
+"""Frames → one Parquet file a recording: a row for each frame, with the values of all vectors and every stamp."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consumers.files import make_folder, provenance, remove_folder, replacing, require
+from streamer.contract import Consumer
+
+if TYPE_CHECKING:
+    from streamer.contract import Chunk, Frame, Recording, Sample, StreamInfo
+
+
+class Parquet(Consumer):
+    """Writes ``<out>/<recording>.parquet``, a row group for each chunk.
+
+    Columns: ``frame`` and ``tick_number`` (int64), ``tick`` (int64, ns); for every stream, of whatever kind,
+    ``<stream>.stamp`` and ``<stream>.offset`` (int64, ns; null where the frame has no sample) and ``<stream>.held``,
+    ``.interpolated``, ``.gap`` (bool); for a vector also ``<stream>``, a list of fixed length of its numbers as they
+    are. The file's metadata has the key ``provenance`` (JSON). A chunk lies in a file of its own until the end, so a
+    repeated chunk replaces itself.
+    """
+
+    many_recordings = True
+
+    def __init__(self, out: str, compression: str = "zstd") -> None:
+        """Write into the folder ``out``; ``compression`` is one that Parquet has: zstd, snappy, gzip, lz4 or none.
+
+        Raises:
+            ValueError: it has no such compression.
+
+        """
+        known = ("zstd", "snappy", "gzip", "lz4", "none")
+        if compression not in known:
+            msg = f"compression is one of {', '.join(known)}, not {compression!r}"
+            raise ValueError(msg)
+        self._pa: Any = require(
+            "pyarrow", "parquet"
+        )  # here, so that the next process has it loaded when its turn comes
+        self._pq: Any = require("pyarrow.parquet", "parquet")
+        self._out = Path(out)
+        self._compression = compression
+        self._frames: list[tuple[int, int, int]] = []
+        self._samples: dict[str, list[tuple[int, int, int] | None]] = {}
+        self._values: dict[str, list[Any]] = {}
+
+    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
+        """Prepare the columns and a folder for the chunks."""
+        make_folder(self._out)
+        self._parts = self._out / f".{recording.name}.parquet"
+        if state is None:
+            remove_folder(self._parts)
+            self._parts.mkdir()
+        self._streams = recording.streams
+        self._clear()
+
+    def _clear(self) -> None:
+        self._frames = []
+        self._samples = {name: [] for name in self._streams}
+        self._values = {name: [] for name, stream in self._streams.items() if stream.kind == "vector"}
+
+    def on_frame(self, frame: Frame) -> None:
+        """Copy what the row is made of."""
+        self._frames.append((frame.number, frame.tick_number, frame.tick))
+        for name, sample in frame.samples.items():
+            self._samples[name].append(_about(sample))
+            if name in self._values:
+                self._values[name].append(None if sample is None else sample.value.copy())
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
+        """Write the chunk's rows to a file of their own."""
+        with replacing(self._parts / f"part-{chunk.number:08d}.parquet") as draft:
+            self._pq.write_table(self._table(), draft, compression=self._compression)
+        self._clear()
+        return {"chunk": chunk.number}
+
+    def _table(self) -> Any:
+        numbers = np.array(self._frames, np.int64).reshape(-1, 3)
+        columns: dict[str, Any] = dict(zip(("frame", "tick_number", "tick"), numbers.T, strict=True))
+        for name, stream in self._streams.items():
+            samples = self._samples[name]
+            for position, (key, kind) in enumerate((("stamp", "int64"), ("offset", "int64"))):
+                values = [None if sample is None else sample[position] for sample in samples]
+                columns[f"{name}.{key}"] = self._pa.array(values, kind)
+            for bit, key in enumerate(("held", "interpolated", "gap")):
+                values = [None if sample is None else bool(sample[2] >> bit & 1) for sample in samples]
+                columns[f"{name}.{key}"] = self._pa.array(values, "bool")
+            if stream.kind == "vector":
+                columns[name] = self._pa.array(self._values[name], self._type(stream))
+        return self._pa.table(columns)
+
+    def _type(self, stream: StreamInfo) -> Any:
+        return self._pa.list_(self._pa.from_numpy_dtype(stream.dtype), stream.shape[0])
+
+    def close(self, recording: Recording) -> None:
+        """Put the chunks together, one row group each."""
+        if self._parts.exists():  # else an earlier process came as far as to tidy up
+            origin = json.dumps(provenance(recording, "pyarrow"), sort_keys=True)
+            schema = self._empty().schema.with_metadata({"provenance": origin})
+            with (
+                replacing(self._out / f"{recording.name}.parquet") as draft,
+                self._pq.ParquetWriter(draft, schema, compression=self._compression) as file,
+            ):
+                for part in sorted(self._parts.glob("part-*.parquet")):
+                    file.write_table(self._pq.read_table(part).cast(schema))
+        remove_folder(self._parts)
+
+    def _empty(self) -> Any:
+        self._clear()
+        return self._table()
+
+
+def _about(sample: Sample | None) -> tuple[int, int, int] | None:
+    """Return stamp, offset and the flags as bits: held, interpolated, gap."""
+    if sample is None:
+        return None
+    return sample.stamp, sample.offset, sample.held | sample.interpolated << 1 | sample.gap << 2

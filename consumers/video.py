@@ -1,0 +1,174 @@
+"""Frames → one MP4 file for each camera of a recording, encoded chunk by chunk and joined without encoding again."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from consumers import mp4
+from consumers.files import make_folder, provenance, remove_folder, replacing, require, write_json
+from consumers.sheet import thumbnail
+from streamer.contract import Consumer
+from streamer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from streamer.contract import Chunk, Frame, Recording, Sample, StreamInfo
+
+_CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
+_INK, _SHADE = (255, 255, 255), (0, 0, 0)
+
+
+class Video(Consumer):
+    """Writes ``<out>/<recording>.<stream>.mp4`` for every image and depth stream, and ``<out>/<recording>.video.json``.
+
+    With a constant rate, frame n is shown at n / rate; with a ``variable`` one, at its tick, so that skipped frames
+    leave the picture before standing. Depth is coloured from near (warm) to far (cold), each picture for itself. A
+    frame without a sample shows the picture before, or black. Each chunk is a segment of its own until the end, so a
+    repeated chunk replaces itself. The JSON file has the provenance and counts.
+    """
+
+    many_recordings = True
+
+    def __init__(
+        self,
+        out: str,
+        *,
+        rate: str = "constant",
+        overlay: bool = False,
+        codec: str = "h264",
+        quality: int = 23,
+        gop: int = 30,
+        encoder_threads: int | None = None,
+    ) -> None:
+        """Write into the folder ``out``; ``overlay`` writes the time and the sample's offset into the picture.
+
+        Raises:
+            ValueError: a value makes no sense.
+
+        """
+        if rate not in ("constant", "variable"):
+            msg = f"rate is constant or variable, not {rate!r}"
+            raise ValueError(msg)
+        require("av", "video")  # here, so that the next process has it loaded when its turn comes
+        self._out = Path(out)
+        self._constant = rate == "constant"
+        self._overlay = overlay
+        self._coding = mp4.Coding(codec, quality, gop, encoder_threads)
+        self._segments: dict[str, mp4.Segment] = {}
+
+    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
+        """Choose the cameras and prepare a folder for the segments."""
+        make_folder(self._out)
+        self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
+        for name, stream in self._streams.items():
+            mp4.check_size(name, stream.shape)
+        self._start = recording.start
+        self._rate = self._choose_rate(recording)
+        self._parts = self._out / f".{recording.name}.video"
+        if state is None:
+            remove_folder(self._parts)
+            self._parts.mkdir()
+        self._frames: int = state["frames"] if state else 0
+        self._without: dict[str, int] = state["without"] if state else dict.fromkeys(self._streams, 0)
+        self._under_way = self._parts / "part"
+        remove_folder(self._under_way)
+        self._last: dict[str, NDArray[np.uint8]] = self._load_last(state)
+
+    def _choose_rate(self, recording: Recording) -> Fraction:
+        if recording.rate is None:
+            if self._constant and recording.frames > 1:
+                msg = "rate: the timeline has no rate of its own: set timeline.rate, or 'rate: variable'"
+                raise ConfigError(msg)
+            return Fraction(1)
+        return Fraction(recording.rate).limit_denominator(1001)
+
+    def _load_last(self, state: dict[str, Any] | None) -> dict[str, NDArray[np.uint8]]:
+        """Fetch the last pictures of the chunk before, for frames that have none."""
+        path = self._parts / f"chunk-{state['chunk']:08d}" / "last.npz" if state else None
+        if path is None or not path.exists():
+            return {}
+        with np.load(path) as found:
+            return dict(found)
+
+    def on_frame(self, frame: Frame) -> None:
+        """Hand every picture to its encoder."""
+        if not self._segments and self._streams:
+            self._under_way.mkdir()
+            clock = None if self._constant else _CLOCK
+            for name in self._streams:
+                path = self._under_way / f"{name}.mp4"
+                self._segments[name] = mp4.Segment(path, self._rate, self._coding, time_base=clock)
+            self._first = frame.tick
+        time = None if self._constant else round(Fraction(frame.tick - self._first, 10**9) / _CLOCK)
+        for name, segment in self._segments.items():
+            segment.add(self._picture(name, frame), time)
+        self._frames += 1
+
+    def _picture(self, name: str, frame: Frame) -> NDArray[np.uint8]:
+        sample, stream = frame.samples[name], self._streams[name]
+        if sample is None:
+            self._without[name] += 1
+            picture = self._last.get(name, np.zeros((*stream.shape[:2], 3), np.uint8))
+        else:
+            picture = sample.value if sample.value.dtype == np.uint8 else thumbnail(sample.value, stream.shape[1])
+            self._last[name] = picture.copy()
+        if self._overlay:
+            picture = _write_on(picture, (frame.tick - self._start) / 1e9, sample)
+        return picture
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
+        """Close the segments and give them their name."""
+        if self._segments:
+            for segment in self._segments.values():
+                segment.end()
+            for segment in self._segments.values():
+                segment.wait()
+            np.savez(self._under_way / "last.npz", **self._last)  # type: ignore[arg-type] # its stub takes any for allow_pickle
+            (self._under_way / "first").write_text(str(self._first), encoding="utf-8")
+            self._segments = {}
+            target = self._parts / f"chunk-{chunk.number:08d}"
+            remove_folder(target)
+            self._under_way.rename(target)
+        return {"frames": self._frames, "without": self._without, "chunk": chunk.number}
+
+    def close(self, recording: Recording) -> None:
+        """Join the segments of each camera."""
+        if self._parts.exists():  # else an earlier process came as far as to tidy up
+            chunks = sorted(self._parts.glob("chunk-????????"))
+            for name in self._streams:
+                parts = [mp4.Part(chunk / f"{name}.mp4", begins=self._begins(chunk)) for chunk in chunks]
+                if parts:
+                    with replacing(self._out / f"{recording.name}.{name}.mp4") as draft:
+                        mp4.join(parts, draft, self._rate)
+            counts = {"frames": self._frames, "without_sample": self._without}
+            values = counts | {"provenance": provenance(recording, "av")}
+            write_json(self._out / f"{recording.name}.video.json", values)
+        remove_folder(self._parts)
+
+    def _begins(self, chunk: Path) -> Fraction | None:
+        """Return when a chunk begins, in seconds; None where pictures are counted."""
+        if self._constant:
+            return None
+        first = int((chunk / "first").read_text(encoding="utf-8"))
+        return Fraction(first - self._start, 10**9)
+
+
+def _is_picture(stream: StreamInfo) -> bool:
+    return stream.kind == "depth" or (stream.kind == "image" and stream.dtype == np.uint8)
+
+
+def _write_on(picture: NDArray[np.uint8], seconds: float, sample: Sample | None) -> NDArray[np.uint8]:
+    """Write the time and the offset into the upper left corner of a copy."""
+    copy = np.ascontiguousarray(picture).copy()
+    text = f"{seconds:.3f} s  {'none' if sample is None else f'{sample.offset / 1e6:+.1f} ms'}"
+    size = max(0.35, picture.shape[0] / 900)
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    cv2.rectangle(copy, (0, 0), (width + 12, height + below + 6), _SHADE, -1)
+    cv2.putText(copy, text, (6, height + 4), cv2.FONT_HERSHEY_SIMPLEX, size, _INK, 1, cv2.LINE_AA)
+    return copy

@@ -1,0 +1,1 @@
+"""Tests of `streamer.cli`: the real command, as a person types it."""

@@ -1,0 +1,50 @@
+"""``streamer memory``: the report of a run, read for its memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.pipeline.driver import Run, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipeline.driver import Finished
+
+
+def memory(folder: Path, *arguments: str) -> Finished:
+    with Run(folder, "memory", *arguments) as running:
+        return running.end()
+
+
+def test_every_process_is_sampled_at_each_commit_and_what_recycling_gave_back_is_told(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    config["consumers"]["digest"]["recycle"] = {"chunks": 3}
+    finished = run(tmp_path, config)
+    assert finished.code == 0, finished
+    assert "given back" in finished.out
+    (values,) = finished.report["recordings"]
+    found = values["consumers"]["digest"]["memory"]
+    assert [life["chunks"] for life in found["generations"]] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert [life["ended"] for life in found["generations"][:2]] == ["planned", "planned"]
+    assert found["returned_mb"] == pytest.approx(sum(life["end_mb"] for life in found["generations"][:2]))
+    assert found["handover_ms"]["median"] > 0
+    for process in (values["reader"], values["supervisor"]):
+        assert process["memory"]["generations"][0]["chunks"] == list(range(8))
+        assert process["memory"]["verdict"] == "stable"
+    shown = memory(tmp_path, ".streamer", "--plot", "memory.png")
+    assert shown.code == 0, shown
+    assert all(name in shown.out for name in ("digest", "reader", "supervisor", "stable"))
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), ("{}", "not the report of a run")])
+def test_what_is_no_report_is_refused(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "report.json").write_text(content)
+    finished = memory(tmp_path, "report.json")
+    assert finished.code == 64
+    assert said in finished.err

@@ -1,0 +1,168 @@
+"""Every built-in consumer, held to the contract as a plug-in author would hold theirs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+
+from consumers.null import Null
+from streamer.testing import ConsumerContract
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def without_provenance(path: Path) -> object:
+    values = json.loads(path.read_text())
+    del values["provenance"]
+    return values
+
+
+def every_file(out: Path) -> dict[str, bytes]:
+    files = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+def pixels(out: Path) -> bytes:
+    (path,) = out.glob("*.png")
+    return np.asarray(cv2.imread(str(path))).tobytes()
+
+
+class TestNull(ConsumerContract):
+    """Has no options and no output."""
+
+    use = Null
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {}
+
+
+class TestChecksum(ConsumerContract):
+    """Chains digests over the lives of its processes."""
+
+    use = "checksum"
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out / "sums.json")}
+
+    def digest(self, out: Path) -> object:
+        return without_provenance(out / "sums.json")
+
+
+class TestStats(ConsumerContract):
+    """Adds up over the lives of its processes."""
+
+    use = "stats"
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        (path,) = out.glob("*.stats.json")
+        return without_provenance(path)
+
+
+class TestStatsPlot(TestStats):
+    """Keeps what it draws in its state, too."""
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out), "plot": True}
+
+    def digest(self, out: Path) -> object:
+        return super().digest(out), pixels(out)
+
+
+class TestPreview(ConsumerContract):
+    """Puts one picture together from the shares of its chunks."""
+
+    use = "preview"
+    bad_options = ({"frames": 0}, {"width": 3})
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out), "frames": 4, "width": 64}
+
+    def digest(self, out: Path) -> object:
+        return pixels(out)
+
+
+class TestLeRobot(ConsumerContract):
+    """Joins the segments of its chunks; every file of the dataset is compared, but where the episode came from."""
+
+    use = "lerobot"
+    none_samples = "refused"
+    bad_options = (
+        {"features": {}},
+        {"task": None},
+        {"images": "jpeg"},
+        {"on_skip": "ignore"},
+        {"codec": "mjpeg"},
+        {"quality": 99},
+        {"gop": 0},
+    )
+
+    def options(self, out: Path) -> dict[str, Any]:
+        features = {"observation.images.head": "camera", "observation.state": ["joints"]}
+        return {"out": str(out), "task": "Stack the blocks", "features": features, "codec": "h264"}
+
+    def options_for_none(self, out: Path) -> dict[str, Any]:
+        return self.options(out) | {"features": {"observation.state": ["joints", "sparse"]}}
+
+    def digest(self, out: Path) -> object:
+        return {k: v for k, v in every_file(out).items() if k != "meta/provenance.jsonl"}
+
+
+class TestLeRobotPng(TestLeRobot):
+    """Images inside the data files."""
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return super().options(out) | {"images": "png"}
+
+
+class TestParquet(ConsumerContract):
+    """Puts the files of its chunks together."""
+
+    use = "parquet"
+    bad_options = ({"compression": "zip"},)
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        (path,) = out.glob("*.parquet")
+        return pq.read_table(path).to_pylist(), pq.read_metadata(path).num_row_groups
+
+
+class TestZarr(ConsumerContract):
+    """Writes every chunk to its place."""
+
+    use = "zarr"
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        return {name: content for name, content in every_file(out).items() if not name.endswith(".zarr/zarr.json")}
+
+
+class TestVideo(ConsumerContract):
+    """Joins the segments of its chunks."""
+
+    use = "video"
+    bad_options = ({"rate": "fast"}, {"codec": "mjpeg"}, {"quality": -1})
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out), "overlay": True, "gop": 5}
+
+    def digest(self, out: Path) -> object:
+        return {name: content for name, content in every_file(out).items() if name.endswith(".mp4")}
+
+
+class TestVideoOfVariableRate(TestVideo):
+    """Shows every frame at its tick."""
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return super().options(out) | {"rate": "variable"}

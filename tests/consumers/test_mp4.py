@@ -1,0 +1,115 @@
+"""Segments of video: what encodes them holds its caller up, and joining them loses and changes nothing."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import pytest
+
+from consumers.mp4 import Coding, Part, Segment, alike, check_size, join
+from streamer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+RATE = Fraction(30)
+RAMP = np.add.outer(np.arange(64), np.arange(96))[..., None] + np.array([0, 20, 40])
+PICTURES = np.stack([RAMP + n for n in range(20)]).astype(np.uint8)  # slow: a cut would begin with a key frame
+
+
+def encode(path: Path, pictures: NDArray[np.uint8], coding: Coding) -> None:
+    segment = Segment(path, RATE, coding)
+    for picture in pictures:
+        segment.add(picture)
+    segment.end()
+    segment.wait()
+
+
+def packets(path: Path) -> list[tuple[Fraction, bool, bytes]]:
+    with av.open(str(path)) as file:
+        found = [packet for packet in file.demux(video=0) if packet.size]
+        return [(Fraction(p.pts or 0) * p.time_base, p.is_keyframe, bytes(p)) for p in found]
+
+
+@pytest.mark.parametrize("codec", ["libsvtav1", "h264"])
+@pytest.mark.parametrize("gop", [2, 30])
+def test_joined_segments_are_their_packets_one_after_the_other(tmp_path: Path, codec: str, gop: int) -> None:
+    coding = Coding(codec, gop=gop)
+    parts = [tmp_path / f"{n}.mp4" for n in range(3)]
+    for path, pictures in zip(parts, np.split(PICTURES, [7, 8]), strict=True):
+        encode(path, pictures, coding)
+    assert alike(parts[0], parts[2])
+    assert join(map(Part, parts), tmp_path / "all.mp4", RATE) == 20
+    found = packets(tmp_path / "all.mp4")
+    assert [time for time, _, _ in found] == [n / RATE for n in range(20)]
+    assert [content for _, _, content in found] == [content for path in parts for _, _, content in packets(path)]
+    keys = [n for n, (_, key, _) in enumerate(found) if key]
+    assert keys == ([0, 2, 4, 6, 7, *range(8, 20, 2)] if gop == 2 else [0, 7, 8])
+    assert join([Part(tmp_path / "all.mp4", 5)], tmp_path / "some.mp4", RATE) == 5
+    assert packets(tmp_path / "some.mp4") == found[:5]
+
+
+def test_videos_of_other_quality_or_size_are_not_joined_unawares(tmp_path: Path) -> None:
+    for name, coding in (("one", Coding("h264", 20)), ("other", Coding("h264", 40)), ("av1", Coding())):
+        encode(tmp_path / name, PICTURES[:2], coding)
+    encode(tmp_path / "small", PICTURES[:2, :32].copy(), Coding("h264", 20))
+    assert not alike(tmp_path / "one", tmp_path / "av1")
+    assert not alike(tmp_path / "one", tmp_path / "small")
+    assert alike(tmp_path / "one", tmp_path / "one")
+
+
+def test_a_slow_encoder_holds_its_caller_up_and_drops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, plain = threading.Event(), Segment._encode  # noqa: SLF001 - the one place where time can be taken
+
+    def slow(self: Segment, frame: Any) -> None:
+        assert gate.wait(30)
+        plain(self, frame)
+
+    monkeypatch.setattr(Segment, "_encode", slow)
+    segment, taken = Segment(tmp_path / "slow.mp4", RATE, Coding("h264")), []
+
+    def feed() -> None:
+        for number, picture in enumerate(PICTURES):
+            segment.add(picture)
+            taken.append(number)
+
+    caller = threading.Thread(target=feed)
+    caller.start()
+    caller.join(0.5)
+    assert taken in ([], [0])  # the second waits for the first
+    gate.set()
+    caller.join(30)
+    segment.end()
+    segment.wait()
+    assert taken == list(range(20))
+    assert len(packets(tmp_path / "slow.mp4")) == 20
+
+
+def test_a_picture_is_not_kept_when_it_was_taken(tmp_path: Path) -> None:
+    segment = Segment(tmp_path / "one.mp4", RATE, Coding("h264"))
+    picture = PICTURES[0].copy()
+    picture.flags.writeable = False
+    segment.add(picture)
+    view = memoryview(picture)  # which can be released only where nobody else looks
+    view.release()
+    picture.flags.writeable = True
+    picture.resize((1,), refcheck=True)
+    segment.end()
+    segment.wait()
+
+
+def test_what_an_encoder_says_is_brought_to_its_caller(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        encode(tmp_path / "no" / "folder.mp4", PICTURES, Coding("h264"))
+
+
+def test_odd_sizes_are_refused_with_an_even_one_to_use() -> None:
+    check_size("head", (480, 640, 3))
+    with pytest.raises(ConfigError, match=r"641x480 pixels.*resize: \[640, 480\]"):
+        check_size("head", (480, 641, 3))

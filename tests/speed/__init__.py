@@ -1,0 +1,1 @@
+"""Measurements, run by hand: their figures depend on the machine."""

@@ -1,0 +1,1 @@
+"""Tests of the suite for plug-in authors."""
