@@ -25,12 +25,14 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command and exit with its code."""
-    from streamer.cli import bench, demo, info, memory, run
+    from streamer.cli import bench, demo, info, init, memory, run, schema
 
-    app.command("run")(run.run)
+    app.command("init")(init.init)
     app.command("info")(info.info)
+    app.command("run")(run.run)
     app.command("bench")(bench.bench)
     app.command("memory")(memory.memory)
+    app.command("schema")(schema.schema)
     app.add_typer(demo.app, name="demo")
     try:
         app()

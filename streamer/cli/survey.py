@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from rosbags.interfaces import Nodetype
+from rosbags.typesys import Stores, get_typestore
 
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.errors import StreamerError
@@ -15,12 +17,18 @@ from streamer.records import Decoding
 from streamer.source.types import Types
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
-    from streamer.records import Topic
+    from numpy.typing import NDArray
+    from rosbags.interfaces.typing import Typesdict
+
+    from streamer.records import Index, Topic
     from streamer.source.source import Source
 
 _GAP = 3.0  # times the median distance
+_EARLY = 1.0  # seconds before the camera's end: such a stream would cut the timeline short
+_LOOKS = 8  # messages of a topic that are looked at
+_JOINTS = re.compile(r"position|positions|joint_?(?:q|pos|positions?|angles?)|q|qpos")
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
 _FIELDS = {
     "sensor_msgs/msg/JointState": "position",
@@ -58,12 +66,7 @@ class Found:
 
 def survey(source: Source) -> dict[str, Any]:
     """Return what the index tells, fit for JSON."""
-    indexes = source.index(list(source.topics))
-    stamps = {name: index.stamps for name, index in indexes.items() if len(index.stamps)}
-    start = min((int(s[0]) for s in stamps.values()), default=0)
-    end = max((int(s[-1]) for s in stamps.values()), default=0)
-    empty = np.empty(0, np.int64)
-    topics = [_look_at(topic, stamps.get(name, empty), start) for name, topic in sorted(source.topics.items())]
+    topics, start, end = _look_at_all(source)
     return {
         "path": str(source.path),
         "name": source.name,
@@ -78,6 +81,21 @@ def survey(source: Source) -> dict[str, Any]:
         "topics": [asdict(topic) for topic in topics],
         "suggested_config": suggest(source, topics),
     }
+
+
+def topics_of(source: Source) -> list[Found]:
+    """Return what the index tells of each topic, by name."""
+    return _look_at_all(source)[0]
+
+
+def _look_at_all(source: Source) -> tuple[list[Found], int, int]:
+    """Return the topics, and the recording's first and last stamp in nanoseconds."""
+    indexes = source.index(list(source.topics))
+    stamps = {name: index.stamps for name, index in indexes.items() if len(index.stamps)}
+    start = min((int(s[0]) for s in stamps.values()), default=0)
+    end = max((int(s[-1]) for s in stamps.values()), default=0)
+    empty = np.empty(0, np.int64)
+    return [_look_at(t, stamps.get(name, empty), start) for name, t in sorted(source.topics.items())], start, end
 
 
 def _look_at(topic: Topic, stamps: NDArray[np.int64], start: int) -> Found:
@@ -103,48 +121,111 @@ def _look_at(topic: Topic, stamps: NDArray[np.int64], start: int) -> Found:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A configuration that runs as it is: ``values`` of the file; a remark on each stream; topics left out."""
+
+    values: dict[str, Any]
+    notes: dict[str, str]
+    kinds: dict[str, str]  # of each stream: image, depth, vector or points
+    left_out: dict[str, str]  # why, by topic
+
+
 def suggest(source: Source, topics: list[Found]) -> str:
     """Write a configuration that runs as it is: every stream that can be read without being asked more."""
+    return yaml.safe_dump(suggestion(source, topics).values, sort_keys=False, default_flow_style=None, width=120)
+
+
+def suggestion(source: Source, topics: list[Found]) -> Suggestion:
+    """Find the streams that can be read without being asked more, and a timeline for them."""
     types = Types([], source.distro, source.path.parent)
     images = [t for t in topics if t.type in IMAGE_TYPES and t.count]
     busiest = max(images, key=lambda t: t.count, default=None)
     rate = (busiest.rate_hz if busiest else None) or 10.0
+    end = max((t.last_s or 0.0 for t in ([busiest] if busiest else topics)), default=0.0)
+    found = Suggestion({}, {}, {}, {})
     streams: dict[str, Any] = {}
     for topic in topics:
-        settings = _stream(source, types, topic)
-        if settings is None:
+        looked = _look_into(source, types, topic)
+        if isinstance(looked, str):
+            found.left_out[topic.name] = looked
             continue
+        settings, kind, note = looked
         sparse = topic.rate_hz is None or topic.rate_hz < rate * _SPARSE
         if sparse and topic is not busiest:
             settings |= {"align": "previous", "missing": "hold"}
-        streams[_stream_name(topic.name, streams)] = settings
+        elif topic is not busiest and (topic.last_s or 0.0) < end - _EARLY:
+            settings |= {"missing": "hold"}
+            note = f"{note}, ends {end - (topic.last_s or 0.0):.1f} s before the others: its last value holds"
+        name = _stream_name(topic.name, streams)
+        streams[name], found.notes[name], found.kinds[name] = settings, note, kind
     names = {settings["topic"]: name for name, settings in streams.items()}
     if busiest is not None and busiest.name in names:
         timeline: dict[str, Any] = {"from": names[busiest.name]}
     else:
         timeline = {"from": "grid", "rate": "10 Hz", "end": "longest"}
-    values = {
-        "source": {"path": str(source.path)},
-        "timeline": timeline,
-        "streams": streams,
-        "consumers": {"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}},
-    }
-    return yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120)
+    found.values.update(
+        source={"path": str(source.path)},
+        timeline=timeline,
+        streams=streams,
+        consumers={"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}},
+    )
+    return found
 
 
-def _stream(source: Source, types: Types, found: Found) -> dict[str, Any] | None:
-    """Return the settings of a stream for a topic, None where it has to be asked what is wanted."""
+def _look_into(source: Source, types: Types, found: Found) -> tuple[dict[str, Any], str, str] | str:
+    """Return a stream's settings, its kind and a remark; or why the topic has to be asked about."""
     if not found.count:
-        return None
-    field = _FIELDS.get(found.type)
+        return "it has no message"
     topic = source.topics[found.name]
+    index = source.index([found.name])[found.name]
     try:
-        how = Decoding(field=field)
-        decoder = make_decoder(topic, types.fields(topic), source.encoding, how)
-        decoder.probe(source.payload(source.index([found.name])[found.name], 0))
-    except StreamerError:  # text, or a type that wants a field: left to the person
-        return None
-    return {"topic": found.name, **({"field": field} if field else {})}
+        fields = types.fields(topic)
+        field = _FIELDS.get(found.type) or next(iter(vectors_of(found.type, fields)), None)
+        settings: dict[str, Any] = {"topic": found.name, **({"field": field} if field else {})}
+        decoder = make_decoder(topic, fields, source.encoding, Decoding(field=field))
+        looks = [int(n) for n in np.unique(np.linspace(0, found.count - 1, _LOOKS))]
+        specs = [decoder.probe(source.payload(index, n)) for n in looks]
+    except StreamerError as error:  # text, or a type that wants a field: left to the person
+        return str(error)
+    shapes = {spec.shape for spec in specs}
+    if len(shapes) > 1 and not specs[0].variable:
+        if decoder.kind == "vector":
+            settings["capacity"] = 2 * max(shape[0] for shape in shapes)
+        else:
+            settings["resize"] = [specs[0].shape[1], specs[0].shape[0]]
+    names = _names(source, topic, fields, index) if decoder.kind == "vector" else []
+    shape = "points" if decoder.kind == "points" else "×".join(map(str, specs[0].shape))
+    rate = f"{found.rate_hz:.3g} Hz" if found.rate_hz else f"{found.count} message{'s' * (found.count > 1)}"
+    note = f"{rate}, {found.type.rpartition('/')[2]}, {shape}"
+    return settings, decoder.kind, f"{note}: {', '.join(names)}" if names else note
+
+
+def vectors_of(msgtype: str, fields: Typesdict, above: str = "", depth: int = 3) -> Iterator[str]:
+    """Yield the paths of arrays of numbers in a type whose name says that they are joints."""
+    for name, desc in fields[msgtype][1] if msgtype in fields else ():
+        path = f"{above}{name}"
+        if desc[0] == Nodetype.NAME and depth:
+            yield from vectors_of(str(desc[1]), fields, f"{path}.", depth - 1)
+        elif desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) and _JOINTS.fullmatch(name):
+            element = desc[1][0]
+            if element[0] == Nodetype.BASE and element[1][0].startswith("float"):
+                yield path
+
+
+def _names(source: Source, topic: Topic, fields: Typesdict, index: Index) -> list[str]:
+    """Return the joints' names, where the message's type has them."""
+    wanted = next((name for name, _ in fields[topic.msgtype][1] if name in ("name", "joint_names")), None)
+    if wanted is None:
+        return []
+    store = get_typestore(Stores.EMPTY)
+    parse = store.deserialize_ros1 if source.encoding == "ros1" else store.deserialize_cdr
+    try:
+        store.register(fields)
+        found = getattr(parse(bytes(source.payload(index, 0).all()), topic.msgtype), wanted)
+    except Exception:  # noqa: BLE001 - rosbags on foreign bytes; the names are a comment
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _stream_name(topic: str, taken: dict[str, Any]) -> str:
