@@ -29,7 +29,9 @@ def show_summary(report: Report, loaded: Loaded) -> None:
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"report: {loaded.base / loaded.config.workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
-        Console(stderr=True, highlight=False).print(Text(f"streamer: {report.error}"), soft_wrap=True)
+        Console(stderr=True, highlight=False).print(
+            Text(f"streamer: {loaded.locate(str(report.error))}"), soft_wrap=True
+        )
     elif report.exit_code:
         begun = any(streamed.values["frames"]["delivered"] for streamed in report.recordings)
         advice = (

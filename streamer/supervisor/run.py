@@ -145,7 +145,7 @@ def _stream_all(
 ) -> Iterator[report.Streamed]:
     paths = recordings(loaded.config.source.path, loaded.base, workdir.path / "demo")
     done = _settle_with_past(workdir, loaded.path.name, paths, mode)
-    names = _unique_names(paths)
+    names = unique_names(paths)
     for path in paths:
         if str(path) in done:
             observer.note(f"{path.name}: done in an earlier run")
@@ -186,7 +186,7 @@ def _settle_with_past(workdir: Workdir, pipeline: str, paths: list[Path], mode: 
         return {k.path for k in known.values() if k.state == "done"}
 
 
-def _unique_names(paths: list[Path]) -> dict[Path, str]:
+def unique_names(paths: list[Path]) -> dict[Path, str]:
     """Name the recordings; those that would have one name are numbered."""
     names: dict[Path, str] = {}
     for path in paths:
@@ -250,7 +250,7 @@ def _session(
         provenance=provenance(loaded),
     )
     consumers = {
-        n: c.model_copy(update={"options": _fill_in(c.options, names[path])}) for n, c in config.consumers.items()
+        n: c.model_copy(update={"options": fill_in(c.options, names[path])}) for n, c in config.consumers.items()
     }
     sharing = {n for n, c in config.consumers.items() if "{recording}" not in str(c.options.get("out", "{recording}"))}
     return Session(
@@ -280,10 +280,10 @@ def _seats(config: Config) -> dict[str, ConsumerSeat]:
     }
 
 
-def _fill_in(value: Any, name: str) -> Any:
+def fill_in(value: Any, name: str) -> Any:
     """Put the recording's name where an option says ``{recording}``."""
     if isinstance(value, str):
         return value.replace("{recording}", name)
     if isinstance(value, dict):
-        return {key: _fill_in(inner, name) for key, inner in value.items()}
-    return [_fill_in(inner, name) for inner in value] if isinstance(value, list) else value
+        return {key: fill_in(inner, name) for key, inner in value.items()}
+    return [fill_in(inner, name) for inner in value] if isinstance(value, list) else value
