@@ -25,11 +25,12 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command and exit with its code."""
-    from streamer.cli import bench, check, demo, info, init, memory, run, schema
+    from streamer.cli import bench, check, demo, info, init, memory, plan, run, schema
 
     app.command("init")(init.init)
     app.command("info")(info.info)
     app.command("check")(check.check)
+    app.command("plan")(plan.plan)
     app.command("run")(run.run)
     app.command("bench")(bench.bench)
     app.command("memory")(memory.memory)
