@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.errors import StreamerError
 from streamer.records import Decoding
+from streamer.runtime.prepare import header_stamp
 from streamer.source.types import Types
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _GAP = 3.0  # times the median distance
 _EARLY = 1.0  # seconds before the camera's end: such a stream would cut the timeline short
+_LATE = 0.05  # of the recording
+_REGULAR = 20  # messages; a topic of fewer speaks when it has something to say
+_SKEW = 500.0  # milliseconds between a header's stamp and its receipt
 _LOOKS = 8  # messages of a topic that are looked at
 _JOINTS = re.compile(r"position|positions|joint_?(?:q|pos|positions?|angles?)|q|qpos")
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
@@ -64,9 +68,23 @@ class Found:
     largest_gap_at_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a few messages of a topic tell: bytes, and how much later they were received than their header says."""
+
+    mean_bytes: float | None = None
+    size_bytes: int | None = None  # of all messages, estimated
+    skew_ms: float | None = None  # median of receive stamp minus header stamp
+    skew_from_ms: float | None = None
+    skew_to_ms: float | None = None
+    stamped: bool | None = None  # whether headers say a time at all; None without header
+
+
 def survey(source: Source) -> dict[str, Any]:
     """Return what the index tells, fit for JSON."""
     topics, start, end = _look_at_all(source)
+    types = Types([], source.distro, source.path.parent)
+    looks = {topic.name: _sample(source, types, topic.name) for topic in topics}
     return {
         "path": str(source.path),
         "name": source.name,
@@ -78,9 +96,70 @@ def survey(source: Source) -> dict[str, Any]:
         "start_ns": start,
         "duration_s": (end - start) / 1e9,
         "messages": sum(topic.count for topic in topics),
-        "topics": [asdict(topic) for topic in topics],
+        "topics": [asdict(topic) | asdict(looks[topic.name]) for topic in topics],
+        "warnings": list(_warnings(source, topics, looks, (end - start) / 1e9)),
         "suggested_config": suggest(source, topics),
     }
+
+
+def _sample(source: Source, types: Types, name: str) -> Looked:
+    """Look at a few messages of a topic, spread over the recording."""
+    index = source.index([name])[name]
+    if len(index.stamps) == 0:
+        return Looked()
+    topic = source.topics[name]
+    try:
+        first = types.fields(topic)[topic.msgtype][1][:1]
+        has_header = bool(first) and first[0][1] == (Nodetype.NAME, "std_msgs/msg/Header")
+    except StreamerError:  # nobody defines the type: its size can be told all the same
+        has_header = False
+    sizes, skews, said = [], [], []
+    try:
+        for n in np.unique(np.linspace(0, len(index.stamps) - 1, _LOOKS).astype(int)).tolist():
+            payload = source.payload(index, n)
+            sizes.append(len(payload))
+            if has_header:
+                said.append(header_stamp(payload.head(), source.encoding))
+                skews.append((int(index.stamps[n]) - said[-1]) / 1e6)
+    except StreamerError:
+        return Looked()
+    mean = float(np.mean(sizes))
+    total = round(mean * len(index.stamps))
+    if not any(said):
+        return Looked(mean, total, stamped=False if has_header else None)
+    return Looked(mean, total, float(np.median(skews)), min(skews), max(skews), stamped=True)
+
+
+def _warnings(source: Source, topics: list[Found], looks: dict[str, Looked], duration: float) -> Iterator[str]:
+    """Say in plain words what will surprise a person later."""
+    if bare := [t.name for t in topics if t.count and not source.topics[t.name].definition_format]:
+        yield (
+            f"no message definitions inside for {', '.join(bare)}: those of ROS are used where it has them; "
+            "set 'types:' to a folder with .msg files, or to the distribution that recorded it"
+        )
+    late = max(_EARLY, _LATE * duration)
+    for topic in topics:
+        look = looks[topic.name]
+        regular = topic.rate_hz is not None and topic.count >= _REGULAR
+        if topic.count and topic.first_s is not None and topic.first_s > late:
+            yield f"{topic.name} starts late: its first message comes {topic.first_s:.1f} s after the recording's first"
+        if regular and topic.last_s is not None and duration - topic.last_s > late:
+            yield f"{topic.name} ends early: its last message comes {duration - topic.last_s:.1f} s before the end"
+        if look.stamped is False:
+            yield f"{topic.name}: its headers carry no time (stamp 0): only 'clock: receive' makes sense"
+        if look.skew_ms is None or look.skew_from_ms is None or look.skew_to_ms is None:
+            continue
+        if abs(look.skew_ms) > _SKEW:
+            which = "behind" if look.skew_ms > 0 else "ahead of"
+            yield (
+                f"{topic.name}: clock skew, its header stamps are {abs(look.skew_ms) / 1e3:.3g} s {which} the receive "
+                "stamps: give all streams the same 'clock:'"
+            )
+        elif look.skew_to_ms - look.skew_from_ms > _SKEW / 2:
+            yield (
+                f"{topic.name}: the delay between header and receive stamps varies from {look.skew_from_ms:.0f} to "
+                f"{look.skew_to_ms:.0f} ms: 'clock: header' is the steadier one"
+            )
 
 
 def topics_of(source: Source) -> list[Found]:

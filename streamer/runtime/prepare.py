@@ -144,7 +144,7 @@ def _on_clock(
         msg = f"streams.{settings.name}.clock: {topic.msgtype} has no header, so no header stamp; use 'receive'"
         raise ConfigError(msg)
     stamps = np.fromiter(
-        (_header_stamp(source.payload(index, n).head(), source.encoding) for n in range(len(index.stamps))),
+        (header_stamp(source.payload(index, n).head(), source.encoding) for n in range(len(index.stamps))),
         np.int64,
         len(index.stamps),
     )
@@ -154,7 +154,13 @@ def _on_clock(
     return sorted_index(stamps, index.block, index.offset)
 
 
-def _header_stamp(head: memoryview, encoding: str) -> int:
+def header_stamp(head: memoryview, encoding: str) -> int:
+    """Return the stamp in nanoseconds of a message that begins with a std_msgs/Header.
+
+    Raises:
+        RecordingError: the message is too short for one.
+
+    """
     if encoding == "cdr" and len(head) and head[1] == 0:
         encoding = "cdr_be"
     try:
