@@ -25,7 +25,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command and exit with its code."""
-    from streamer.cli import bench, check, demo, info, init, memory, plan, run, schema
+    from streamer.cli import bench, check, demo, info, init, memory, plan, report, run, schema, top
 
     app.command("init")(init.init)
     app.command("info")(info.info)
@@ -34,6 +34,8 @@ def main() -> None:
     app.command("run")(run.run)
     app.command("bench")(bench.bench)
     app.command("memory")(memory.memory)
+    app.command("report")(report.report)
+    app.command("top")(top.top)
     app.command("schema")(schema.schema)
     app.add_typer(demo.app, name="demo")
     try:

@@ -21,6 +21,7 @@ from streamer.supervisor import report
 from streamer.supervisor.recordings import recordings
 from streamer.supervisor.session import Session
 from streamer.supervisor.signals import listen
+from streamer.supervisor.status import NAME, Status
 from streamer.supervisor.tally import Tallies, Tally
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class Workdir:
     def report(self) -> Path:
         """The report of the last run."""
         return self.path / "report.json"
+
+    @property
+    def status(self) -> Path:
+        """How far the run is, for ``streamer top``."""
+        return self.path / NAME
 
     def endpoint(self, folder: Path) -> str:
         """Return the address of the reader's socket, as seen from ``folder``.
@@ -125,8 +131,9 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
     with open_workdir(loaded.base / Path(config.workdir).expanduser()) as workdir, listen() as signals:
         _write_log(workdir)
         found = report.Report(str(loaded.path))
+        status = Status(observer, workdir.status, str(loaded.path))
         try:
-            for streamed in _stream_all(loaded, workdir, mode, observer, signals):
+            for streamed in _stream_all(loaded, workdir, mode, status, signals):
                 found.add(streamed)
         except StreamerError as error:
             _log.exception("the run could not begin")
@@ -137,16 +144,18 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
             if found.error is None:
                 raise
             observer.note(str(error))
+        status.ended(found.exit_code)
         return found
 
 
 def _stream_all(
-    loaded: Loaded, workdir: Workdir, mode: str, observer: Observer, signals: Signals
+    loaded: Loaded, workdir: Workdir, mode: str, observer: Status, signals: Signals
 ) -> Iterator[report.Streamed]:
     paths = recordings(loaded.config.source.path, loaded.base, workdir.path / "demo")
     done = _settle_with_past(workdir, loaded.path.name, paths, mode)
     names = unique_names(paths)
-    for path in paths:
+    for number, path in enumerate(paths, 1):
+        observer.recording(path, number, len(paths))
         if str(path) in done:
             observer.note(f"{path.name}: done in an earlier run")
             yield report.already_done(path)
