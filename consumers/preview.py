@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ class Preview(Consumer):
             remove_folder(self._parts)
             self._parts.mkdir()
         self._kinds = {name: stream.kind for name, stream in recording.streams.items()}
+        self._widths = {n: min(s.shape[0], _MOST_CURVES) for n, s in recording.streams.items() if s.kind == "vector"}
         count = min(self._columns, recording.frames)
         self._targets: list[int] = np.linspace(0, recording.frames - 1, count).round().astype(int).tolist()
         self._stride = max(1, recording.frames // _MOST_POINTS)
@@ -77,7 +79,9 @@ class Preview(Consumer):
             state = _NONE if sample is None else _GAP if sample.gap else 0
             self._offsets[name].append((frame.number, state, sample.offset / 1e6 if sample else 0.0))
             if self._kinds[name] == "vector" and sample is not None:
-                point = [frame.number, float(sample.gap), *sample.value[:_MOST_CURVES].tolist()]
+                values = sample.value[:_MOST_CURVES].tolist()
+                unused = [math.nan] * (self._widths[name] - len(values))  # of a stream whose length varies
+                point = [frame.number, float(sample.gap), *values, *unused]
                 self._curves.setdefault(name, []).append(point)
 
     def _add_pictures(self, frame: Frame) -> None:

@@ -11,6 +11,7 @@ The flow, in the order of the rooms:
     transport  descriptors     → consumers, and what they answer;  ledger: what must survive
     runtime    the two child processes, where stages are joined: the reader, and a consumer's worker
     supervisor starts, watches, replaces and stops them;  inprocess: the frames without any of them
+    chunked    the origin's class, with its signatures, on inprocess
     bench      other ways to read the same recording, measured beside ours
     config     what a person writes;  cli: what a person types
 
@@ -23,12 +24,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streamer.chunked import ChunkedRosbagProcessor
     from streamer.contract import Chunk, Consumer, Frame, Recording, Sample, StreamInfo
     from streamer.errors import StreamerError
     from streamer.inprocess import open  # noqa: A004 - it is called as streamer.open
 
 _ROOMS = {
     "Chunk": "contract",
+    "ChunkedRosbagProcessor": "chunked",
     "Consumer": "contract",
     "Frame": "contract",
     "Recording": "contract",
@@ -37,7 +40,17 @@ _ROOMS = {
     "StreamerError": "errors",
     "open": "inprocess",
 }
-__all__ = ["Chunk", "Consumer", "Frame", "Recording", "Sample", "StreamInfo", "StreamerError", "open"]
+__all__ = [
+    "Chunk",
+    "ChunkedRosbagProcessor",
+    "Consumer",
+    "Frame",
+    "Recording",
+    "Sample",
+    "StreamInfo",
+    "StreamerError",
+    "open",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -112,7 +112,7 @@ class Opened:
             with self.prepared(path) as prepared:
                 about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
                 recording, places = recording_of(about)
-                with _Ahead(prepared, places, config.threads) as ahead:
+                with Ahead(prepared, places, config.threads) as ahead:
                     for number in range(-(-recording.frames // config.chunk_size)):
                         first = number * config.chunk_size
                         last = min(first + config.chunk_size, recording.frames) - 1
@@ -140,7 +140,7 @@ class _Pending(NamedTuple):
     before: NDArray[np.uint8] | None
 
 
-class _Ahead:
+class Ahead:
     """Loads a bounded number of frames ahead of the caller and gives them out in order."""
 
     def __init__(self, prepared: Prepared, places: tuple[Place, ...], threads: int) -> None:

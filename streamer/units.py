@@ -27,6 +27,7 @@ _SIZE_BYTES = {
     "TiB": 2**40,
 }
 _RATE_HZ = {"mHz": Fraction(1, 1000), "Hz": Fraction(1), "kHz": Fraction(1000)}
+KNOWN = {"duration": tuple(_DURATION_NS), "size": tuple(_SIZE_BYTES), "rate": tuple(_RATE_HZ)}
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
 
 
@@ -78,6 +79,13 @@ def _parse(text: object, units: dict[str, int] | dict[str, Fraction], what: str,
         msg = f"{text!r} has the unknown unit {unit!r}: use one of {', '.join(units)}"
         raise ValueError(msg)
     return Fraction(number) * units[unit]
+
+
+def exact(value: int, kind: str) -> str:
+    """Write a ``duration`` in nanoseconds or a ``size`` in bytes so that it reads back the same: ``512 MB``."""
+    table = {"duration": _DURATION_NS, "size": _SIZE_BYTES}[kind]
+    unit = max((unit for unit, factor in table.items() if value % factor == 0), key=lambda unit: table[unit])
+    return f"{value // table[unit]} {unit}"
 
 
 def show_duration(nanoseconds: int) -> str:

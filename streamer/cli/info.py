@@ -70,21 +70,26 @@ def _show(console: Console, found: dict[str, Any], mark: str) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(f"{mark}topic", overflow="fold")
     table.add_column("type", overflow="fold")
-    for heading in ("messages", "rate", "jitter", "begins", "gaps", "largest gap"):
+    for heading in ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "header skew"):
         table.add_column(heading, justify="right", overflow="fold")
     for topic in sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"])):
         table.add_row(
             mark + topic["name"],
             topic["type"],
             str(topic["count"]),
+            "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
             _number(topic["rate_hz"], "Hz"),
             _number(topic["jitter_ms"], "ms"),
             _number(topic["first_s"], "s"),
             str(topic["gaps"]),
             _gap(topic),
+            _number(topic["skew_ms"], "ms"),
         )
     console.print(table)
-    console.print(f"{mark}gaps: distances of more than three times the median")
+    console.print(f"{mark}size: estimated from a few messages; gaps: distances of more than three times the median;")
+    console.print(f"{mark}header skew: median of receive stamp minus header stamp, of a few messages")
+    for warning in found["warnings"]:
+        console.print(Text(f"{mark}warning: {warning}"), soft_wrap=True)
     console.print(f"\n{mark}A configuration to begin with:\n")
     console.print(Text(found["suggested_config"]), soft_wrap=True)
 

@@ -35,7 +35,7 @@ def memory(
         from streamer.cli.pictures import check_plot
 
         check_plot()
-    recordings = _read(report)
+    recordings = [values for values in read_report(report)["recordings"] if "consumers" in values]
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for values in recordings:
         console.print(Path(values["path"]).name)
@@ -48,17 +48,24 @@ def memory(
             raise OutputError(msg) from error
 
 
-def _read(report: Path) -> list[dict[str, Any]]:
+def read_report(report: Path) -> dict[str, Any]:
+    """Return what stands in a report.json, which may be named by its work folder.
+
+    Raises:
+        UsageError: it cannot be read, or is something else.
+
+    """
     path = report / "report.json" if report.is_dir() else report
     try:
-        found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["recordings"]
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found["recordings"], found["exit_code"]
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}; a run writes it into its work folder (.streamer)"
         raise UsageError(msg) from error
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{path}: not the report of a run"
         raise UsageError(msg) from error
-    return [values for values in found if "consumers" in values]
+    return found
 
 
 def _processes(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

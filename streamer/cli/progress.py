@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from streamer.units import show_size
+from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +22,11 @@ _LINE_SECONDS = 2.0
 
 
 @contextmanager
-def make_observer() -> Iterator[Observer]:
-    """Choose by where the output goes: standard error is a terminal or it is not."""
+def make_observer(*, json_lines: bool = False) -> Iterator[Observer]:
+    """Choose by where the output goes: standard error is a terminal or it is not; or JSON on standard output."""
+    if json_lines:
+        yield _JsonLines()
+        return
     if sys.stderr is None or not sys.stderr.isatty():
         yield _Lines()
         return
@@ -34,52 +38,38 @@ def make_observer() -> Iterator[Observer]:
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
-        rich.TextColumn("{task.fields[rate]}"),
         rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
         rich.TextColumn("{task.fields[more]}"),
     )
     with rich.Progress(*columns, console=console) as progress:
         yield _Bar(progress)
 
 
-class _Speed:
-    """Frames and bytes a second since the plan was ready."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._from: int | None = None
-
-    def __call__(self, values: dict[str, Any]) -> str:
-        if self._from is None:
-            self._from = values["reached"]
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        frames = (values["reached"] - self._from) / seconds
-        return f"{frames:.0f} frames/s, {show_size(int(values['bytes'] / seconds))}/s"
-
-
-def _laggard(values: dict[str, Any]) -> str:
-    """Name the consumer for which the others wait, where there is one."""
-    positions = {name: v["position"] for name, v in values["consumers"].items()}
-    if len(positions) < 2 or max(positions.values()) == min(positions.values()):
-        return ""
-    return f"behind: {min(positions, key=lambda name: positions[name])}"
+def words(values: dict[str, Any]) -> str:
+    """Write a snapshot's speed, pool, waiting and recycles for a person."""
+    frames, pool, consumers = values["frames"], values["pool"], values["consumers"]
+    parts = [f"{frames['per_second']:.0f} frames/s, {show_size(values['bytes_per_second'])}/s"]
+    if values["seconds_left"]:
+        parts.append(f"{show_duration(round(values['seconds_left'] * 1e9))} left")
+    parts.append(f"pool {pool['in_use']}/{pool['allocated']}")
+    if len(consumers) > 1 and any(c["behind"] for c in consumers.values()):
+        parts.append(f"waits for {values['waits_for']}")
+    counts = {kind: sum(c.get(kind, 0) for c in consumers.values()) for kind in ("recycled", "crashed")}
+    return ", ".join([*parts, *(f"{count} {kind}" for kind, count in counts.items() if count)])
 
 
 class _Bar:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("opening", total=None, rate="", more="")
-        self._speed = _Speed()
+        self._task = progress.add_task("opening", total=None, more="")
 
     def planned(self, about: dict[str, Any]) -> None:
-        self._speed = _Speed()
         self._progress.update(self._task, description="streaming", total=about["frames"])
         for warning in about["warnings"]:
             self.note(warning)
 
     def progress(self, values: dict[str, Any]) -> None:
-        self._progress.update(self._task, completed=values["reached"], rate=self._speed(values), more=_laggard(values))
+        self._progress.update(self._task, completed=values["frames"]["done"], more=words(values))
 
     def note(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)
@@ -87,14 +77,10 @@ class _Bar:
 
 class _Lines:
     def __init__(self) -> None:
-        self._speed = _Speed()
-        self._frames = 0
         self._broken = sys.stderr is None
         self._said = time.monotonic()
 
     def planned(self, about: dict[str, Any]) -> None:
-        self._speed = _Speed()
-        self._frames = about["frames"]
         self.note(
             f"{about['frames']} frames in {about['chunks']} chunks, "
             f"at most {about['slots']} slots of {show_size(about['slot_size'])}"
@@ -105,16 +91,40 @@ class _Lines:
 
     def progress(self, values: dict[str, Any]) -> None:
         now = time.monotonic()
-        speed = self._speed(values)
         if now - self._said >= _LINE_SECONDS:
             self._said = now
-            more = _laggard(values)
-            self.note(f"{values['reached']}/{self._frames} frames, {speed}" + (f", {more}" if more else ""))
+            frames = values["frames"]
+            self.note(f"{frames['done']}/{frames['all']} frames, {words(values)}")
 
     def note(self, text: str) -> None:
         if self._broken:
             return
         try:
             print(text, file=sys.stderr, flush=True)
+        except OSError:  # who was reading has gone: no reason to stop the work
+            self._broken = True
+
+
+class _JsonLines:
+    """One JSON object a line on standard output; ``event`` says which: planned, progress, note."""
+
+    def __init__(self) -> None:
+        self._broken = sys.stdout is None
+
+    def planned(self, about: dict[str, Any]) -> None:
+        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
+        self._say("planned", {key: about[key] for key in keys})
+
+    def progress(self, values: dict[str, Any]) -> None:
+        self._say("progress", values)
+
+    def note(self, text: str) -> None:
+        self._say("note", {"text": text})
+
+    def _say(self, event: str, values: dict[str, Any]) -> None:
+        if self._broken:
+            return
+        try:
+            print(json.dumps({"event": event, "time": time.time(), **values}), flush=True)
         except OSError:  # who was reading has gone: no reason to stop the work
             self._broken = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ def run(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="write the report here, too", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,
+    json_lines: Annotated[bool, typer.Option("--json-lines", help="progress and end as JSON, one a line")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,
 ) -> None:
     """Stream the recordings of CONFIG to its consumers.
@@ -34,9 +36,13 @@ def run(
         raise UsageError(msg)
     loaded = load(config, overrides or ())
     mode = "resume" if resume else "restart" if restart else "fresh"
-    with make_observer() as observer:
+    with make_observer(json_lines=json_lines) as observer:
         found = run_all(loaded, mode, observer)
     if report is not None:
         found.write(report)
-    show_summary(found, loaded)
+    if json_lines:
+        error = str(found.error) if found.error else None
+        print(json.dumps({"event": "end", "exit_code": found.exit_code, "error": error, **found.as_json()["frames"]}))
+    else:
+        show_summary(found, loaded)
     raise typer.Exit(found.exit_code)

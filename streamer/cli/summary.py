@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.config.load import Loaded
-    from streamer.supervisor.report import Report, Streamed
+    from streamer.supervisor.report import Report
 
 
 def show_summary(report: Report, loaded: Loaded) -> None:
@@ -25,12 +25,14 @@ def show_summary(report: Report, loaded: Loaded) -> None:
         return
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     for streamed in report.recordings:
-        _show(console, streamed)
+        show_recording(console, streamed.path.name, streamed.state, streamed.values)
     for line in dict.fromkeys(_outputs(report, loaded)):
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"report: {loaded.base / loaded.config.workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
-        Console(stderr=True, highlight=False).print(Text(f"streamer: {report.error}"), soft_wrap=True)
+        Console(stderr=True, highlight=False).print(
+            Text(f"streamer: {loaded.locate(str(report.error))}"), soft_wrap=True
+        )
     elif report.exit_code:
         begun = any(streamed.values["frames"]["delivered"] for streamed in report.recordings)
         advice = (
@@ -52,11 +54,11 @@ def _outputs(report: Report, loaded: Loaded) -> Iterator[str]:
                     yield f"{name}: {path}"
 
 
-def _show(console: Console, streamed: Streamed) -> None:
-    values = streamed.values
+def show_recording(console: Console, name: str, state: str, values: dict[str, Any]) -> None:
+    """Print what became of one recording, from its part of the report."""
     frames = values["frames"]
     if values.get("earlier"):
-        console.print(Text(f"{streamed.path.name}: done in an earlier run"))
+        console.print(Text(f"{name}: done in an earlier run"))
         return
     skipped = ", ".join(f"{count} skipped ({reason})" for reason, count in frames["skipped"].items())
     parts = [f"{frames['planned']} frames planned", f"{frames['delivered']} delivered", skipped]
@@ -64,7 +66,7 @@ def _show(console: Console, streamed: Streamed) -> None:
         parts.append(f"{frames['remaining']} remaining")
     seconds = values["seconds"]
     taken = sum(seconds.values())
-    text = f"{streamed.path.name}: {streamed.state}; {', '.join(p for p in parts if p)}; {taken:.2f} s"
+    text = f"{name}: {state}; {', '.join(p for p in parts if p)}; {taken:.2f} s"
     console.print(Text(text), soft_wrap=True)
     for damage in values["damage"]:
         console.print(Text(f"salvaged {Damage(**damage)}"), soft_wrap=True)

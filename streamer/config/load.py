@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Where = tuple[str | int, ...]
 
+_SETTING = re.compile(r"(source|timeline|streams|consumers|pool|workdir|types|chunk_size|threads)(\.[\w-]+)*:")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Config,
@@ -33,16 +34,28 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A checked configuration: ``values`` is the text's content after substitution and overrides."""
+    """A checked configuration: ``values`` is the text's content after substitution and overrides.
+
+    ``lines`` has the line of each setting by its path, None where it comes from the command line.
+    """
 
     path: Path
     config: Config
     values: dict[str, Any]
+    lines: dict[Where, int | None] = field(default_factory=dict, repr=False)
 
     @property
     def base(self) -> Path:
         """The folder from which all relative paths of the configuration start."""
         return self.path.parent
+
+    def locate(self, message: str) -> str:
+        """Put file and line in front of a message that begins with a setting's path: ``streams.head.topic: …``."""
+        named = _SETTING.match(message)
+        if named is None:
+            return message
+        where = tuple(named[0].rstrip(":").split("."))
+        return f"{_place(self.path, self.lines, where)}: {message}" if where[:1] in self.lines else message
 
 
 def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = True) -> Loaded:
@@ -71,7 +84,7 @@ def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = 
         config = Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(path, reader.lines, e) for e in error.errors())) from error
-    return Loaded(path, config, values)
+    return Loaded(path, config, values, reader.lines)
 
 
 class _Reader:
@@ -164,7 +177,7 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
     try:
         value = yaml.safe_load(text) if text else ""
     except yaml.YAMLError as error:
-        msg = f"{override!r}: the value is not valid YAML"
+        msg = f"{override!r}: the value is not valid YAML; a text with such signs takes quotes: {keys}='\"{text}\"'"
         raise ConfigError(msg) from error
     *parents, last = keys.split(".")
     place: Any = values

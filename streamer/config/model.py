@@ -8,14 +8,23 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from streamer import units
 
-Duration = Annotated[int, BeforeValidator(units.duration)]
-Size = Annotated[int, BeforeValidator(units.size)]
-Rate = Annotated[Fraction, BeforeValidator(units.rate)]
+
+def _quantity(kind: str, example: str) -> WithJsonSchema:
+    """Describe a text with a unit to an editor."""
+    pattern = rf"^\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(units.KNOWN[kind])})\s*$|\$\{{"
+    return WithJsonSchema({"type": "string", "format": kind, "pattern": pattern, "examples": [example]})
+
+
+Duration = Annotated[int, BeforeValidator(units.duration), _quantity("duration", "50 ms")]
+Size = Annotated[int, BeforeValidator(units.size), _quantity("size", "512 MB")]
+Rate = Annotated[Fraction, BeforeValidator(units.rate), _quantity("rate", "10 Hz")]
 _SCALES = {"deg2rad": math.pi / 180, "rad2deg": 180 / math.pi}
+_SCALE_SCHEMA = WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(_SCALES)}]})
+_MANY_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _RESERVED = ("busiest", "grid")
 
@@ -28,7 +37,7 @@ def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Strings = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+Strings = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1), WithJsonSchema(_MANY_SCHEMA)]
 
 
 class _Settings(BaseModel):
@@ -75,7 +84,9 @@ class StreamConfig(_Settings):
     dtype: (
         Literal["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] | None
     ) = Field(None, description="type of a vector's numbers; the message's own where left out")
-    scale: Annotated[float, BeforeValidator(_scale)] | None = Field(None, description="a factor, deg2rad or rad2deg")
+    scale: Annotated[float, BeforeValidator(_scale), _SCALE_SCHEMA] | None = Field(
+        None, description="a factor, deg2rad or rad2deg"
+    )
     resize: tuple[int, int] | None = Field(None, description="[width, height] in pixels")
     color: Literal["rgb", "bgr", "gray"] | None = Field(None, description="colour order; rgb for colour images")
     capacity: int | None = Field(None, ge=1, description="most rows of a sample whose length varies")
@@ -140,7 +151,7 @@ class Config(_Settings):
     pool: Size = Field(512 * 10**6, description="shared memory for decoded frames")
     workdir: str = Field(".streamer", description="ledger, logs and sockets; relative to this file")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="decoding threads")
-    types: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+    types: Annotated[list[str], BeforeValidator(_one_or_many), WithJsonSchema(_MANY_SCHEMA)] = Field(
         default_factory=list, description="folders of .msg or .idl files, or a ROS distribution"
     )
     streams: dict[str, StreamConfig] = Field(min_length=1)

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 def stream_settings(config: Config) -> tuple[StreamSettings, ...]:
     """Return the streams, in the order of the configuration."""
-    return tuple(_stream(name, stream) for name, stream in config.streams.items())
+    return tuple(stream_setting(name, stream) for name, stream in config.streams.items())
 
 
-def _stream(name: str, s: StreamConfig) -> StreamSettings:
+def stream_setting(name: str, s: StreamConfig) -> StreamSettings:
+    """Return one stream."""
     return StreamSettings(
         name,
         tuple(s.topic),

@@ -64,8 +64,14 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: Sequence[StreamSettings]) -> Prepared:
-    """Decide everything about a run.
+def prepare(
+    source: Source,
+    types: Types,
+    timeline: TimelineSettings,
+    streams: Sequence[StreamSettings],
+    ticks: NDArray[np.int64] | None = None,
+) -> Prepared:
+    """Decide everything about a run; ``ticks`` (n,) int64 stand for the timeline's where they are given.
 
     Raises:
         ConfigError: a topic, field or setting does not fit the recording.
@@ -80,7 +86,8 @@ def prepare(source: Source, types: Types, timeline: TimelineSettings, streams: S
     indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    ticks = make_ticks(timeline, streams, {name: index.stamps for name, index in indexes.items()}, images)
+    if ticks is None:
+        ticks = make_ticks(timeline, streams, {name: index.stamps for name, index in indexes.items()}, images)
     plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
     specs = {s.name: _probe(s, source, indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
     ready = tuple(
@@ -134,19 +141,24 @@ def _on_clock(
     if not first or first[0][1][1] != "std_msgs/msg/Header":
         msg = f"streams.{settings.name}.clock: {topic.msgtype} has no header, so no header stamp; use 'receive'"
         raise ConfigError(msg)
-    stamps = _header_stamps(source.heads(index, _STAMP_END), source.encoding)
+    stamps = header_stamps(source, index)
     if len(stamps) and not stamps.any():
         msg = f"streams.{settings.name}.clock: all header stamps of {topic.name} are 0; use 'receive'"
         raise ConfigError(msg)
     return sorted_index(stamps, index.block, index.offset)
 
 
-def _header_stamps(heads: NDArray[np.uint8], encoding: str) -> NDArray[np.int64]:
-    """Read the stamps (n,) of messages that begin with a header from their first bytes (n, 12).
+def header_stamps(source: Source, index: Index) -> NDArray[np.int64]:
+    """Return the header stamps (n,), in nanoseconds, of messages that begin with a std_msgs/Header.
 
     ROS 1: uint32 seconds and nanoseconds behind `seq`. CDR: int32 and uint32 behind the encapsulation, whose second
     byte says whether they are little-endian.
+
+    Raises:
+        RecordingError: a message is too short for one.
+
     """
+    heads, encoding = source.heads(index, _STAMP_END), source.encoding
     numbers = np.ascontiguousarray(heads[:, _STAMP_AT:])
     order = np.where(heads[:, 1] == 0, 1, 0) if encoding == "cdr" else np.zeros(len(heads), np.int64)
     seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))

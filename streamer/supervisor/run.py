@@ -22,6 +22,7 @@ from streamer.supervisor import report
 from streamer.supervisor.recordings import recordings
 from streamer.supervisor.session import Session
 from streamer.supervisor.signals import listen
+from streamer.supervisor.status import NAME, Status
 from streamer.supervisor.tally import Tallies, Tally
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Workdir:
     def report(self) -> Path:
         """The report of the last run."""
         return self.path / "report.json"
+
+    @property
+    def status(self) -> Path:
+        """How far the run is, for ``streamer top``."""
+        return self.path / NAME
 
     def endpoint(self, folder: Path) -> str:
         """Return the address of the reader's socket, as seen from ``folder``.
@@ -130,8 +136,9 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
         listen() as signals,
     ):
         found = report.Report(str(loaded.path))
+        status = Status(observer, workdir.status, str(loaded.path))
         try:
-            for streamed in _stream_all(loaded, workdir, mode, observer, signals):
+            for streamed in _stream_all(loaded, workdir, mode, status, signals):
                 found.add(streamed)
         except (StreamerError, OSError) as error:
             _log.exception("the run could not go on")
@@ -142,6 +149,7 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
             if found.error is None:
                 raise
             observer.note(str(error))
+        status.ended(found.exit_code)
         return found
 
 
@@ -153,13 +161,14 @@ def _refused(error: OSError) -> StorageError:
 
 
 def _stream_all(
-    loaded: Loaded, workdir: Workdir, mode: str, observer: Observer, signals: Signals
+    loaded: Loaded, workdir: Workdir, mode: str, observer: Status, signals: Signals
 ) -> Iterator[report.Streamed]:
     source = loaded.config.source
     paths = recordings(source.path, loaded.base, workdir.path / "demo", salvage=source.salvage)
     done = _settle_with_past(workdir, loaded.path.name, paths, mode)
-    names = _unique_names(paths)
-    for path in paths:
+    names = unique_names(paths)
+    for number, path in enumerate(paths, 1):
+        observer.recording(path, number, len(paths))
         if str(path) in done:
             observer.note(f"{path.name}: done in an earlier run")
             yield report.already_done(path)
@@ -206,7 +215,7 @@ def _settle_with_past(workdir: Workdir, pipeline: str, paths: list[Path], mode: 
         return {k.path for k in known.values() if k.state == "done"}
 
 
-def _unique_names(paths: list[Path]) -> dict[Path, str]:
+def unique_names(paths: list[Path]) -> dict[Path, str]:
     """Name the recordings; those that would have one name are numbered."""
     names: dict[Path, str] = {}
     for path in paths:
@@ -271,7 +280,7 @@ def _session(
         provenance=provenance(loaded),
     )
     consumers = {
-        n: c.model_copy(update={"options": _fill_in(c.options, names[path])}) for n, c in config.consumers.items()
+        n: c.model_copy(update={"options": fill_in(c.options, names[path])}) for n, c in config.consumers.items()
     }
     sharing = {n for n, c in config.consumers.items() if "{recording}" not in str(c.options.get("out", "{recording}"))}
     return Session(
@@ -301,10 +310,10 @@ def _seats(config: Config) -> dict[str, ConsumerSeat]:
     }
 
 
-def _fill_in(value: Any, name: str) -> Any:
+def fill_in(value: Any, name: str) -> Any:
     """Put the recording's name where an option says ``{recording}``."""
     if isinstance(value, str):
         return value.replace("{recording}", name)
     if isinstance(value, dict):
-        return {key: _fill_in(inner, name) for key, inner in value.items()}
-    return [_fill_in(inner, name) for inner in value] if isinstance(value, list) else value
+        return {key: fill_in(inner, name) for key, inner in value.items()}
+    return [fill_in(inner, name) for inner in value] if isinstance(value, list) else value

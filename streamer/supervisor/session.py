@@ -45,7 +45,7 @@ class Observer(Protocol):
         """Take in the plan: the reader's ``ready`` message."""
 
     def progress(self, values: dict[str, Any]) -> None:
-        """Take in how far everyone is: the reader's ``progress`` message, several times a second."""
+        """Take in how far everyone is, several times a second: the reader's message, with each consumer's process."""
 
     def note(self, text: str) -> None:
         """Take in something that a person should know now."""
@@ -224,7 +224,7 @@ class Session:
             self._observer.planned(message)
             self._carry_out(policy.reader_ready(message["chunks"], message["cursors"], message["done"]))
         elif event == "progress":
-            self._observer.progress(message)
+            self._observer.progress(message | {"seats": self._lives()})
             self._last_progress = message
             for name, values in message["consumers"].items():
                 self._carry_out(policy.silent(name, values["silent"]))
@@ -245,6 +245,18 @@ class Session:
             self._error = self._error or by_name(message["kind"])(message["message"])
         elif event == "report":
             self._outcome.report = message
+
+    def _lives(self) -> dict[str, dict[str, Any]]:
+        """Say of each consumer which process it has, and how many were replaced or failed."""
+        return {
+            name: {
+                "phase": seat.phase.name.lower(),
+                "generation": seat.generation,
+                "recycled": self._tallies.consumers[name].planned + seat.planned,
+                "crashed": self._tallies.consumers[name].crash + seat.crashed,
+            }
+            for name, seat in self._policy.seats.items()
+        }
 
     def _judged(self, seat: Seat, frame: int | None) -> None:
         """Take in at which frame a process ended at its last attempt."""

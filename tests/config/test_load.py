@@ -340,4 +340,6 @@ def test_nothing_lies_below_a_plain_value(path: Path) -> None:
 
 
 def test_an_override_that_is_no_yaml_is_quoted(path: Path) -> None:
-    assert mistake(path, GOOD, "pool=[1") == "'pool=[1': the value is not valid YAML"
+    assert mistake(path, GOOD, "pool=[1") == (
+        "'pool=[1': the value is not valid YAML; a text with such signs takes quotes: pool='\"[1\"'"
+    )

@@ -1,0 +1,114 @@
+"""``streamer check CONFIG``: what would go wrong in a run, and what it would need, before any process starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streamer.config.load import Loaded
+    from streamer.supervisor.check import Checked
+
+
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Check CONFIG against its recordings and consumers: topics, fields, options, memory, disk, expected frames.
+
+    All findings are told, not only the first. Nothing is streamed; consumers are constructed but not opened.
+    Exit codes: 0 it would run, 78 mend the configuration, 65 a recording does not hold what is asked of it.
+
+    Example: streamer check config.yaml timeline.rate='20 Hz'
+    """
+    from rich.console import Console
+
+    from streamer.config.load import load
+    from streamer.supervisor.check import Checked
+    from streamer.supervisor.check import check as look
+
+    try:
+        loaded = load(config, overrides or ())
+    except ConfigError as error:
+        if not as_json:
+            raise
+        found = Checked()
+        for line in str(error).splitlines():
+            found.add(ConfigError(line))
+        print(json.dumps(_as_json(found, None), indent=2))
+        raise typer.Exit(error.exit_code) from error
+    found = look(loaded)
+    if as_json:
+        print(json.dumps(_as_json(found, loaded), indent=2))
+    else:
+        _show(Console(highlight=False, width=None if sys.stdout.isatty() else 160), found, loaded)
+    raise typer.Exit(found.exit_code)
+
+
+def _as_json(found: Checked, loaded: Loaded | None) -> dict[str, Any]:
+    whole = asdict(found)
+    for finding in whole["findings"]:
+        finding["message"] = loaded.locate(finding["message"]) if loaded else finding["message"]
+    return {"exit_code": found.exit_code, **whole}
+
+
+def _show(console: Console, found: Checked, loaded: Loaded) -> None:
+    from rich.text import Text
+
+    from streamer.units import show_duration, show_size
+
+    for r in found.recordings:
+        skipped = "".join(f", {count} skipped ({reason})" for reason, count in r["skipped"].items())
+        line = (
+            f"{Path(r['path']).name}: {r['frames']} frames in {r['chunks']} chunks{skipped}; "
+            f"{show_duration(round(r['seconds'] * 1e9))}"
+        )
+        console.print(Text(line), soft_wrap=True)
+        console.print(_streams(r["streams"]))
+    if found.consumers:
+        console.print(Text(f"consumers: {', '.join(found.consumers)}"), soft_wrap=True)
+    if found.recordings:
+        memory, disk = found.memory, found.disk
+        slots = max(r["slots"] for r in found.recordings)
+        console.print(
+            f"memory: {show_size(memory['pool_bytes'])} shared ({slots} slots), and what {memory['processes']} "
+            f"processes take of their own; {show_size(memory['available_bytes'])} available"
+        )
+        console.print(
+            Text(
+                f"disk: all frames as they are take {show_size(disk['frames_bytes'])}; "
+                f"{show_size(disk['free_bytes'])} free at {disk['folder']}"
+            ),
+            soft_wrap=True,
+        )
+    errors = [finding for finding in found.findings if finding.code]
+    for finding in found.findings:
+        mark = "error" if finding.code else "warning"
+        console.print(Text(f"{mark}: {loaded.locate(finding.message)}"), soft_wrap=True)
+    console.print(f"{len(errors)} error{'s' * (len(errors) != 1)}" if errors else "ready to run")
+
+
+def _streams(streams: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table("  stream", "topic", "array", box=None, pad_edge=False)
+    for heading in ("messages", "held", "in gaps", "none", "largest offset"):
+        table.add_column(heading, justify="right")
+    for name, s in streams.items():
+        array = f"{'×'.join(map(str, s['shape']))} {s['dtype']}" if s["kind"] != "points" else f"{s['shape'][0]} points"
+        numbers = [str(s[key]) for key in ("messages", "held", "gaps", "none")]
+        table.add_row(f"  {name}", s["topic"], array, *numbers, f"{s['max_offset_ms']:.1f} ms")
+    return table

@@ -1,0 +1,183 @@
+"""``streamer init RECORDING``: what a recording holds → a commented configuration that runs as it is."""
+
+from __future__ import annotations
+
+import glob
+import os
+import tempfile
+from importlib.metadata import entry_points
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from streamer.errors import OutputError, StreamerError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.cli.survey import Suggestion
+
+_DEMO = "demo://"
+_SCHEMA = Path(".streamer") / "schema.json"
+_REASON = 160  # characters
+_THIN = 10.5  # Hz; for a camera that is faster, thinning to 10 Hz is offered
+_ACTIVE = {
+    "preview": ("{options: {out: out}}", "a contact sheet: look at it first"),
+    "stats": ("{options: {out: out}}", "mean, deviation, smallest and largest of every stream"),
+}
+_OFFERED = {
+    "checksum": ("{options: {out: 'out/{recording}.checksum.json'}}", "a digest of every stream"),
+    "parquet": ("{options: {out: out/parquet}}", "vectors as a table"),
+    "zarr": ("{options: {out: out/zarr}}", "everything as chunked arrays"),
+    "video": ("{options: {out: out/video}}", "an MP4 of every camera"),
+    "null": ("{}", "counts only: how fast can it be read?"),
+}
+
+
+def init(
+    recording: Annotated[
+        str, typer.Argument(metavar="RECORDING", help="a .bag, .mcap, .db3 file or rosbag2 folder", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="the file to write; - for the screen")] = Path("config.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,
+) -> None:
+    """Write a configuration for RECORDING, with comments, that runs as it is.
+
+    Example: streamer init recording.bag -o config.yaml
+    """
+    from streamer.cli.survey import suggestion, topics_of
+    from streamer.source.source import Source
+    from streamer.supervisor.recordings import recordings
+
+    to_screen = str(out) == "-"
+    folder = Path.cwd() if to_screen else out.absolute().parent
+    if not to_screen and out.exists() and not force:
+        msg = f"{out} exists already: give another name with -o, or replace it with --force"
+        raise UsageError(msg)
+    if recording.startswith(_DEMO):
+        (path,) = recordings([recording], folder, folder / ".streamer" / "demo")
+    else:
+        path = Path(recording).absolute()
+    with tempfile.TemporaryDirectory(prefix="streamer-") as scratch, Source(path, Path(scratch)) as source:
+        topics = topics_of(source)
+        found = suggestion(source, topics)
+        about = (
+            f"{path.name}: {source.kind}, {len([t for t in topics if t.count])} topics, "
+            f"{max((t.last_s or 0 for t in topics), default=0):.1f} s"
+        )
+    if not found.values["streams"]:
+        reasons = "\n".join(f"  {topic}: {why}" for topic, why in found.left_out.items())
+        msg = f"{path}: no topic can be read as a stream without being asked more:\n{reasons}"
+        raise StreamerError(msg) from None
+    address = recording if recording.startswith(_DEMO) else _address(path, folder)
+    speed = {t.name: t.rate_hz or 0.0 for t in topics}
+    text = "\n".join(_write(found, about, address, speed)) + "\n"
+    if to_screen:
+        print(text, end="")
+        return
+    _save(out, text)
+    name = out.name if folder == Path.cwd() else out
+    count = len(found.values["streams"])
+    print(f"wrote {out}: {count} stream{'s' * (count > 1)}. Next:\n  streamer check {name}\n  streamer run {name}")
+
+
+def _address(path: Path, folder: Path) -> str:
+    """Write a path relative to the configuration's folder where it lies below it; a name is not a pattern."""
+    text = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+    return glob.escape(text) if glob.has_magic(text) else text
+
+
+def _save(out: Path, text: str) -> None:
+    from streamer.config.schema import schema_text
+
+    try:
+        schema = out.absolute().parent / _SCHEMA
+        schema.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        schema.write_text(schema_text(), encoding="utf-8")
+        draft = out.with_name(f".{out.name}.tmp")
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, out)
+    except OSError as error:
+        msg = f"{out}: cannot be written: {error.strerror or error}"
+        raise OutputError(msg) from error
+
+
+def _write(found: Suggestion, about: str, address: str, speed: dict[str, float]) -> Iterator[str]:
+    timeline, streams = found.values["timeline"], found.values["streams"]
+    yield f"# yaml-language-server: $schema={_SCHEMA}"
+    yield f"# {about}"
+    yield "#"
+    yield "#   streamer check FILE         is everything there, how much memory and disk, how many frames"
+    yield "#   streamer plan FILE          how well the streams fit together in time"
+    yield "#   streamer run FILE           key.path=value overrides a setting: chunk_size=50"
+    yield ""
+    yield f"source: {_flow({'path': address})}"
+    yield ""
+    yield f"timeline: {_flow(timeline)}"
+    if timeline["from"] == "grid":
+        yield "  # no camera: a fixed grid of instants; a stream's name follows that stream instead"
+    else:
+        pace = speed[streams[timeline["from"]]["topic"]]
+        yield f"  # every picture of the busiest camera ({pace:.3g} Hz) becomes a frame"
+        if pace > _THIN:
+            yield f"# timeline: {_flow({**timeline, 'rate': '10 Hz', 'skip': 10})}  # thinned; ends left out"
+    yield "chunk_size: 100    # frames that are committed together"
+    yield "pool: 512 MB       # shared memory for decoded frames"
+    yield ""
+    yield "streams:"
+    width = max(len(name) for name in streams)
+    for name, settings in streams.items():
+        yield f"  # {found.notes[name]}"
+        yield f"  {_scalar(name)}: {' ' * (width - len(name))}{_flow(settings)}"
+    if found.left_out:
+        yield "  # not read (name a field to read one of them):"
+        for topic, why in found.left_out.items():
+            yield f"  #   {topic}: {shorten(why, _REASON, placeholder=' …')}"
+    yield ""
+    yield "consumers:                # paths begin at this file's folder"
+    installed = {entry.name for entry in entry_points(group="streamer.consumers")}
+    for name, (text, what) in _ACTIVE.items():
+        yield f"  {name + ':':<10}{text}  # {what}"
+    for name, (text, what) in _OFFERED.items():
+        if name in installed:
+            yield f"  # {name + ':':<10}{text}  # {what}{_lacking(name)}"
+    if "lerobot" in installed and "image" in found.kinds.values():
+        yield f"  # a LeRobot dataset{_lacking('lerobot')}:"
+        options = {"out": "out/lerobot", "task": "say what the robot does", "features": _features(found)}
+        yield f"  # {'lerobot:':<10}{_flow({'options': options})}"
+    for name in sorted(installed - {*_ACTIVE, *_OFFERED, "lerobot"}):
+        yield f"  # {name}: {{}}  # installed; its options are in its own documentation"
+
+
+def _features(found: Suggestion) -> dict[str, Any]:
+    """Sort the streams into what a policy sees and what it does."""
+    names = found.kinds
+    features: dict[str, Any] = {f"observation.images.{n}": n for n, kind in names.items() if kind == "image"}
+    vectors = [n for n, kind in names.items() if kind == "vector"]
+    actions = [n for n in vectors if any(word in n.lower() for word in ("action", "command", "cmd", "traj", "target"))]
+    if state := [n for n in vectors if n not in actions]:
+        features["observation.state"] = state
+    if actions or vectors:
+        features["action"] = actions or vectors
+    return features
+
+
+def _lacking(name: str) -> str:
+    """Say how to install what a consumer needs and this machine lacks."""
+    from importlib.util import find_spec
+
+    needed = {"parquet": ("pyarrow",), "zarr": ("zarr",), "video": ("av",), "lerobot": ("av", "pyarrow")}
+    if all(find_spec(module) for module in needed.get(name, ())):
+        return ""
+    return f" (pip install 'rosbag-streamer[{name}]')"
+
+
+def _flow(values: Any) -> str:
+    return yaml.safe_dump(values, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True).strip()
+
+
+def _scalar(name: str) -> str:
+    return yaml.safe_dump({name: 0}, allow_unicode=True).split(": 0")[0].strip()

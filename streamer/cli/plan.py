@@ -1,0 +1,144 @@
+"""``streamer plan CONFIG``: how well the streams of a configuration fit together in time, before paying for a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamer.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from streamer.cli.alignment import View
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_LISTED = 5  # spans of each kind
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw the timeline, a lane a stream (.png, .svg or .pdf)", show_default=False)
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="write a row a frame", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Show how far samples are from their ticks, where streams hold or have gaps, and which ticks are left out.
+
+    Only the index of a recording is read, and one message of each topic: it costs next to nothing.
+    Consumers are not needed. Offsets are stamp minus tick; histograms run from the least to the largest.
+
+    Example: streamer plan config.yaml --plot timeline.png timeline.rate='20 Hz'
+    """
+    from rich.console import Console
+
+    from streamer.cli.alignment import as_json as plain
+    from streamer.cli.alignment import view, write_csv
+    from streamer.cli.pictures import check_plot
+    from streamer.config.load import load
+    from streamer.inprocess import Opened
+    from streamer.source.find import recording_name
+    from streamer.supervisor.recordings import recordings
+
+    if plot is not None:
+        check_plot()
+    loaded = load(config, overrides or (), consumers_needed=False)
+    opened = Opened(loaded)
+    try:
+        with ExitStack() as stack:
+            paths = recordings(loaded.config.source.path, loaded.base, loaded.base / loaded.config.workdir / "demo")
+            prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in paths]
+            views = [view(loaded, part, name) for name, part in prepared]
+            _written(csv, lambda path: write_csv(path, prepared))
+    except ConfigError as error:
+        raise ConfigError(loaded.locate(str(error))) from error
+    if plot is not None:
+        from streamer.cli.plan_plot import draw
+
+        _written(plot, lambda path: draw(views, path))
+    if as_json:
+        print(json.dumps({"recordings": [plain(found) for found in views]}, indent=2))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    for found in views:
+        _show(console, found)
+
+
+def _written(path: Path | None, write: Any) -> None:
+    if path is None:
+        return
+    try:
+        write(path)
+    except (OSError, ValueError) as error:  # matplotlib says so of an ending that it does not know
+        msg = f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}"
+        raise OutputError(msg) from error
+
+
+def _show(console: Console, found: View) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from streamer.cli.alignment import as_json as plain
+
+    values = plain(found)
+    left_out = values["planned"] - values["frames"]
+    length = f"; {found.seconds[-1] - found.seconds[0]:.1f} s" if len(found.seconds) else ""
+    line = (
+        f"{Path(found.path).name}: {values['frames']} frames of {values['planned']} ticks, {left_out} left out{length}"
+    )
+    console.print(Text(line), soft_wrap=True)
+    table = Table("  stream", box=None, pad_edge=False)
+    for heading in ("messages", "|offset| median", "95 %", "largest", "held", "in gaps", "none"):
+        table.add_column(heading, justify="right")
+    table.add_column("offsets, least … largest")
+    for name, s in values["streams"].items():
+        sizes = [_ms(s["offset_ms"][key]) for key in ("median", "p95", "largest")]
+        counts = [str(s[kind]["frames"]) for kind in ("held", "gaps", "none")]
+        table.add_row(f"  {name}", str(s["messages"]), *sizes, *counts, _bars(s["histogram"]))
+    console.print(table)
+    for line in _lines(found):
+        console.print(Text(f"  {line}"), soft_wrap=True)
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} ms"
+
+
+def _bars(histogram: dict[str, list[float]]) -> str:
+    counts, edges = histogram["counts"], histogram["edges_ms"]
+    if not counts or edges[-1] - edges[0] < 1e-3:
+        return "all at the tick" if counts and abs(edges[0] + edges[-1]) <= 1.001 else ""
+    top = max(counts)
+    bars = "".join(_BLOCKS[-(-8 * int(count) // int(top))] for count in counts)
+    return f"{edges[0]:+.1f} {bars} {edges[-1]:+.1f} ms"
+
+
+def _lines(found: View) -> Iterator[str]:
+    """Tell the longest spans of each kind in words."""
+    end = float(found.seconds[-1]) if len(found.seconds) else 0.0
+    kinds = [(f"left out, {reason}", spans) for reason, spans in found.left_out.items()]
+    for lane in found.lanes:
+        kinds += [(f"{lane.name}: in a gap", lane.spans["gaps"]), (f"{lane.name}: no sample", lane.spans["none"])]
+        if lane.begins_s is not None and lane.begins_s > 1.0:
+            yield f"{lane.name}: its first message comes {lane.begins_s:.1f} s after the first tick"
+        if lane.ends_s is not None and lane.ends_s < end - 1.0:
+            yield f"{lane.name}: its last message comes {end - lane.ends_s:.1f} s before the last tick"
+    for what, spans in kinds:
+        if not spans:
+            continue
+        longest = sorted(sorted(spans, key=lambda s: s.first - s.last)[:_LISTED], key=lambda s: s.first)
+        told = ", ".join(f"{s.begin_s:.2f}–{s.end_s:.2f} s ({s.last - s.first + 1})" for s in longest)
+        more = f" and {len(spans) - len(longest)} shorter spans" if len(spans) > len(longest) else ""
+        yield f"{what}: {told}{more}"

@@ -1,0 +1,40 @@
+"""``streamer report RUN``: the summary of a run again, from its report.json."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="a report.json, or a work folder", show_default=False)
+    ] = Path(".streamer"),
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as it is")] = False,
+) -> None:
+    """Show again what the run of a work folder came to. The exit code is that of the run.
+
+    Example: streamer report .streamer
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from streamer.cli.memory import read_report
+    from streamer.cli.summary import show_recording
+
+    found = read_report(run)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        raise typer.Exit(found["exit_code"])
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(Text(f"configuration: {found['config']}"), soft_wrap=True)
+    for values in found["recordings"]:
+        show_recording(console, Path(values["path"]).name, values["state"], values)
+    if found["error"] is not None:
+        console.print(Text(f"error: {found['error']['message']}"), soft_wrap=True)
+    console.print(f"exit code: {found['exit_code']}")
+    raise typer.Exit(found["exit_code"])

@@ -1,0 +1,250 @@
+"""A checked configuration → everything that would go wrong in a run, and what the run would need; nothing starts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from streamer.config.settings import stream_settings, timeline_settings
+from streamer.decode import IMAGE_TYPES
+from streamer.errors import ConfigError, OutputError, RecordingError, StreamerError
+from streamer.layout import count_slots
+from streamer.plan import make_plan
+from streamer.records import Alignment, TimelineSettings
+from streamer.runtime.about import about_plan
+from streamer.runtime.plugin import make_consumer
+from streamer.runtime.prepare import make_ticks, prepare
+from streamer.source.source import Source
+from streamer.source.types import Types
+from streamer.supervisor.recordings import recordings
+from streamer.supervisor.run import fill_in, unique_names
+from streamer.units import show_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from streamer.config.load import Loaded
+    from streamer.records import StreamSettings
+    from streamer.runtime.prepare import Prepared, Stream
+
+_SMALL = 10**6  # bytes; as much as ledger and logs of a run take, generously
+_AFTER_ALL = np.array([1 << 62], np.int64)  # an instant whose nearest message is the last
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a person should know; ``code`` is the exit code it means, 0 for a warning."""
+
+    code: int
+    message: str
+    recording: str | None = None
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found: ``recordings`` has for each its frames, streams and memory, fit for JSON."""
+
+    findings: list[Finding] = field(default_factory=list)
+    recordings: list[dict[str, Any]] = field(default_factory=list)
+    consumers: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    disk: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """78 where the configuration is to be mended, else the code of the first finding that has one, else 0."""
+        codes = [finding.code for finding in self.findings if finding.code]
+        return ConfigError.exit_code if ConfigError.exit_code in codes else codes[0] if codes else 0
+
+    def add(self, error: StreamerError, recording: str | None = None) -> None:
+        """Take in an error, once."""
+        finding = Finding(error.exit_code, str(error), recording)
+        if not any(known.message == finding.message for known in self.findings):
+            self.findings.append(finding)
+
+    def warn(self, message: str, recording: str | None = None) -> None:
+        """Take in what is no error."""
+        self.findings.append(Finding(0, message, recording))
+
+
+def check(loaded: Loaded) -> Checked:
+    """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
+    found = Checked()
+    config = loaded.config
+    workdir = loaded.base / Path(config.workdir).expanduser()
+    try:
+        paths = recordings(config.source.path, loaded.base, workdir / "demo")
+    except StreamerError as error:
+        found.add(error)
+        paths = []
+    names = unique_names(paths)
+    with _importing(loaded.base):
+        for name in config.consumers:
+            _check_consumer(loaded, name, next(iter(names.values()), "recording"), found, several=len(paths) > 1)
+    for path in paths:
+        _check_recording(loaded, path, found)
+    _check_room(loaded, workdir, found)
+    return found
+
+
+@contextmanager
+def _importing(base: Path) -> Iterator[None]:
+    """Find modules where a consumer's process would find them."""
+    before = list(sys.path)
+    sys.path[:0] = [str(base), str(Path.cwd())]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *, several: bool) -> None:
+    config = loaded.config.consumers[name]
+    use = config.use or name
+    try:
+        consumer = make_consumer(name, use, fill_in(config.options, recording))
+    except StreamerError as error:
+        found.add(error)
+        return
+    except Exception as error:  # noqa: BLE001 - the constructor is foreign code
+        found.add(ConfigError(f"consumers.{name}: its constructor raised {type(error).__name__}: {error}"))
+        return
+    out = config.options.get("out")
+    if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
+        found.add(
+            ConfigError(
+                f"consumers.{name}.options.out: several recordings would write {out!r}, each over the last: "
+                "put {recording} into it"
+            )
+        )
+    found.consumers[name] = use
+
+
+# ---- one recording
+
+
+def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
+    config = loaded.config
+    settings = stream_settings(config)
+    try:
+        with tempfile.TemporaryDirectory(prefix="streamer-") as scratch, Source(path, Path(scratch)) as source:
+            types = Types(tuple(config.types), source.distro, loaded.base)
+            streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
+            if len(streams) < len(settings):
+                return
+            ticks = _check_timeline(loaded, settings, streams, found, path)
+            if ticks is None:
+                return
+            prepared = prepare(source, types, timeline_settings(config), settings, ticks)
+            _describe(loaded, path, prepared, found)
+    except StreamerError as error:
+        found.add(error, str(path))
+
+
+def _check_stream(source: Source, types: Types, settings: StreamSettings, found: Checked) -> Stream | None:
+    """Find the topic, compile the field and read the last message; alone, so that each stream's fault is told."""
+    alone = replace(settings, alignment=Alignment(settings.alignment.align, missing="none"))
+    try:
+        return prepare(source, types, TimelineSettings(), [alone], _AFTER_ALL).streams[0]
+    except StreamerError as error:
+        found.add(error, str(source.path))
+        return None
+
+
+def _check_timeline(
+    loaded: Loaded, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked, path: Path
+) -> NDArray[np.int64] | None:
+    """Make the ticks and lay each stream against them, so that each stream without samples is told."""
+    stamps = {stream.settings.name: stream.index.stamps for stream in streams}
+    images = [s.settings.name for s in streams if s.topic.msgtype in IMAGE_TYPES and s.settings.decoding.field is None]
+    ticks = make_ticks(timeline_settings(loaded.config), settings, stamps, images)
+    whole = True
+    for stream in settings:
+        try:
+            make_plan(ticks, {stream.name: (stamps[stream.name], stream.alignment)})
+        except RecordingError as error:
+            found.add(error, str(path))
+            whole = False
+    return ticks if whole else None
+
+
+def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) -> None:
+    config = loaded.config
+    about = about_plan(prepared)
+    for warning in prepared.warnings:
+        found.warn(warning, str(path))
+    waiting = sum(consumer.mode == "latest" for consumer in config.consumers.values())
+    slots = count_slots(prepared.layout, config.pool, max(prepared.plan.frames, 1), 1 + waiting)
+    found.recordings.append(
+        {
+            "path": str(path),
+            "planned": about["planned"],
+            "frames": about["frames"],
+            "skipped": about["skipped"],
+            "chunks": -(-about["frames"] // config.chunk_size),
+            "seconds": float(np.ptp(prepared.plan.ticks)) / 1e9 if about["frames"] else 0.0,
+            "frame_bytes": prepared.layout.slot_size,
+            "slots": slots,
+            "pool_bytes": slots * prepared.layout.slot_size,
+            "streams": {
+                stream.settings.name: {
+                    "topic": stream.topic.name,
+                    "kind": stream.decoder.kind,
+                    "shape": list(stream.spec.shape),
+                    "dtype": np.dtype(stream.spec.dtype).name,
+                    "messages": len(stream.index.stamps),
+                    **about["streams"][stream.settings.name],
+                }
+                for stream in prepared.streams
+            },
+        }
+    )
+
+
+# ---- the machine
+
+
+def _check_room(loaded: Loaded, workdir: Path, found: Checked) -> None:
+    config = loaded.config
+    processes = 1 + len(config.consumers)
+    pool = max((r["pool_bytes"] for r in found.recordings), default=0)
+    available = psutil.virtual_memory().available
+    found.memory = {"pool_bytes": pool, "processes": processes, "available_bytes": available}
+    if pool > available:
+        found.add(
+            ConfigError(
+                f"pool: the run takes {show_size(pool)} of shared memory and this machine has {show_size(available)} "
+                f"available: set 'pool: {max(available // 2 // 10**6, 1)} MB' or less"
+            )
+        )
+    above = next(folder for folder in (workdir, *workdir.parents) if folder.exists())
+    free = shutil.disk_usage(above).free
+    arrays = sum(r["frames"] * r["frame_bytes"] for r in found.recordings)
+    found.disk = {"folder": str(above), "free_bytes": free, "frames_bytes": arrays}
+    if not _writable(above):
+        found.add(OutputError(f"workdir: {above} cannot be written to; set 'workdir' to a folder that can"))
+    if free < _SMALL:
+        found.add(OutputError(f"workdir: {above} has only {show_size(free)} free"))
+    elif free < arrays:
+        found.warn(
+            f"all frames as they are take {show_size(arrays)} and {above} has {show_size(free)} free: enough only for "
+            "consumers that compress or keep little"
+        )
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

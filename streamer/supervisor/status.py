@@ -1,0 +1,145 @@
+"""What a session tells an observer → a snapshot of the run, several times a second, in a file that others may read."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamer.supervisor.session import Observer
+
+NAME = "status.json"
+_WINDOW = 5.0  # seconds over which speed is told
+
+
+class Pace:
+    """Progress messages → a snapshot: how far, how fast, how long still, who is waited for."""
+
+    def __init__(self) -> None:
+        """Begin with nothing known."""
+        self._seen: deque[tuple[float, int, int]] = deque()
+        self._about: dict[str, Any] = {"frames": 0, "chunks": 0, "slots": 0, "slot_size": 0}
+
+    def planned(self, about: dict[str, Any]) -> None:
+        """Take in the reader's ``ready`` message."""
+        self._about = about
+        self._seen.clear()
+
+    def take(self, values: dict[str, Any], now: float) -> dict[str, Any]:
+        """Take in a ``progress`` message; return frames (done, all, a second), bytes a second, seconds left, and more.
+
+        ``pool`` counts slots; ``waits_for`` is ``reader``, or the consumer that is furthest behind.
+        """
+        self._seen.append((now, values["reached"], values["bytes"]))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW:
+            self._seen.popleft()
+        then, frames, loaded = self._seen[0]
+        seconds = max(now - then, 1e-6)
+        rate = (values["reached"] - frames) / seconds if len(self._seen) > 1 else 0.0
+        left = self._about["frames"] - values["reached"]
+        ahead = max((c["position"] for c in values["consumers"].values()), default=0)
+        return {
+            "frames": {"done": values["reached"], "all": self._about["frames"], "per_second": round(rate, 3)},
+            "bytes_per_second": round((values["bytes"] - loaded) / seconds) if len(self._seen) > 1 else 0,
+            "seconds_left": round(left / rate, 1) if rate > 0 else None,
+            "pool": {
+                "in_use": values["slots"],
+                "allocated": values["allocated"],
+                "most": self._about["slots"],
+                "slot_bytes": self._about["slot_size"],
+            },
+            "waits_for": _bottleneck(values["consumers"]),
+            "reader_anon_bytes": values["anon"],
+            "consumers": {
+                name: {
+                    "position": c["position"],
+                    "behind": ahead - c["position"],
+                    "committed_chunks": c["cursor"],
+                    "holds": c["holds"],
+                    **values.get("seats", {}).get(name, {}),
+                }
+                for name, c in values["consumers"].items()
+            },
+        }
+
+
+def _bottleneck(consumers: dict[str, dict[str, Any]]) -> str:
+    """Name the one for which the others wait: a consumer with work that is furthest behind, else the reader."""
+    busy = {name: c["position"] for name, c in consumers.items() if c["silent"] > 0}
+    return min(busy, key=lambda name: busy[name]) if busy else "reader"
+
+
+class Status:
+    """An observer in front of another one, which gets snapshots; the newest is kept in the work folder."""
+
+    def __init__(self, inner: Observer, path: Path, config: str) -> None:
+        """Write to ``path``, whole or not at all, for as long as the run goes on."""
+        self._inner = inner
+        self._path = path
+        self._pace = Pace()
+        self._values: dict[str, Any] = {
+            "state": "opening",
+            "config": config,
+            "pid": os.getpid(),
+            "began": psutil.Process().create_time(),
+        }
+
+    def recording(self, path: Path, number: int, count: int) -> None:
+        """Take in that a recording is begun: ``number`` of ``count``, from 1."""
+        self._write(state="opening", recording=str(path), number=number, of=count)
+
+    def planned(self, about: dict[str, Any]) -> None:
+        """Pass on, and remember how much there is."""
+        self._pace.planned(about)
+        self._write(state="streaming")
+        self._inner.planned(about)
+
+    def progress(self, values: dict[str, Any]) -> None:
+        """Pass the snapshot on, and write it."""
+        snapshot = self._pace.take(values, time.monotonic())
+        self._write(**snapshot)
+        self._inner.progress(snapshot)
+
+    def note(self, text: str) -> None:
+        """Pass on."""
+        self._inner.note(text)
+
+    def ended(self, exit_code: int) -> None:
+        """Say in the file that the run is over."""
+        self._write(state="ended", exit_code=exit_code)
+
+    def _write(self, **values: Any) -> None:
+        self._values |= values | {"updated": time.time()}
+        draft = self._path.with_name(self._path.name + ".tmp")
+        try:
+            draft.write_text(json.dumps(self._values), encoding="utf-8")
+            os.replace(draft, self._path)
+        except OSError:  # a full disk ends the run where data are lost, not where they are shown
+            return
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the snapshot in a work folder; its state is ``gone`` where the process that wrote it no longer lives.
+
+    Raises:
+        OSError, ValueError: there is none.
+
+    """
+    found: dict[str, Any] = json.loads((path / NAME).read_text(encoding="utf-8"))
+    if found["state"] != "ended" and not _lives(found):
+        found["state"] = "gone"
+    return found
+
+
+def _lives(found: dict[str, Any]) -> bool:
+    try:
+        return bool(abs(psutil.Process(found["pid"]).create_time() - found["began"]) < 1)
+    except psutil.Error:
+        return False

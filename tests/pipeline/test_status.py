@@ -1,0 +1,103 @@
+"""While a run goes on and after it: progress for machines, `streamer top`, `streamer report`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+from streamer.supervisor.status import Pace
+from tests.pipeline.driver import Finished, Run, run, start, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Config = dict[str, Any]
+
+
+def command(folder: Path, *arguments: str) -> Finished:
+    with Run(folder, *arguments) as running:
+        return running.end()
+
+
+def look(folder: Path) -> Any:
+    finished = command(folder, "top", "--once", "--json")
+    assert finished.code == 0, finished
+    return json.loads(finished.out)
+
+
+def test_top_shows_where_a_running_pipeline_stands_and_for_whom_it_waits(tmp_path: Path, config: Config) -> None:
+    config["consumers"]["gate"] = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 12}}
+    with start(tmp_path, config) as running:
+        wait_until((tmp_path / "here").exists, "the gate")
+        wait_until(lambda: look(tmp_path).get("waits_for") == "gate", "the others")
+        found = look(tmp_path)
+        assert (found["state"], found["number"], found["of"]) == ("streaming", 1, 1)
+        assert found["frames"]["all"] == 40
+        assert found["frames"]["done"] < 40
+        assert found["consumers"]["gate"]["holds"] > 0
+        assert found["consumers"]["gate"]["phase"] == "active"
+        assert found["pool"]["in_use"] > 0
+        shown = command(tmp_path, "top", "--once")
+        assert "config.yaml: streaming" in shown.out
+        assert "waits for gate" in shown.out
+        running.signal(signal.SIGKILL)
+        running.process.wait()
+        assert look(tmp_path)["state"] == "gone"
+
+
+def test_json_lines_tell_the_plan_the_progress_and_the_end(tmp_path: Path, config: Config) -> None:
+    config["consumers"]["digest"]["recycle"] = {"chunks": 2}
+    finished = run(tmp_path, config, "--json-lines")
+    assert finished.code == 0, finished
+    events = [json.loads(line) for line in finished.out.splitlines()]
+    assert [e["event"] for e in events if e["event"] != "progress"] == ["planned", "end"]
+    assert events[0]["frames"] == 40
+    last = [e for e in events if e["event"] == "progress"][-1]
+    assert (last["frames"]["done"], last["consumers"]["digest"]["recycled"]) == (40, 3)
+    assert (events[-1]["exit_code"], events[-1]["delivered"]) == (0, 40)
+    assert finished.err == ""
+    ended = look(tmp_path)
+    assert (ended["state"], ended["exit_code"]) == ("ended", 0)
+
+
+def test_report_says_again_what_the_run_said(tmp_path: Path, config: Config) -> None:
+    finished = run(tmp_path, config)
+    again = command(tmp_path, "report")
+    assert again.code == 0
+    tables = finished.out.split("digest: ")[0].strip().splitlines()
+    assert set(tables) <= set(again.out.splitlines())
+    assert json.loads(command(tmp_path, "report", ".streamer/report.json", "--json").out) == finished.report
+    config["streams"]["camera"]["topic"] = "/gone"
+    assert run(tmp_path, config, "--restart").code == 78
+    failed = command(tmp_path, "report", ".streamer")
+    assert failed.code == 78
+    assert "/gone" in failed.out
+
+
+def test_a_folder_without_a_run_is_said_to_be_one(tmp_path: Path) -> None:
+    for arguments in (("top", "--once"), ("report",)):
+        refused = command(tmp_path, *arguments)
+        assert refused.code == 64
+        assert ".streamer" in refused.err
+
+
+def test_pace_is_that_of_the_last_seconds() -> None:
+    pace = Pace()
+    pace.planned({"frames": 1000, "chunks": 10, "slots": 9, "slot_size": 100})
+
+    def say(reached: int, now: float, silent: float) -> dict[str, Any]:
+        seat = {"cursor": 0, "holds": 0}
+        ahead, behind = {"position": reached + 5, "silent": 0.0}, {"position": reached, "silent": silent}
+        consumers = {"a": ahead | seat, "b": behind | seat}
+        values = {"reached": reached, "bytes": 100 * reached, "slots": 3, "allocated": 9, "anon": 1}
+        return pace.take(values | {"consumers": consumers}, now)
+
+    assert say(0, 0.0, 0.0)["seconds_left"] is None
+    for second in range(1, 21):
+        found = say(10 * second if second < 10 else 90 + 50 * (second - 9), float(second), 0.1)
+    assert found["frames"] == {"done": 640, "all": 1000, "per_second": 50.0}
+    assert found["seconds_left"] == 7.2
+    assert found["bytes_per_second"] == 5000
+    assert found["waits_for"] == "b"
+    assert found["consumers"]["b"]["behind"] == 5
