@@ -236,6 +236,7 @@ class Watching(Checksum):
             if not changed and value[0] != frame.number:
                 changed = True
                 self._out_path.with_suffix(".changed").write_text(f"{value[0]}")
+            self._out_path.with_suffix(".ask").unlink(missing_ok=True)  # it was asked to look, and has
             if not here.exists():
                 here.with_suffix(".draft").write_text(str(os.getpid()))
                 here.with_suffix(".draft").rename(here)

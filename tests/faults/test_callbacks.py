@@ -100,6 +100,8 @@ def test_what_a_callback_does_to_its_process_disturbs_nobody_and_does_not_outliv
     for name in config["consumers"]:
         assert finished.report["consumers"][name]["restarts"]["crash"] == 0, finished
         assert finished.report["consumers"][name]["frames"] == 60
+    log = (tmp_path / ".streamer" / "logs" / "fork-and-raise.log").read_text()
+    assert "Traceback" not in log  # of the child: what it came back with is nobody's
     for name in set(config["consumers"]) - {"move"}:  # the outputs of that one have no mode at all
         assert digests(tmp_path / f"{name}.json") == expected, name
     assert (tmp_path / "move.json").exists()

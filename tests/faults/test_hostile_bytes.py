@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
+IDENTITIES = [b"a", b"a/1", b"a/1/" + b"0" * 32, b"digest/1/" + b"f" * 32, bytes([1, 2, 3])]
 SAID: list[object] = [[1], [2, list(range(60))], [3, 3, None], [4], [5, [17]], [99], "text", {}, 2**63]
 READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 
@@ -41,7 +42,7 @@ def test_strangers_on_the_socket_are_dropped_and_counted(
         "options": {"out": "a.json", "places": ["on_frame 17"]},
     }
     rng = np.random.default_rng(4)
-    with start(tmp_path, config) as running, zmq.Context() as context:
+    with start(tmp_path, config) as running:
         reached(tmp_path, "a")
         assert stat.S_IMODE((tmp_path / ".streamer").stat().st_mode) == 0o700
         path = str(tmp_path / ".streamer" / "reader.sock")
@@ -50,19 +51,18 @@ def test_strangers_on_the_socket_are_dropped_and_counted(
             say(path, GREETING, rng.bytes(size))
         for length in (2**26, 2**40, 2**63 - 1, 2**64 - 1):
             say(path, GREETING, READY, b"\x02" + struct.pack(">Q", length), bytes(100))  # a frame of that length
-        sent = 0
-        for identity in (b"a", b"a/1", b"a/1/" + b"0" * 32, b"digest/1/" + b"f" * 32, bytes([1, 2, 3])):
-            with context.socket(zmq.DEALER) as stranger:
-                stranger.setsockopt(zmq.ROUTING_ID, identity)
-                stranger.setsockopt(zmq.LINGER, 5000)
-                stranger.connect(f"ipc://{path}")
-                for said in SAID:
-                    stranger.send(msgpack.packb(said))
-                sent += len(SAID)
+        with zmq.Context() as context:  # its end waits until all is sent
+            for identity in IDENTITIES:
+                with context.socket(zmq.DEALER) as stranger:
+                    stranger.setsockopt(zmq.ROUTING_ID, identity)
+                    stranger.setsockopt(zmq.LINGER, 30000)
+                    stranger.connect(f"ipc://{path}")
+                    for said in SAID:
+                        stranger.send(msgpack.packb(said))
         let_go(tmp_path, "a")
         finished = running.end()
     assert finished.code == 0, finished
-    assert finished.report["reader"]["rejected"] >= sent
+    assert finished.report["reader"]["rejected"] >= len(IDENTITIES) * len(SAID)
     assert {c["restarts"]["crash"] for c in finished.report["consumers"].values()} == {0}
     assert digests(tmp_path / "digest.json") == digests(tmp_path / "a.json") == expected
 

@@ -80,40 +80,29 @@ def test_a_killed_supervisor_takes_everyone_along_and_the_run_can_be_continued(
     assert digests(tmp_path / "a.json") == digests(tmp_path / "digest.json") == expected
 
 
-def test_memory_is_not_used_again_under_a_consumer_that_is_stopped(
+def test_memory_is_not_used_again_under_a_process_that_is_stopped_however_long(
     tmp_path: Path, config: Config, expected: dict[str, Any]
 ) -> None:
-    """It is stopped in its callback while others would use every slot, and goes on before its deadline."""
-    config["consumers"]["a"] = {"use": f"{MISFITS}Watching", "options": {"out": "a.json", "at": 17}}
+    """Two are stopped in a callback while another wants every slot; one is ended at its deadline, one goes on then."""
+    watching = {name: {"use": f"{MISFITS}Watching", "options": {"out": f"{name}.json", "at": 17}} for name in "ab"}
+    config["consumers"] |= watching | {"b": watching["b"] | {"deadline": "1 s"}}
     with start(tmp_path, config) as running:
-        pid = reached(tmp_path, "a")
-        stopped(pid)
-        wait_until(lambda: cursors(tmp_path).get("digest", 0) >= 3, "the other, which is ahead of it")
-        os.kill(pid, signal.SIGCONT)
+        patient, late = reached(tmp_path, "a"), reached(tmp_path, "b")
+        for pid in (patient, late):
+            stopped(pid)
+        wait_until(lambda: not psutil.pid_exists(late), "the end of the one that is late")
+        let_go(tmp_path, "b")
+        wait_until(lambda: cursors(tmp_path).get("digest", 0) >= 3, "the other, which is ahead of them")
+        os.kill(patient, signal.SIGCONT)
+        (tmp_path / "a.ask").touch()
+        wait_until(lambda: not (tmp_path / "a.ask").exists(), "another look at the array")
         let_go(tmp_path, "a")
         finished = running.end()
     assert finished.code == 0, finished
+    assert "b: it was silent for" in finished.err
     assert finished.report["consumers"]["a"]["restarts"] == {"planned": 0, "crash": 0}
-    assert not (tmp_path / "a.changed").exists()
-    assert digests(tmp_path / "a.json") == digests(tmp_path / "digest.json") == expected
-
-
-def test_a_consumer_that_is_stopped_beyond_its_deadline_is_killed_before_its_memory_is_used_again(
-    tmp_path: Path, config: Config, expected: dict[str, Any]
-) -> None:
-    config["consumers"]["a"] = {
-        "use": f"{MISFITS}Watching",
-        "options": {"out": "a.json", "at": 17},
-        "deadline": "1 s",
-    }
-    with start(tmp_path, config) as running:
-        pid = reached(tmp_path, "a")
-        stopped(pid)
-        wait_until(lambda: not psutil.pid_exists(pid), "its end")
-        let_go(tmp_path, "a")
-        finished = running.end()
-    assert finished.code == 0, finished
-    assert "a: it was silent for" in finished.err
-    assert finished.report["consumers"]["a"]["restarts"]["crash"] >= 1
-    assert not (tmp_path / "a.changed").exists()
-    assert digests(tmp_path / "a.json") == digests(tmp_path / "digest.json") == expected
+    assert finished.report["consumers"]["b"]["restarts"]["crash"] >= 1
+    for name in "ab":
+        assert not (tmp_path / f"{name}.changed").exists()
+        assert digests(tmp_path / f"{name}.json") == expected
+    assert digests(tmp_path / "digest.json") == expected
