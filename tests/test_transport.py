@@ -264,7 +264,7 @@ def test_numpy_scalars_become_plain_numbers(value: object, plain: object) -> Non
         np.int64(1),
         {"a": np.zeros(3)},
         {"a": {1, 2}},
-        {"a": object()},
+        pytest.param({"a": object()}, id="an object"),
         {"a": 2**64},
         {"a": -(2**63) - 1},
         {"a": 1j},
