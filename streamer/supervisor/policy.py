@@ -3,7 +3,7 @@
 Pure: time comes in as an argument, orders go out as values. A generation is one process in the life
 of a consumer. Recycling is a generation that is given a number of chunks and exits when they are
 committed; the next one stands ready by then, and is activated once the old one has ended. One that
-holds too much memory retires when its successor stands ready.
+holds too much memory retires at once; its successor is started when it comes near that.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from streamer.units import show_size
 
 MOST_CRASHES = 5  # without a commit in between
 MOST_QUARANTINED = 20  # frames; beyond that, it is not the frames
+_NEARLY = 0.8  # of the memory that a generation may hold: time to start its successor
 _LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
 _SURE = 8  # samples that a trend takes on which a generation is ended
 _FULL_AT_ONCE = 3  # generations in a row that hold too much from the start: the limit is at fault
@@ -165,7 +166,7 @@ class Policy:
             seat.warm_up = self.now - seat.started_at
         if generation == seat.standby:
             seat.standby_ready = True
-            return [Retire(name)] if seat.told and seat.phase is Phase.ACTIVE else []
+            return []
         if generation != seat.generation or seat.phase is not Phase.STARTING or seat.warming_since == float("inf"):
             return []
         seat.phase = Phase.READY
@@ -179,6 +180,13 @@ class Policy:
         seat.crashes = seat.attempts = 0
         return self._prepare_successor(seat)
 
+    def warmed_up(self, name: str, generation: int, anonymous: int) -> list[Order]:
+        """Take in what a process holds before it has seen anything, in bytes."""
+        seat = self.seats[name]
+        if generation != seat.generation or seat.recycle_memory is None or anonymous <= seat.recycle_memory:
+            return []
+        return self._refuse_limit(seat, anonymous, "before its first chunk")
+
     def measured(self, name: str, generation: int, chunk: int, anonymous: int) -> list[Order]:
         """Take in what a generation holds at a commit, in bytes; one that holds or gains too much makes way."""
         seat = self.seats[name]
@@ -189,11 +197,14 @@ class Policy:
         if len(seat.samples) == 1:
             seat.full_at_once = seat.full_at_once + 1 if full else 0
             if seat.full_at_once >= _FULL_AT_ONCE:
-                return self._refuse_limit(seat, anonymous)
-        if len(seat.samples) < _LEAST_LIFE or seat.told or not (full or self._grows(seat)):
+                return self._refuse_limit(seat, anonymous, "after its first chunk")
+        if len(seat.samples) < _LEAST_LIFE or seat.told:
             return []
-        seat.told = True
-        return self._start_successor(seat) or ([Retire(name)] if seat.standby_ready else [])
+        if full or self._grows(seat):
+            seat.told = True
+            return [*self._start_successor(seat), Retire(name)]
+        near = seat.recycle_memory is not None and anonymous > _NEARLY * seat.recycle_memory
+        return self._start_successor(seat) if near else []
 
     def _grows(self, seat: Seat) -> bool:
         if seat.recycle_growth is None or len(seat.samples) < _SURE:
@@ -201,13 +212,13 @@ class Policy:
         slope = trend([seat.samples]).slope
         return slope is not None and slope > seat.recycle_growth
 
-    def _refuse_limit(self, seat: Seat, anonymous: int) -> list[Order]:
+    def _refuse_limit(self, seat: Seat, anonymous: int, when: str) -> list[Order]:
         """Give up a consumer whose fresh processes hold more than they may: recycling them would never end."""
         enough = -(-anonymous * 3 // 2 // 10**7) * 10
         seat.fatal = seat.misfit = True
         seat.last_error = (
             f"consumers.{seat.name}.recycle.memory is {show_size(seat.recycle_memory or 0)}, which is too low: a fresh "
-            f"process of it holds {show_size(anonymous)} after its first chunk; set it to {enough} MB or more"
+            f"process of it holds {show_size(anonymous)} {when}; set it to {enough} MB or more"
         )
         seat.crashed += 1
         return [Kill(seat.name, seat.generation), *self._give_up(seat)]
@@ -264,7 +275,7 @@ class Policy:
         seat = self.seats[name]
         if generation == seat.standby:
             seat.standby, seat.standby_ready = None, False
-            return [Retire(name)] if seat.told and seat.phase is Phase.ACTIVE else []
+            return []
         if generation != seat.generation or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED):
             return []
         if seat.ending and code == 0 and not seat.closed:  # it has said so; the reader has yet to take it in

@@ -272,6 +272,8 @@ class Session:
         tally = self._tallies.consumers[name]
         if event == "ready":
             tally.began(generation, message["anon"])
+            self._carry_out(self._policy.warmed_up(name, generation, message["anon"]))
+            self._take_in_failure(self._policy.seats[name])
             self._carry_out(self._policy.consumer_ready(name, generation))
         elif event == "memory":
             tally.sample(generation, message["chunk"], message["anon"], message["shared"])
