@@ -39,6 +39,7 @@ class BuiltIn(ConsumerContract):
     seeds: ClassVar[tuple[int, ...]] = (1,)
 
 
+@pytest.mark.soak
 class TestNull(BuiltIn):
     """Has no options and no output."""
 

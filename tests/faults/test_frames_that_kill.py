@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.faults.harness import MISFITS, Config, asked, reached
 from tests.pipeline.driver import digests, run, start, wait_until
 from tests.pipeline.probes import Recorder
@@ -46,11 +48,19 @@ def test_a_frame_that_kills_is_quarantined_with_its_traceback_and_all_others_arr
     assert digests(tmp_path / "digest.json") == expected
 
 
-def test_without_quarantine_the_frame_is_named_and_one_that_dies_at_every_frame_is_given_up(
-    tmp_path: Path, config: Config, expected: dict[str, Any]
-) -> None:
-    config["consumers"] |= {name: numbers(name, name, [17], on_failed="isolate") for name in WAYS}
+@pytest.mark.soak
+def test_one_that_dies_at_every_frame_is_given_up(tmp_path: Path, config: Config, expected: dict[str, Any]) -> None:
     config["consumers"]["all"] = numbers("all", "raise", list(range(60)), on_error="quarantine", on_failed="isolate")
+    finished = run(tmp_path, config)
+    assert finished.code == 70, finished
+    hopeless = finished.report["consumers"]["all"]
+    assert "20 frames are quarantined already" in hopeless["failed"]
+    assert 20 <= len(hopeless["quarantined"]) <= 21
+    assert digests(tmp_path / "digest.json") == expected
+
+
+def test_without_quarantine_the_frame_is_named(tmp_path: Path, config: Config, expected: dict[str, Any]) -> None:
+    config["consumers"] |= {name: numbers(name, name, [17], on_failed="isolate") for name in WAYS}
     finished = run(tmp_path, config)
     assert finished.code == 70, finished
     for name, why in WAYS.items():
@@ -60,9 +70,6 @@ def test_without_quarantine_the_frame_is_named_and_one_that_dies_at_every_frame_
         assert 3 <= told["restarts"]["crash"] <= 5  # a commit may be lost with its process, and is repeated
         assert told["quarantined"] == []
         assert Recorder.read(tmp_path / name) == list(range(15))
-    hopeless = finished.report["consumers"]["all"]
-    assert "20 frames are quarantined already" in hopeless["failed"]
-    assert 20 <= len(hopeless["quarantined"]) <= 21
     assert digests(tmp_path / "digest.json") == expected
 
 
