@@ -106,9 +106,7 @@ class Opened:
 
         """
         config = self._loaded.config
-        demo = self._loaded.base / config.workdir / "demo"
-        paths = recordings(config.source.path, self._loaded.base, demo, salvage=config.source.salvage)
-        for path in paths:
+        for path in recordings(self._loaded):
             with self.prepared(path) as prepared:
                 about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
                 recording, places = recording_of(about)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.bench.witness import Callback
 from streamer.config.load import load
-from streamer.source.find import find_recordings
+from streamer.supervisor.recordings import recordings
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -79,8 +79,7 @@ def _limit(loaded: Loaded, callback: Callback) -> dict[str, Any]:
 
 
 def _path(loaded: Loaded) -> Path:
-    source = loaded.config.source
-    return find_recordings(source.path, loaded.base, salvage=source.salvage)[0]
+    return recordings(loaded)[0]
 
 
 if __name__ == "__main__":

@@ -109,8 +109,7 @@ def _load(target: Path | None, overrides: Sequence[str], folder: Path) -> tuple[
         config.write_text(yaml.safe_dump(_suggested(recording, folder)), encoding="utf-8")
     assert config is not None  # noqa: S101 - for the type checker: it was given or made
     loaded = load(config, overrides, consumers_needed=False)
-    source = loaded.config.source
-    return loaded, recordings(source.path, loaded.base, folder, salvage=source.salvage)[0]
+    return loaded, recordings(loaded, folder)[0]
 
 
 def _synthetic(folder: Path) -> Path:

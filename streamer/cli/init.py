@@ -50,7 +50,7 @@ def init(
     """
     from streamer.cli.survey import suggestion, topics_of
     from streamer.source.source import Source
-    from streamer.supervisor.recordings import recordings
+    from streamer.supervisor.recordings import synthetic
 
     to_screen = str(out) == "-"
     folder = Path.cwd() if to_screen else out.absolute().parent
@@ -58,7 +58,7 @@ def init(
         msg = f"{out} exists already: give another name with -o, or replace it with --force"
         raise UsageError(msg)
     if recording.startswith(_DEMO):
-        (path,) = recordings([recording], folder, folder / ".streamer" / "demo")
+        path = synthetic(recording, folder / ".streamer" / "demo")
     else:
         path = Path(recording).absolute()
     with tempfile.TemporaryDirectory(prefix="streamer-") as scratch, Source(path, Path(scratch)) as source:

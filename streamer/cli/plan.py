@@ -58,8 +58,9 @@ def plan(
     opened = Opened(loaded)
     try:
         with ExitStack() as stack:
-            paths = recordings(loaded.config.source.path, loaded.base, loaded.base / loaded.config.workdir / "demo")
-            prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in paths]
+            prepared = [
+                (recording_name(path), stack.enter_context(opened.prepared(path))) for path in recordings(loaded)
+            ]
             views = [view(loaded, part, name) for name, part in prepared]
             _written(csv, lambda path: write_csv(path, prepared))
     except ConfigError as error:

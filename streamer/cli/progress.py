@@ -71,7 +71,8 @@ class _Bar:
     def progress(self, values: dict[str, Any]) -> None:
         self._progress.update(self._task, completed=values["frames"]["done"], more=words(values))
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, **about: Any) -> None:
+        del about
         self._progress.console.print(text, highlight=False, markup=False)
 
 
@@ -96,7 +97,8 @@ class _Lines:
             frames = values["frames"]
             self.note(f"{frames['done']}/{frames['all']} frames, {words(values)}")
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, **about: Any) -> None:
+        del about
         if self._broken:
             return
         try:
@@ -118,8 +120,8 @@ class _JsonLines:
     def progress(self, values: dict[str, Any]) -> None:
         self._say("progress", values)
 
-    def note(self, text: str) -> None:
-        self._say("note", {"text": text})
+    def note(self, text: str, **about: Any) -> None:
+        self._say("note", {"text": text, **about})
 
     def _say(self, event: str, values: dict[str, Any]) -> None:
         if self._broken:

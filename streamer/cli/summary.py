@@ -28,7 +28,7 @@ def show_summary(report: Report, loaded: Loaded) -> None:
         show_recording(console, streamed.path.name, streamed.state, streamed.values)
     for line in dict.fromkeys(_outputs(report, loaded)):
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"report: {loaded.base / loaded.config.workdir / 'report.json'}"), soft_wrap=True)
+    console.print(Text(f"report: {loaded.workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
         Console(stderr=True, highlight=False).print(
             Text(f"streamer: {loaded.locate(str(report.error))}"), soft_wrap=True

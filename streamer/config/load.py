@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     Where = tuple[str | int, ...]
 
-_SETTING = re.compile(r"(source|timeline|streams|consumers|pool|workdir|types|chunk_size|threads)(\.[\w-]+)*:")
+_SETTING = re.compile(
+    r"(source|timeline|streams|consumers|pool|workdir|types|chunk_size|threads|jobs|memory|free_space|http)(\.[\w-]+)*:"
+)
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Config,
@@ -48,6 +50,11 @@ class Loaded:
     def base(self) -> Path:
         """The folder from which all relative paths of the configuration start."""
         return self.path.parent
+
+    @property
+    def workdir(self) -> Path:
+        """The work folder."""
+        return self.base / Path(self.config.workdir).expanduser()
 
     def locate(self, message: str) -> str:
         """Put file and line in front of a message that begins with a setting's path: ``streams.head.topic: …``."""
@@ -80,11 +87,22 @@ def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = 
         _apply(values, override, reader.lines)
     if not consumers_needed:
         values.setdefault("consumers", {"null": {}})
+    return checked(path, values, reader.lines)
+
+
+def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] | None = None) -> Loaded:
+    """Check what a configuration's text holds, after substitution and overrides.
+
+    Raises:
+        ConfigError: there are mistakes; all are listed.
+
+    """
+    lines = lines or {}
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(path, reader.lines, e) for e in error.errors())) from error
-    return Loaded(path, config, values, reader.lines)
+        raise ConfigError("\n".join(_explain(path, lines, e) for e in error.errors())) from error
+    return Loaded(path, config, values, lines)
 
 
 class _Reader:

@@ -47,10 +47,43 @@ class _Settings(BaseModel):
 class SourceConfig(_Settings):
     """Where the recordings are."""
 
-    path: Strings = Field(description="file, folder, glob, or a list of these; or demo://tabletop")
+    path: Strings | None = Field(None, description="file, folder, glob, or a list of these; or demo://tabletop")
+    watch: Strings | None = Field(None, description="folders in which recordings appear, for 'streamer watch'")
+    pattern: Strings = Field(
+        default_factory=lambda: ["*"], description="names of recordings (or of the files in them) that count"
+    )
+    settle: Duration = Field(10 * 10**9, description="how long a recording must not have changed")
+    scan: Duration = Field(30 * 10**9, ge=10**8, description="how often the folders are looked through")
+    give_up_after: Duration = Field(
+        3600 * 10**9, description="how long a recording that does not change may be unfinished"
+    )
+    unfinished: Literal["wait", "salvage", "quarantine"] = Field(
+        "quarantine", description="what to do then: wait on, read what is intact, or put it aside"
+    )
+    order: Literal["oldest", "newest"] = Field("oldest", description="which recording is taken first")
+    attempts: int = Field(3, ge=1, description="how often a recording is tried before it is put aside")
+    backoff: Duration = Field(30 * 10**9, ge=1, description="the wait before the second attempt; then twice as long")
+    after: Literal["keep", "move", "delete"] = Field(
+        "keep", description="what becomes of a recording once every consumer has committed all of it"
+    )
+    move_to: str | None = Field(None, description="the folder into which 'after: move' moves")
     on_damage: Literal["error", "salvage"] = Field(
         "error", description="what to do with a recording that was not closed, is cut off or has damaged chunks"
     )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> SourceConfig:
+        if (self.path is None) == (self.watch is None):
+            msg = "give either 'path' (recordings, for 'streamer run') or 'watch' (folders, for 'streamer watch')"
+            raise ValueError(msg)
+        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage"}):
+            if self.watch is None:
+                msg = f"{key!r} says how folders are watched: it needs 'watch' instead of 'path'"
+                raise ValueError(msg)
+        if (self.after == "move") != (self.move_to is not None):
+            msg = "'after: move' and 'move_to: a folder' need each other"
+            raise ValueError(msg)
+        return self
 
     @property
     def salvage(self) -> bool:
@@ -150,6 +183,15 @@ class Config(_Settings):
     chunk_size: int = Field(100, ge=1, description="frames a chunk: the unit of commit, replay and recycling")
     pool: Size = Field(512 * 10**6, description="shared memory for decoded frames")
     workdir: str = Field(".streamer", description="ledger, logs and sockets; relative to this file")
+    jobs: int = Field(1, ge=1, description="recordings that are streamed side by side")
+    memory: Size | None = Field(None, ge=1, description="what all of them together may use, pools and processes")
+    free_space: Size = Field(10**9, description="free space below which 'streamer watch' begins no recording")
+    http: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}$",
+        description="host:port of the page, the metrics and the status of 'streamer watch'",
+    )
+    http_token: str | None = Field(None, min_length=16, description="what who asks has to show; needed beyond loopback")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="decoding threads")
     types: Annotated[list[str], BeforeValidator(_one_or_many), WithJsonSchema(_MANY_SCHEMA)] = Field(
         default_factory=list, description="folders of .msg or .idl files, or a ROS distribution"
@@ -182,6 +224,10 @@ class Config(_Settings):
                 if stream not in self.streams:
                     msg = f"consumers.{name}.streams: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
                     raise ValueError(msg)
+        for key in ("free_space", "http", "http_token"):
+            if key in self.model_fields_set and self.source.watch is None:
+                msg = f"{key} is for 'streamer watch': it needs 'source.watch'"
+                raise ValueError(msg)
         if all(consumer.mode == "latest" for consumer in self.consumers.values()):
             msg = "consumers: at least one must be 'mode: lossless'; it sets the pace that 'latest' ones follow"
             raise ValueError(msg)

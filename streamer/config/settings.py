@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
+from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +40,24 @@ def timeline_settings(config: Config) -> TimelineSettings:
     return TimelineSettings(t.source, rate, t.skip, t.crop, t.end)
 
 
+_DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
+_OPERATION = {"recycle", "on_failed", "escape", "trace_malloc", "memray", "deadline"}  # how, not what, is written
+
+
+def fingerprint(loaded: Loaded) -> str:
+    """Return 12 hexadecimal digits that change with what the outputs depend on, and with nothing else."""
+    values = loaded.config.model_dump(mode="json", include=set(_DECIDE))
+    for consumer in values["consumers"].values():
+        for key in _OPERATION:
+            consumer.pop(key)
+    return sha256(json.dumps([values, loaded.config.source.on_damage], sort_keys=True).encode()).hexdigest()[:12]
+
+
 def provenance(loaded: Loaded) -> dict[str, Any]:
     """Return where outputs come from, fit for JSON: the configuration and the versions at work."""
     return {
         "config": str(loaded.path),
-        "settings": loaded.values,
+        "settings": {key: value for key, value in loaded.values.items() if key != "http_token"},
         "versions": {
             "rosbag-streamer": version("rosbag-streamer"),
             "rosbags": version("rosbags"),

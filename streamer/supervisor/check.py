@@ -81,9 +81,8 @@ def check(loaded: Loaded) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
     found = Checked()
     config = loaded.config
-    workdir = loaded.base / Path(config.workdir).expanduser()
     try:
-        paths = recordings(config.source.path, loaded.base, workdir / "demo")
+        paths = recordings(loaded)
     except StreamerError as error:
         found.add(error)
         paths = []
@@ -93,7 +92,7 @@ def check(loaded: Loaded) -> Checked:
             _check_consumer(loaded, name, next(iter(names.values()), "recording"), found, several=len(paths) > 1)
     for path in paths:
         _check_recording(loaded, path, found)
-    _check_room(loaded, workdir, found)
+    _check_room(loaded, loaded.workdir, found)
     return found
 
 

@@ -9,30 +9,40 @@ from streamer.errors import ConfigError
 from streamer.source.find import find_recordings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
+    from streamer.config.load import Loaded
 
-def recordings(addresses: Sequence[str], base: Path, demo: Path, *, salvage: bool = False) -> list[Path]:
-    """Return all recordings, each once, in the order of the configuration; ``demo`` is the folder for synthetic ones.
 
-    ``salvage`` as in `find_recordings`.
+def recordings(loaded: Loaded, demo: Path | None = None) -> list[Path]:
+    """Return all recordings, each once, in the order of the configuration.
+
+    ``demo`` is the folder for synthetic ones, in the work folder where left out.
 
     Raises:
-        ConfigError: there is no such demo. RecordingError: a path or pattern names no recording.
+        ConfigError: there is no such demo, or none are named. RecordingError: a path or pattern names no recording.
 
     """
+    source = loaded.config.source
+    if source.path is None:
+        msg = f"source.watch: recordings that appear in folders are for 'streamer watch {loaded.path.name}'"
+        raise ConfigError(msg)
     found: list[Path] = []
-    for address in addresses:
+    for address in source.path:
         if address.startswith("demo://"):
-            found.append(_demo(address, demo))
+            found.append(synthetic(address, demo or loaded.workdir / "demo"))
         else:
-            found += find_recordings([address], base, salvage=salvage)
+            found += find_recordings([address], loaded.base, salvage=source.salvage)
     return list(dict.fromkeys(found))
 
 
-def _demo(address: str, folder: Path) -> Path:
-    """Make the recording that a demo:// address names, unless it exists from an earlier run."""
+def synthetic(address: str, folder: Path) -> Path:
+    """Make the recording that a demo:// address names, unless it exists from an earlier run.
+
+    Raises:
+        ConfigError: there is no such demo.
+
+    """
     parts = urlsplit(address)
     if parts.netloc != "tabletop":
         msg = f"source.path: there is no demo {address!r}; there is 'demo://tabletop'"

@@ -26,12 +26,12 @@ from streamer.supervisor.status import NAME, Status
 from streamer.supervisor.tally import Tallies, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from streamer.config.load import Loaded
     from streamer.config.model import Config
     from streamer.supervisor.session import Observer, Outcome
-    from streamer.supervisor.signals import Signals
+    from streamer.supervisor.signals import Stops
 
 _MOST_DEATHS = 5  # of the reader, without a commit in between
 _LONGEST_SOCKET = 100  # bytes; the system takes 107
@@ -129,16 +129,31 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
         StreamerError: the work folder is in use or cannot be written to.
 
     """
-    config = loaded.config
-    with (
-        open_workdir(loaded.base / Path(config.workdir).expanduser()) as workdir,
-        _written_log(workdir),
-        listen() as signals,
-    ):
+    with listen() as signals:
+        return _run(loaded, lambda: unique_names(recordings(loaded)), mode, observer, signals)
+
+
+def run_one(loaded: Loaded, path: Path, name: str, mode: str, observer: Observer, stops: Stops) -> report.Report:
+    """Stream one recording of many; ``name`` is what it is called among them. Otherwise as `run`."""
+    return _run(loaded, lambda: {path: name}, mode, observer, stops, one_of_many=True)
+
+
+def _run(
+    loaded: Loaded,
+    find: Callable[[], dict[Path, str]],
+    mode: str,
+    observer: Observer,
+    stops: Stops,
+    *,
+    one_of_many: bool = False,
+) -> report.Report:
+    with open_workdir(loaded.workdir) as workdir, _written_log(workdir):
         found = report.Report(str(loaded.path))
         status = Status(observer, workdir.status, str(loaded.path))
         try:
-            for streamed in _stream_all(loaded, workdir, mode, status, signals):
+            names = find()
+            over = _Over(loaded, workdir, names, one_of_many or len(names) > 1, status, stops)
+            for streamed in _stream_all(over, mode):
                 found.add(streamed)
         except (StreamerError, OSError) as error:
             _log.exception("the run could not go on")
@@ -160,22 +175,29 @@ def _refused(error: OSError) -> StorageError:
     return StorageError(f"the system refused what the run needs: {error.strerror}{at}{hint}")
 
 
-def _stream_all(
-    loaded: Loaded, workdir: Workdir, mode: str, observer: Status, signals: Signals
-) -> Iterator[report.Streamed]:
-    source = loaded.config.source
-    paths = recordings(source.path, loaded.base, workdir.path / "demo", salvage=source.salvage)
-    done = _settle_with_past(workdir, loaded.path.name, paths, mode)
-    names = unique_names(paths)
-    for number, path in enumerate(paths, 1):
-        observer.recording(path, number, len(paths))
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """What a run is over, and who hears of it: ``many`` recordings may share what consumers write."""
+
+    loaded: Loaded
+    workdir: Workdir
+    names: dict[Path, str]
+    many: bool
+    status: Status
+    stops: Stops
+
+
+def _stream_all(over: _Over, mode: str) -> Iterator[report.Streamed]:
+    done = _settle_with_past(over.workdir, over.loaded.path.name, list(over.names), mode)
+    for number, path in enumerate(over.names, 1):
+        over.status.recording(path, number, len(over.names))
         if str(path) in done:
-            observer.note(f"{path.name}: done in an earlier run")
+            over.status.note(f"{path.name}: done in an earlier run")
             yield report.already_done(path)
             continue
-        streamed = _stream(loaded, workdir, path, names, observer, signals)
+        streamed = _stream(over, path)
         yield streamed
-        if streamed.error is not None or signals.asked:
+        if streamed.error is not None or over.stops.asked:
             return
 
 
@@ -228,42 +250,34 @@ def unique_names(paths: list[Path]) -> dict[Path, str]:
     return names
 
 
-def _stream(
-    loaded: Loaded, workdir: Workdir, path: Path, names: dict[Path, str], observer: Observer, signals: Signals
-) -> report.Streamed:
+def _stream(over: _Over, path: Path) -> report.Streamed:
     """Stream one recording; a reader that dies is replaced, and everyone goes on from the last commit."""
-    config = loaded.config
-    tallies = Tallies({name: Tally() for name in config.consumers})
+    tallies = Tallies({name: Tally() for name in over.loaded.config.consumers})
     began = time.time()
     deaths = 0
     while True:
-        outcome = _session(loaded, workdir, path, names, tallies, observer, signals)
+        outcome = _session(over, path, tallies)
         deaths = 1 if outcome.committed else deaths + 1
         if outcome.state != "died":
             break
         if deaths >= _MOST_DEATHS:
-            outcome.error = StreamerError(f"the reader ended {deaths} times; its log: {workdir.logs / 'reader.log'}")
+            outcome.error = StreamerError(
+                f"the reader ended {deaths} times; its log: {over.workdir.logs / 'reader.log'}"
+            )
             outcome.state = "failed"
             break
-        observer.note("the reader is started again")
+        over.status.note("the reader is started again")
     return report.streamed(path, outcome, tallies, began)
 
 
-def _session(
-    loaded: Loaded,
-    workdir: Workdir,
-    path: Path,
-    names: dict[Path, str],
-    tallies: Tallies,
-    observer: Observer,
-    signals: Signals,
-) -> Outcome:
+def _session(over: _Over, path: Path, tallies: Tallies) -> Outcome:
+    loaded, workdir, name = over.loaded, over.workdir, over.names[path]
     config = loaded.config
     endpoint = workdir.endpoint(loaded.base)
     job = ReaderJob(
         pipeline=loaded.path.name,
         path=str(path),
-        name=names[path],
+        name=name,
         base=str(loaded.base),
         ledger=str(workdir.ledger),
         scratch=str(workdir.scratch),
@@ -279,9 +293,7 @@ def _session(
         salvage=config.source.salvage,
         provenance=provenance(loaded),
     )
-    consumers = {
-        n: c.model_copy(update={"options": fill_in(c.options, names[path])}) for n, c in config.consumers.items()
-    }
+    consumers = {n: c.model_copy(update={"options": fill_in(c.options, name)}) for n, c in config.consumers.items()}
     sharing = {n for n, c in config.consumers.items() if "{recording}" not in str(c.options.get("out", "{recording}"))}
     return Session(
         job,
@@ -289,10 +301,10 @@ def _session(
         folder=loaded.base,
         logs=workdir.logs,
         paths=tuple(dict.fromkeys([str(loaded.base), str(Path.cwd())])),
-        sharing=frozenset(sharing if len(names) > 1 else ()),
+        sharing=frozenset(sharing if over.many else ()),
         tallies=tallies,
-        observer=observer,
-        signals=signals,
+        observer=over.status,
+        stops=over.stops,
     ).run()
 
 

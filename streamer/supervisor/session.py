@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streamer.config.model import ConsumerConfig
     from streamer.runtime.job import ReaderJob
     from streamer.supervisor.policy import Order
-    from streamer.supervisor.signals import Signals
+    from streamer.supervisor.signals import Stops
     from streamer.supervisor.tally import Tallies
 
 _GRACE_SECONDS = 5.0  # for processes that have said that they end
@@ -47,8 +47,8 @@ class Observer(Protocol):
     def progress(self, values: dict[str, Any]) -> None:
         """Take in how far everyone is, several times a second: the reader's message, with each consumer's process."""
 
-    def note(self, text: str) -> None:
-        """Take in something that a person should know now."""
+    def note(self, text: str, **about: Any) -> None:
+        """Take in something that a person should know now; ``about`` has the consumer, generation, chunk or frame."""
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Session:
         sharing: frozenset[str],
         tallies: Tallies,
         observer: Observer,
-        signals: Signals,
+        stops: Stops,
     ) -> None:
         """Take what is to be run; nothing starts yet."""
         self._job = job
@@ -88,7 +88,7 @@ class Session:
         self._tallies = tallies
         tallies.new_session()
         self._observer = observer
-        self._signals = signals
+        self._stops = stops
         self._children: dict[tuple[str, int], Child] = {}
         self._identities: dict[tuple[str, int], str] = {}
         self._error: StreamerError | None = None
@@ -145,7 +145,7 @@ class Session:
 
     @property
     def _stop_now(self) -> bool:
-        return self._signals.asked > 1
+        return self._stops.asked > 1
 
     def _wait(self) -> None:
         now = time.monotonic()
@@ -154,9 +154,9 @@ class Session:
             for child in (self._reader, *self._children.values()):
                 for what in child.watched():
                     selector.register(what, selectors.EVENT_READ)
-            selector.register(self._signals, selectors.EVENT_READ)
+            selector.register(self._stops, selectors.EVENT_READ)
             selector.select(seconds)
-        self._signals.clear()
+        self._stops.clear()
 
     def _look(self) -> None:
         """Take in everything that has happened since the last look."""
@@ -169,8 +169,8 @@ class Session:
                 self._hear_consumer(key, message)
         for key, code in ended.items():
             self._bury(key, code)
-        if self._signals.asked > self._asked:
-            self._asked = self._signals.asked
+        if self._stops.asked > self._asked:
+            self._asked = self._stops.asked
             if self._asked == 1:
                 self._observer.note("stopping: every consumer finishes its chunk (again to stop at once)")
                 self._carry_out(self._policy.drain())
@@ -186,12 +186,13 @@ class Session:
             _log.warning("%s.%d ended: %s", name, generation, why)
             seat.last_error = why
         before = seat.crashed
+        about = {"consumer": name, "generation": generation, "chunk": seat.cursor}
         self._tallies.consumers[name].ended(
             generation, "planned" if seat.retiring and code == 0 else how_it_ended(code)
         )
         orders = self._policy.exited(name, generation, code, time.monotonic())
         if seat.crashed > before and seat.phase in (Phase.WAITING, Phase.JUDGING):  # a final failure is told at the end
-            self._observer.note(f"{name}: {seat.last_error or how_it_ended(code)}; starting again")
+            self._observer.note(f"{name}: {seat.last_error or how_it_ended(code)}; starting again", **about)
         self._children.pop(key).close()
         self._carry_out(orders)
         if seat.phase is not Phase.CLOSING and key in self._identities:  # a successor that was not needed
@@ -201,7 +202,9 @@ class Session:
     def _take_in_failure(self, seat: Seat) -> None:
         if seat.phase is Phase.FAILED and seat.name in self._policy.isolated and seat.name not in self._given_up:
             self._given_up.add(seat.name)
-            self._observer.note(f"{seat.name} is given up, the others go on: {self._error_of(seat)}")
+            self._observer.note(
+                f"{seat.name} is given up, the others go on: {self._error_of(seat)}", consumer=seat.name
+            )
         if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == seat.name:
             self._error = self._error_of(seat)
 
@@ -224,7 +227,8 @@ class Session:
             self._observer.planned(message)
             self._carry_out(policy.reader_ready(message["chunks"], message["cursors"], message["done"]))
         elif event == "progress":
-            self._observer.progress(message | {"seats": self._lives()})
+            more = {"seats": self._lives(), "memory": self._tallies.brief(time.monotonic())}
+            self._observer.progress(message | more)
             self._last_progress = message
             for name, values in message["consumers"].items():
                 self._carry_out(policy.silent(name, values["silent"]))
@@ -263,7 +267,7 @@ class Session:
         before = seat.quarantined
         self._carry_out(self._policy.judged(seat.name, frame))
         if seat.quarantined > before and seat.phase is Phase.WAITING:
-            self._observer.note(f"{seat.name}: frame {frame} is quarantined; it goes on without it")
+            self._observer.note(f"{seat.name}: frame {frame} is quarantined; it goes on without it", consumer=seat.name)
         self._take_in_failure(seat)
 
     def _hear_consumer(self, key: tuple[str, int], message: dict[str, Any]) -> None:
@@ -387,7 +391,7 @@ class Session:
             self._outcome.state = "failed"
         elif code == 0 and self._outcome.report.get("finished"):
             self._outcome.state = "done"
-        elif self._signals.asked or self._policy.draining:
+        elif self._stops.asked or self._policy.draining:
             self._outcome.state = "interrupted"
         elif code is not None and code != 0:
             self._observer.note(f"the reader ended ({how_it_ended(code)})")

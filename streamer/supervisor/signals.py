@@ -5,10 +5,22 @@ from __future__ import annotations
 import signal
 import socket
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class Stops(Protocol):
+    """Where a run hears that it shall stop: signals, or whoever started it."""
+
+    asked: int  # 1 is drain, 2 is stop now
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there is something to hear."""
+
+    def clear(self) -> None:
+        """Take in what there is to hear."""
 
 
 class Signals:

@@ -57,6 +57,7 @@ class Pace:
             },
             "waits_for": _bottleneck(values["consumers"]),
             "reader_anon_bytes": values["anon"],
+            "memory": values.get("memory", {}),
             "consumers": {
                 name: {
                     "position": c["position"],
@@ -107,9 +108,9 @@ class Status:
         self._write(**snapshot)
         self._inner.progress(snapshot)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, **about: Any) -> None:
         """Pass on."""
-        self._inner.note(text)
+        self._inner.note(text, **about)
 
     def ended(self, exit_code: int) -> None:
         """Say in the file that the run is over."""

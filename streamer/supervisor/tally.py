@@ -12,6 +12,9 @@ _MB = 10**6
 _MOST_SAMPLES = 500  # of one process that are reported
 _MOST_GENERATIONS = 200  # whose samples are kept, the first and the last half of them; of those between, the figures
 _MOST_LINES = 10
+_MOST_POINTS = 80  # of a line that is shown while a run goes on
+_SHOWN_LIVES = 10
+_BRIEF_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -122,6 +125,18 @@ class Tally:
             "generations": [life.as_json() for life in self.lives],
         }
 
+    def brief(self) -> dict[str, Any]:
+        """Return the verdict so far and a line of (generation, chunk, MB), fit for JSON."""
+        found = trend([life.samples for life in self.lives])
+        lives = [(life.generation, thinned(life.samples, _MOST_POINTS)) for life in self.lives[-_SHOWN_LIVES:]]
+        points = [[number, chunk, round(held / _MB, 1)] for number, kept in lives for chunk, held in kept]
+        return {
+            "verdict": found.verdict,
+            "mb_per_chunk": None if found.slope is None else round(found.slope / _MB, 3),
+            "anon": self.end,
+            "points": points[:: -(-len(points) // _MOST_POINTS) or 1],
+        }
+
 
 def _milliseconds(seconds: list[float]) -> dict[str, float] | None:
     if not seconds:
@@ -136,8 +151,18 @@ class Tallies:
     consumers: dict[str, Tally]
     reader: Tally = field(default_factory=Tally)
     supervisor: Tally = field(default_factory=Tally)
+    _brief: dict[str, Any] = field(default_factory=dict)
+    _brief_at: float = -_BRIEF_SECONDS
 
     def new_session(self) -> None:
         """Count generations from where the session before ended."""
         for tally in (self.reader, self.supervisor, *self.consumers.values()):
             tally.new_session()
+
+    def brief(self, now: float) -> dict[str, Any]:
+        """Return each process's memory so far, not older than a second at the monotonic time ``now``."""
+        if now - self._brief_at >= _BRIEF_SECONDS:
+            self._brief_at = now
+            everyone = {"reader": self.reader, "supervisor": self.supervisor, **self.consumers}
+            self._brief = {name: tally.brief() for name, tally in everyone.items()}
+        return self._brief

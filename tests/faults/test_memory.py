@@ -107,7 +107,7 @@ class _Silent:
     def progress(self, values: dict[str, Any]) -> None:
         """Show nothing."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, **about: Any) -> None:
         """Show nothing."""
 
 

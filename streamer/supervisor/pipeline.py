@@ -1,0 +1,190 @@
+"""A configuration and one of many recordings → a process that streams it, and how that went: both of its ends.
+
+Whoever works through many recordings gives each a process and a work folder of its own. What one of them breaks,
+leaks or crashes with then ends with it, and any number can go on side by side. It dies with whoever started it,
+and everything that it has started dies with it; what it committed stays in its work folder, where the next takes it up.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamer.config.load import Loaded, checked
+from streamer.errors import BusyError, StreamerError, by_name
+from streamer.runtime.child import run as run_child
+from streamer.supervisor.child import Child, how_it_ended
+from streamer.supervisor.run import run_one
+from streamer.supervisor.status import read
+
+if TYPE_CHECKING:
+    from streamer.runtime.channel import Channel
+
+_SACRIFICE = 500  # added to the badness of a pipeline's processes: memory that gives out costs a pipeline, not the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a pipeline ended: ``state`` is done, interrupted, failed or died; ``frames`` as in the report."""
+
+    state: str
+    exit_code: int = 0
+    error: str = ""
+    frames: dict[str, Any] | None = None
+    outputs: dict[str, str] | None = None
+
+
+class Pipeline:
+    """The process that streams one recording, as seen from whoever started it."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        path: Path,
+        name: str,
+        folder: Path,
+        *,
+        pool: int | None = None,
+        mode: str = "resume",
+        flush: bool = False,
+    ) -> None:
+        """Start it; ``folder`` is its work folder, ``name`` what the recording is called.
+
+        ``pool`` replaces the configuration's, in bytes; ``flush`` waits until the outputs are on the disk.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
+        self._child = Child("streamer.supervisor.pipeline", "pipeline", folder=Path.cwd(), log=folder / "pipeline.log")
+        self._ended: Ended | None = None
+        own: dict[str, Any] = {"workdir": str(folder)} | ({} if pool is None else {"pool": f"{pool} B"})
+        self._child.channel.send(
+            "job",
+            config=str(loaded.path),
+            values=loaded.values,
+            own=own,
+            path=str(path),
+            name=name,
+            mode=mode,
+            flush=flush,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
+    def watched(self) -> list[Channel | int]:
+        """Return what becomes readable when it says something or ends."""
+        return self._child.watched()
+
+    def heard(self) -> list[dict[str, Any]]:
+        """Return what it has said up to now: ``planned`` and ``note`` messages; does not wait."""
+        found = []
+        for message in self._child.heard():
+            if message["event"] == "ended":
+                message.pop("event")
+                self._ended = Ended(**message)
+            elif message["event"] == "error":
+                self._ended = Ended("failed", by_name(message["kind"]).exit_code, message["message"])
+            else:
+                found.append(message)
+        return found
+
+    def ended(self) -> Ended | None:
+        """Tell how it ended; None while the process lives."""
+        code = self._child.ended()
+        if code is None:
+            return None
+        self.heard()
+        if self._ended is None:
+            self._ended = Ended("died", StreamerError.exit_code, f"its supervisor ended ({how_it_ended(code)})")
+        return self._ended
+
+    def status(self) -> dict[str, Any]:
+        """Return the snapshot that it last wrote; empty in the first moments."""
+        try:
+            found = read(self.folder)
+        except (OSError, ValueError, KeyError):
+            return {}
+        return found if found["pid"] == self.pid else {}
+
+    def drain(self) -> None:
+        """Ask it to let every consumer finish its chunk and to end."""
+        self._child.channel.send("stop")
+
+    def stop(self) -> None:
+        """Ask it to end now: what is not committed is done again."""
+        self._child.channel.send("stop")
+        self._child.channel.send("stop")
+
+    def close(self) -> None:
+        """Make sure that it is gone, and everything that it has started."""
+        self._child.close()
+
+
+class _Asked:
+    """Stops that come over the channel; the end of whoever started us is one, too."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.asked = 0
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def clear(self) -> None:
+        import select
+
+        while self._channel.open and select.select([self._channel], [], [], 0)[0]:
+            self.asked += sum(message["event"] == "stop" for message in self._channel.receive())
+        if not self._channel.open:
+            self.asked = 2
+
+
+class _Told:
+    """An observer that tells whoever started us."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def planned(self, about: dict[str, Any]) -> None:
+        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
+        self._channel.send("planned", **{key: about[key] for key in keys})
+
+    def progress(self, values: dict[str, Any]) -> None:
+        """Say nothing: the snapshot lies in the work folder."""
+
+    def note(self, text: str, **about: Any) -> None:
+        self._channel.send("note", text=text, about=about)
+
+
+def main(channel: Channel) -> None:
+    """Run the pipeline in this process."""
+    with suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text(str(_SACRIFICE), encoding="ascii")
+    job = channel.receive_one()
+    config, path = Path(job["config"]), Path(job["path"])
+    loaded = Loaded(config, checked(config, job["values"] | job["own"]).config, job["values"])
+    found = run_one(loaded, path, job["name"], job["mode"], _Told(channel), _Asked(channel))
+    streamed = found.recordings[0] if found.recordings else None
+    state = "failed" if streamed is None or found.error else streamed.state
+    if state == "done" and job["flush"]:
+        os.sync()
+    error = "" if found.error is None else str(found.error)
+    if state == "interrupted":
+        error = str(BusyError("interrupted"))
+    channel.send(
+        "ended",
+        state=state,
+        exit_code=found.exit_code,
+        error=error,
+        frames=streamed.values["frames"] if streamed else None,
+        outputs={},
+    )
+
+
+if __name__ == "__main__":
+    run_child(main, foreign=False)
