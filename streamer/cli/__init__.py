@@ -45,7 +45,7 @@ def streamer(
 
 def main() -> None:
     """Run the command and exit with its code."""
-    from streamer.cli import bench, check, demo, info, init, memory, plan, report, run, schema, top
+    from streamer.cli import bench, check, demo, info, init, memory, plan, report, run, schema, top, watch
 
     app.command("init")(init.init)
     app.command("info")(info.info)
@@ -56,6 +56,12 @@ def main() -> None:
     app.command("memory")(memory.memory)
     app.command("report")(report.report)
     app.command("top")(top.top)
+    app.command("watch")(watch.watch)
+    app.command("status")(watch.status)
+    app.command("retry")(watch.retry)
+    app.add_typer(watch.quarantine, name="quarantine")
+    app.command("drain")(watch.drain)
+    app.command("reload")(watch.reload)
     app.command("schema")(schema.schema)
     app.add_typer(demo.app, name="demo")
     try:

@@ -34,7 +34,6 @@ class Ended:
     exit_code: int = 0
     error: str = ""
     frames: dict[str, Any] | None = None
-    outputs: dict[str, str] | None = None
 
 
 class Pipeline:
@@ -47,27 +46,29 @@ class Pipeline:
         name: str,
         folder: Path,
         *,
-        pool: int | None = None,
-        mode: str = "resume",
+        settings: dict[str, Any] | None = None,
         flush: bool = False,
     ) -> None:
-        """Start it; ``folder`` is its work folder, ``name`` what the recording is called.
+        """Start it, or go on where an earlier one ended; ``folder`` is its work folder, ``name`` the recording's.
 
-        ``pool`` replaces the configuration's, in bytes; ``flush`` waits until the outputs are on the disk.
+        ``settings`` replace those of the configuration, with ``flush`` the outputs are on the disk before it is done.
+
+        Raises:
+            OSError: the system refuses a process or the folder.
+
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self._child = Child("streamer.supervisor.pipeline", "pipeline", folder=Path.cwd(), log=folder / "pipeline.log")
         self._ended: Ended | None = None
-        own: dict[str, Any] = {"workdir": str(folder)} | ({} if pool is None else {"pool": f"{pool} B"})
+        self._said: list[dict[str, Any]] = []
         self._child.channel.send(
             "job",
             config=str(loaded.path),
             values=loaded.values,
-            own=own,
+            own={"workdir": str(folder), **(settings or {})},
             path=str(path),
             name=name,
-            mode=mode,
             flush=flush,
         )
 
@@ -82,7 +83,6 @@ class Pipeline:
 
     def heard(self) -> list[dict[str, Any]]:
         """Return what it has said up to now: ``planned`` and ``note`` messages; does not wait."""
-        found = []
         for message in self._child.heard():
             if message["event"] == "ended":
                 message.pop("event")
@@ -90,15 +90,16 @@ class Pipeline:
             elif message["event"] == "error":
                 self._ended = Ended("failed", by_name(message["kind"]).exit_code, message["message"])
             else:
-                found.append(message)
-        return found
+                self._said.append(message)
+        said, self._said = self._said, []
+        return said
 
     def ended(self) -> Ended | None:
         """Tell how it ended; None while the process lives."""
         code = self._child.ended()
         if code is None:
             return None
-        self.heard()
+        self._said = self.heard()
         if self._ended is None:
             self._ended = Ended("died", StreamerError.exit_code, f"its supervisor ended ({how_it_ended(code)})")
         return self._ended
@@ -168,7 +169,7 @@ def main(channel: Channel) -> None:
     job = channel.receive_one()
     config, path = Path(job["config"]), Path(job["path"])
     loaded = Loaded(config, checked(config, job["values"] | job["own"]).config, job["values"])
-    found = run_one(loaded, path, job["name"], job["mode"], _Told(channel), _Asked(channel))
+    found = run_one(loaded, path, job["name"], _Told(channel), _Asked(channel))
     streamed = found.recordings[0] if found.recordings else None
     state = "failed" if streamed is None or found.error else streamed.state
     if state == "done" and job["flush"]:
@@ -182,7 +183,6 @@ def main(channel: Channel) -> None:
         exit_code=found.exit_code,
         error=error,
         frames=streamed.values["frames"] if streamed else None,
-        outputs={},
     )
 
 

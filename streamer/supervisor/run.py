@@ -133,9 +133,9 @@ def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
         return _run(loaded, lambda: unique_names(recordings(loaded)), mode, observer, signals)
 
 
-def run_one(loaded: Loaded, path: Path, name: str, mode: str, observer: Observer, stops: Stops) -> report.Report:
-    """Stream one recording of many; ``name`` is what it is called among them. Otherwise as `run`."""
-    return _run(loaded, lambda: {path: name}, mode, observer, stops, one_of_many=True)
+def run_one(loaded: Loaded, path: Path, name: str, observer: Observer, stops: Stops) -> report.Report:
+    """Stream one recording of many, from where an earlier run ended; ``name`` is what it is called among them."""
+    return _run(loaded, lambda: {path: name}, "resume", observer, stops, one_of_many=True)
 
 
 def _run(
