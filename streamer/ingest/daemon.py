@@ -248,6 +248,13 @@ class Daemon:
                 self._log.info("replaced", recording=entry.name, path=str(entry.path))
                 entry = queue.change(entry, identity=sight.identity, **_AGAIN, anew=1, attempts=0, salvage=0)
             return self._judge(entry, sight)
+        known = self._queue.knows(candidate.path, candidate.mark)
+        if entry.state in ("failed", "quarantined") and candidate.mark != entry.mark and not known:
+            # size and ends alike: what lies between may have been damaged in the copy that failed, and be whole in this
+            self._log.info("another copy", recording=entry.name, path=str(candidate.path), of=str(entry.path))
+            queue.place(candidate.path, candidate.mark, entry)
+            queue.change(entry, path=candidate.path, mark=candidate.mark, **_AGAIN, anew=1, attempts=0, salvage=0)
+            return True
         if entry.path != candidate.path:
             if entry.path.exists():
                 self._log.info("a copy", recording=entry.name, path=str(candidate.path), of=str(entry.path))
@@ -492,7 +499,7 @@ class Daemon:
         if config.memory is not None:
             processes = _READER + sum(c.recycle.memory or _CONSUMER for c in config.consumers.values())
             pool = min(config.pool, config.memory // config.jobs - processes)
-            if pool < _LEAST_POOL:
+            if pool < min(config.pool, _LEAST_POOL):
                 msg = (
                     f"memory: {show_size(config.memory)} for {config.jobs} jobs leaves no room for a pool: each job's "
                     f"processes are given {show_size(processes)} (a consumer's recycle.memory counts for it)"

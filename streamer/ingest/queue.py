@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from streamer.ingest.watch import Mark
 from streamer.ledger import Database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 STATES = ("queued", "running", "done", "failed", "quarantined")  # of entries; 'seen' and 'settling' go before
 _MOST_DEATHS = 10  # of the daemon, in a row, while the same recording was running
@@ -125,17 +122,14 @@ class Queue(Database):
         """Remember which recording lies at a path, so that it need not be read again to know."""
         self._do("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", str(path), _text(mark), entry.id)
 
+    def knows(self, path: Path, mark: Mark) -> bool:
+        """Tell whether this file was there before, as it is."""
+        return bool(self._do("SELECT 1 FROM places WHERE path = ? AND mark = ?", str(path), _text(mark)))
+
     def places(self) -> dict[tuple[Path, Mark], str]:
         """Return the identity of what lies at each known path."""
         rows = self._do("SELECT p.path, p.mark, identity FROM places p JOIN entries e ON e.id = p.entry")
         return {(Path(path), _mark(mark)): identity for path, mark, identity in rows}
-
-    def forget_places(self, but: Iterable[Path]) -> None:
-        """Forget the paths at which nothing lies any more."""
-        kept = {str(path) for path in but}
-        for (path,) in self._do("SELECT path FROM places"):
-            if path not in kept:
-                self._do("DELETE FROM places WHERE path = ?", path)
 
     def take_up(self) -> list[Entry]:
         """Queue again what was running when the daemon ended; return those given up because it always ends then."""
