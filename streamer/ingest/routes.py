@@ -50,28 +50,27 @@ class Newest:
         self._take = take
         self._taken = float("-inf")
         self._value: dict[str, Any] = {}
-        self._edition = 0
-        self._event: bytes | None = None
+        self._read = self._taken  # when what ``_said`` says was taken
+        self._said = ""
+        self._edition, self._event = 0, b""
 
     def __call__(self) -> dict[str, Any]:
         """Return a snapshot that is at most a second old."""
         now = time.monotonic()
         if now - self._taken >= _NEWEST_SECONDS:
-            value, self._taken = self._take(), now
-            if value | {"updated": None} != self._value | {"updated": None}:
-                self._edition += 1
-                self._event = None
-            self._value = value
+            self._value, self._taken = self._take(), now
         return self._value
 
     def event(self, seen: int) -> tuple[int, bytes] | None:
         """Return the snapshot's edition and its event, or None where it says nothing new to who has seen ``seen``."""
         value = self()
-        if self._edition == seen:
-            return None
-        if self._event is None:
-            self._event = f"data: {json.dumps(value)}\n\n".encode()
-        return self._edition, self._event
+        if self._read != self._taken:
+            self._read = self._taken
+            said = json.dumps(value | {"updated": None})
+            if said != self._said:
+                self._said = said
+                self._edition, self._event = self._edition + 1, f"data: {json.dumps(value)}\n\n".encode()
+        return None if self._edition == seen else (self._edition, self._event)
 
 
 @dataclass(frozen=True, slots=True)
