@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import signal
 import socket
 import threading
 import time
@@ -15,9 +14,8 @@ from streamer.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from uvicorn import Server
+    from streamer.ingest.server import Server
 
-_END_SECONDS = 2  # for clients that do not take what is sent to them
 _SILENT_SECONDS = 30.0  # of the daemon's own loop until it counts as dead
 _FAULTS = {
     errno.EADDRINUSE: "another program uses that port; end it or choose another port",
@@ -56,9 +54,7 @@ class Face:
             msg = f"http: {host!r} can be reached from other machines: that needs a token; or listen at 127.0.0.1"
             raise ConfigError(msg)
         try:
-            import uvicorn  # noqa: F401 - only whether it is there
-
-            from streamer.ingest import routes
+            from streamer.ingest import routes, server  # noqa: F401 - only whether the server is there
         except ImportError as error:
             msg = f"http: its server is not installed ({error}): pip install 'rosbag-streamer[watch]'"
             raise ConfigError(msg) from error
@@ -87,28 +83,15 @@ class Face:
             ConfigError: nobody can listen at that address.
 
         """
-        from uvicorn import Config, Server
-
         from streamer.ingest.routes import application
+        from streamer.ingest.server import Server
 
         listening = _listen(self._host, self._port)
         self._port = listening.getsockname()[1]
-        config = Config(
-            application(self._view, self._token, f"streamer_{self._port}", is_local=is_loopback(self._host)),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,  # the daemon's own logging stands …
-            log_level="error",  # … and need not hear of every odd request
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=_END_SECONDS,
-        )
+        cookie = f"streamer_{self._port}"  # a browser sends a host's cookies to all of its ports
         self._ending = False
-        self._server = Server(config)
-        self._thread = threading.Thread(target=_serve, args=(self._server, listening), name="http", daemon=True)
+        self._server = Server(application(self._view, self._token, cookie, is_local=is_loopback(self._host)))
+        self._thread = threading.Thread(target=self._server.serve_alone, args=(listening,), name="http", daemon=True)
         self._thread.start()
 
     def beat(self) -> None:
@@ -119,7 +102,7 @@ class Face:
         """End the open streams, stop listening and wait for the thread; may be repeated."""
         self._ending = True
         if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
+            self._server.end()
             self._thread.join()
         self._server = self._thread = None
 
@@ -150,9 +133,3 @@ def _listen(host: str, port: int) -> socket.socket:
         why = _FAULTS.get(error.errno or 0, error.strerror or str(error))
         msg = f"http: cannot listen at {host}:{port}: {why}"
         raise ConfigError(msg) from error
-
-
-def _serve(server: Server, listening: socket.socket) -> None:
-    # A signal that the kernel gave to this thread would not wake the daemon's loop in the main one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    server.run(sockets=[listening])

@@ -203,7 +203,7 @@ class _Gate:
 
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer to who may not look (yet), None to who may."""
-        path = request.url.path
+        path = request.scope["path"]
         if self._token is None:  # with one, a page under a false name has no cookie
             return None if not self._is_local or _is_this_machine(request) else _plain("not my name", 421)
         given = request.query_params.get("token") if path == "/" else None

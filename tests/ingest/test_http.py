@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -27,6 +28,8 @@ from tests.ingest import snapshots
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+parse_text: Any = text_string_to_metric_families  # Prometheus leaves both untyped
+parse_openmetrics: Any = openmetrics_parser.text_string_to_metric_families
 TOKEN = 'dös 123; = \\ "'  # noqa: S105 - of a test; every character that could break a header or a cookie
 PNG = b"\x89PNG\r\n\x1a\n..."
 
@@ -176,7 +179,8 @@ def test_metrics_are_what_prometheus_reads() -> None:
     assert {family.name for family in parse_openmetrics(openmetrics.text)} >= {"streamer_recordings"}
 
 
-def test_a_stream_tells_changes_and_only_these() -> None:
+def test_a_stream_tells_changes_and_only_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.ingest.routes._NEWEST_SECONDS", 0.1)
     daemon = Daemon()
     with daemon.face() as face, asked(face, "/events") as response:
         assert response.getheader("content-type", "").startswith("text/event-stream")
@@ -299,10 +303,13 @@ def test_a_port_in_use_and_an_address_of_others_are_told_in_words() -> None:
         Daemon().face(TOKEN, host="192.0.2.1").start()
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(ConfigError, match=r"pip install 'rosbag-streamer\[watch\]'"):
-        Daemon().face()
+@pytest.mark.parametrize("module", ["uvicorn", "starlette", "prometheus_client"])
+def test_a_missing_extra_is_named(module: str) -> None:
+    use = "from streamer.ingest.http import Face; Face('127.0.0.1', 0, None, None, None, None)"
+    code = f"import sys; sys.modules[{module!r}] = None; {use}"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ConfigError" in finished.stderr
+    assert "pip install 'rosbag-streamer[watch]'" in finished.stderr
 
 
 def test_stop_leaves_no_thread_and_no_port_even_with_an_open_stream() -> None:

@@ -117,7 +117,7 @@ def test_the_page_survives_a_restart_of_the_daemon(window: Browser) -> None:
     with first:
         window.open(first.url)
         window.until_text("run_1", ".run h3")
-        window.until_text("All is well.", "h1")
+        window.until_text("All is well: watching for recordings.", "h1")
     window.until_text("Disconnected since", "h1")
     paused = snapshots.idle(state="paused", paused="2.1 GB are free on /data, below free_space 5 GB")
     with face(paused, first.address[1]):

@@ -107,7 +107,7 @@ function headline(snapshot) {
   if (snapshot.state === "draining") return ["wait", `Draining: what runs is finished, nothing new begins.${trouble}`];
   if (trouble) return [quarantined ? "bad" : "wait", `Watching.${trouble}`];
   if (snapshot.warnings.length) return ["wait", "Watching, with a warning."];
-  return ["good", "All is well."];
+  return ["good", "All is well: watching for recordings."];
 }
 
 function drawHeadline() {
@@ -299,7 +299,7 @@ function drawRecording(node, one) {
     failed: [plural(one.attempts, "attempt", "attempts"), one.next_try ? `next ${relative(one.next_try)}` : ""],
     quarantined: [`after ${plural(one.attempts, "attempt", "attempts")}`],
   }[one.state] ?? [size(one.size)];
-  text(at.what, what.filter(Boolean).join(" "));
+  text(at.what, what.filter(Boolean).join(one.state === "done" ? " " : ", "));
   when(at.when, one.ended ?? one.began ?? one.seen);
   facts(at.facts, [
     ["Path", one.path],
@@ -326,7 +326,8 @@ function drawMachine(snapshot) {
     ["Memory", budget ? `${size(used)} of ${size(budget)}` : size(used)],
     ...Object.entries(snapshot.free).map(([path, bytes]) => [`Free on ${path}`, size(bytes)]),
     ["Side by side", plural(snapshot.jobs, "recording", "recordings")],
-    ["Daemon", `version ${snapshot.version}, process ${snapshot.pid}`],
+    ["Version", snapshot.version],
+    ["Process", String(snapshot.pid)],
     ["Up for", span(now() - snapshot.began)],
     ["Configuration", snapshot.config],
   ]);
