@@ -48,6 +48,7 @@ _S = 10**9  # nanoseconds
 _LONGEST_BACKOFF = 3600.0  # seconds
 _SPACE_SECONDS = 5.0  # between two looks at the free space while something waits for it
 _READER, _CONSUMER = 150 * 10**6, 150 * 10**6  # bytes set aside for a process, where no limit is configured
+_LONGEST_WAIT = 10.0  # seconds for which the loop may stand
 _LEAST_POOL = 16 * 10**6
 _MOST_REPORTS = 1000  # of recordings that are done
 _NO_FAULT_OF_ITS = {OutputError.exit_code, StorageError.exit_code, BusyError.exit_code}  # tried until it works
@@ -80,17 +81,14 @@ class Daemon:
         self._paused: str | None = None
         self._systemd = Systemd()
         self._began = time.time()
-        self._beat = time.monotonic()
+        self._beat: Callable[[], None] = lambda: None
         self._wake, self._woken = socket.socketpair()
         self._live = Live(str(self._loaded.path))
 
     # ---- for other threads
 
     def trouble(self) -> str | None:
-        """Say why the daemon is not ready, or not even alive; None where all is well."""
-        late = time.monotonic() - self._beat
-        if late > 2 * _SPACE_SECONDS + 5:
-            return f"the loop has not come round for {late:.0f} s"
+        """Say why no new recording is begun; None where all is well; may be called from any thread."""
         return self._live.paused or (self._lookout.problem or None)
 
     def snapshot(self) -> dict[str, Any]:
@@ -150,7 +148,8 @@ class Daemon:
         host, _, port = config.http.rpartition(":")
         face = Face(host.strip("[]"), int(port), config.http_token, self.snapshot, self.trouble, self.image)
         stack.enter_context(face)
-        self._log.info("serving", address=face.address)
+        self._beat = face.beat
+        self._log.info("serving", url=face.url)
 
     def _over(self) -> bool:
         return (self._draining > 0 and not self._jobs) or self._draining > 1
@@ -158,10 +157,9 @@ class Daemon:
     def _wait(self) -> None:
         first = self._queue.all("state = 'failed' AND next_try IS NOT NULL", most=1, order="next_try")
         retries = [(entry.next_try or 0.0) - time.time() for entry in first]
-        waits = [self._systemd.period, *(max(0.0, wait) for wait in retries)]
+        waits = [_LONGEST_WAIT, self._systemd.period, *(max(0.0, wait) for wait in retries)]
         if self._paused or self._control.watched()[1:] or self._lookout.problem:
             waits.append(_SPACE_SECONDS)
-        seconds = min(waits)
         with selectors.DefaultSelector() as selector:
             for end in (self._wake, *self._control.watched()):
                 selector.register(end, selectors.EVENT_READ)
@@ -169,11 +167,11 @@ class Daemon:
             for job in self._jobs.values():
                 for what in job.pipeline.watched():
                     selector.register(what, selectors.EVENT_READ)
-            selector.select(None if seconds == float("inf") else seconds)
+            selector.select(min(waits))
 
     def _look(self) -> None:
         """Take in everything that has happened since the last look, and do what follows from it."""
-        self._beat = time.monotonic()
+        self._beat()
         self._systemd.tell("WATCHDOG=1")
         with suppress(BlockingIOError):
             self._wake.recv(4096)
