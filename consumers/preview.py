@@ -84,6 +84,7 @@ class Preview(Consumer):
     def _show(self, frame: Frame) -> None:
         """Write what the cameras show now, side by side, for who looks while the run goes on."""
         import simplejpeg
+
         from consumers.sheet import thumbnail
 
         samples = [sample for name, sample in frame.samples.items() if self._kinds[name] in ("image", "depth")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import stat
@@ -293,9 +292,7 @@ def test_nothing_is_begun_while_a_disk_is_too_full(
         daemon.wait(a="done")
 
 
-def test_two_daemons_do_not_share_a_work_folder_and_the_socket_is_ours_alone(
-    tmp_path: Path, incoming: Path, watching: Config
-) -> None:
+def test_two_daemons_do_not_share_a_work_folder_and_the_socket_is_ours_alone(tmp_path: Path, watching: Config) -> None:
     with Watch(tmp_path, watching):
         second = command(tmp_path, "watch", "watch.yaml")
         assert second.returncode == 75
@@ -321,7 +318,7 @@ def test_jobs_run_side_by_side_within_one_budget(
 
 
 def test_configurations_that_watch_and_those_that_name_are_told_apart(
-    tmp_path: Path, incoming: Path, watching: Config, small_bag: Path
+    tmp_path: Path, watching: Config, small_bag: Path
 ) -> None:
     (tmp_path / "watch.yaml").write_text(json.dumps(watching))
     assert "streamer watch" in command(tmp_path, "run", "watch.yaml").stderr
@@ -345,4 +342,4 @@ def test_a_running_recording_has_a_picture(tmp_path: Path, incoming: Path, watch
         assert picture.read_bytes().startswith(b"\xff\xd8")
         (tmp_path / "go").touch()
         daemon.wait(a="done")
-    assert os.listdir(tmp_path / "sheets") == ["a.preview.png"]
+    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["a.preview.png"]

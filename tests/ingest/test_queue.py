@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,8 @@ def test_what_was_running_when_the_daemon_died_costs_no_attempt_but_not_for_ever
 
 
 def test_a_queue_of_a_newer_version_is_refused(path: Path) -> None:
-    with Queue(path) as queue:
-        queue._do("PRAGMA user_version = 99")
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
     with pytest.raises(StorageError, match="newer version"):
         Queue(path)
