@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import socket
-import urllib.error
-import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 
 from tests.ingest.browser import browser
@@ -18,6 +17,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def get(address: str, path: str) -> tuple[int, str]:
+    """Return status and text of what the daemon answers."""
+    connection = HTTPConnection(address, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
 
 
 def test_a_person_sees_what_runs_what_was_put_aside_and_a_restart(tmp_path: Path, small_bag: Path) -> None:
@@ -48,9 +58,8 @@ def test_a_person_sees_what_runs_what_was_put_aside_and_a_restart(tmp_path: Path
             daemon.wait(good="done")
             window.until_text("40 frames", "#recordings")  # nobody pressed anything
             assert window.complaints(offline=True) == []
-            metrics = urllib.request.urlopen(url + "metrics").read().decode()
-            assert 'streamer_recordings{state="done"} 1' in metrics
-            assert urllib.request.urlopen(url + "livez").status == 200
+            assert 'streamer_recordings{state="done"} 1' in get(config["http"], "/metrics")[1]
+            assert get(config["http"], "/livez")[0] == 200
             assert daemon.end() == 0
 
 
@@ -61,11 +70,8 @@ def test_the_daemon_is_not_ready_while_it_is_paused_and_not_open_to_everybody(tm
     config = settings(incoming) | {"http": f"127.0.0.1:{free_port()}", "free_space": "900 TB"}
     with Watch(tmp_path, config) as daemon:
         wait_until(lambda: daemon.status()["paused"], "the pause")
-        try:
-            urllib.request.urlopen(f"http://{config['http']}/readyz")
-            raise AssertionError
-        except urllib.error.HTTPError as error:
-            assert error.code == 503
-            assert "below free_space" in error.read().decode()
+        status, text = get(config["http"], "/readyz")
+        assert status == 503
+        assert "below free_space" in text
     Watch(tmp_path, config | {"http": "0.0.0.0:0"}).process.wait(60)
     assert "needs a token" in (tmp_path / "daemon.log").read_text()
