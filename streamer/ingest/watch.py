@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".bag", ".mcap", ".db3")
 _IGNORED = (".active", ".tmp", ".partial")
-_SHORTEST_WAIT = 0.2  # seconds between two scans, however much is told
+_SHORTEST_WAIT = 0.2  # seconds between two scans, however much is told …
+_LONGEST_SHARE = 0.1  # … and of the time that scans may take
 _log = logging.getLogger("streamer.ingest")
 
 
@@ -213,13 +214,14 @@ class Lookout:
         while not self._stop.is_set():
             wait = self._every
             self._hint.clear()
+            began = time.monotonic()
             try:
                 wait = min(wait, self._sights.take(self._look(), time.monotonic()))
                 self.problem, self.last = "", time.time()
             except OSError as error:
                 self.problem = f"{error.filename} cannot be looked through: {error.strerror}"
             self._tell()
-            self._stop.wait(_SHORTEST_WAIT)
+            self._stop.wait(max(_SHORTEST_WAIT, (time.monotonic() - began) / _LONGEST_SHARE))
             self._hint.wait(wait)
 
     def _listen(self) -> None:
