@@ -78,6 +78,7 @@ class Daemon:
         self._fingerprint = fingerprint(self._loaded)
         self._jobs: dict[int, _Job] = {}
         self._settled: dict[Path, Sight] = {}  # that the queue has taken in
+        self._stale: dict[Path, int] = {}  # sights that proved wrong: how many looks there had been by then
         self._filing: dict[int, Future[str]] = {}
         self._stop_filing = Event()
         self._unfiled, self._file_again = "", 0.0  # why the last one could not be filed; when to try again (monotonic)
@@ -264,14 +265,21 @@ class Daemon:
         self._told = set(self._unread)
         for path in self._settled.keys() - {sight.candidate.path for sight in self._lookout.sights}:
             del self._settled[path]
-        source = self._loaded.config.source
+        source, looks = self._loaded.config.source, self._lookout.looks
+        self._stale = {path: number for path, number in self._stale.items() if number == looks}
         for sight in self._lookout.sights:
-            if self._settled.get(sight.candidate.path) == sight:
+            path = sight.candidate.path
+            if self._settled.get(path) == sight or path in self._stale:
                 continue
             stale = sight.state == "unfinished" and time.monotonic() - sight.since >= source.give_up_after / _S
             decided = sight.state == "settled" or (stale and source.unfinished != "wait" and sight.identity)
             if decided and self._admit(sight):
-                self._settled[sight.candidate.path] = sight
+                self._settled[path] = sight
+
+    def _look_again_at(self, path: Path) -> None:
+        """Take in what lies at a path when a look that is still to come has seen it."""
+        self._settled.pop(path, None)
+        self._stale[path] = self._lookout.looks
 
     def _admit(self, sight: Sight) -> bool:
         """Take in a recording that no longer changes; False where that has to wait for a pipeline's end."""
@@ -360,10 +368,11 @@ class Daemon:
             same = _mark(entry) == entry.mark
         except OSError:
             self._queue.change(entry, state="failed", error="it is no longer there", next_try=None, ended=time.time())
+            self._look_again_at(entry.path)
             return
         if not same:  # it is taken in again when it has settled
             self._queue.change(entry, state="failed", error="it has changed since it was found", next_try=None)
-            self._settled.pop(entry.path, None)
+            self._look_again_at(entry.path)
             return
         folder = self._folder(entry)
         if entry.anew or entry.configuration != self._fingerprint:
@@ -422,7 +431,7 @@ class Daemon:
                 why = "it was changed while it was read: it is done again when it has settled"
                 self._log.warning(why, recording=entry.name)
                 self._queue.change(entry, state="failed", error=why, next_try=None, anew=1)
-                self._settled.pop(entry.path, None)
+                self._look_again_at(entry.path)
                 return
         frames = ended.frames["delivered"] if ended.frames else None
         outputs = {
@@ -541,6 +550,7 @@ class Daemon:
             self._systemd.tell("READY=1")
         self._lookout.stop()
         self._settled.clear()
+        self._stale.clear()
         self._lookout = self._new_lookout()
         self._lookout.start()
         self._log.info("reloaded", configuration=self._fingerprint)

@@ -231,6 +231,7 @@ class Lookout:
         self._failed = ""  # why the last scan failed
         self.fault: Exception | None = None  # of ours: it ended the thread
         self.last = 0.0  # when the last one succeeded, Unix seconds
+        self.looks = 0  # that succeeded
 
     @property
     def sights(self) -> tuple[Sight, ...]:
@@ -265,6 +266,7 @@ class Lookout:
             try:
                 wait = min(wait, self._sights.take(self._look(), self._began))
                 self._failed, self.last = "", time.time()
+                self.looks += 1
             except OSError as error:
                 self._failed = f"{error.filename} cannot be looked through: {error.strerror}"
             except Exception as error:  # noqa: BLE001 - a thread has nobody to raise it to: the loop does so in its place
