@@ -11,6 +11,7 @@ from tests.bags import START, Message, encoded, record
 from tests.pipeline.driver import digests, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FRAMES, CHUNK = 60, 5
@@ -20,15 +21,16 @@ _IMAGE = "sensor_msgs/msg/Image"
 
 def make(path: Path, seed: int, frames: int = FRAMES, form: str = "ros1") -> Path:
     """Write a recording of so many frames; ``seed`` decides what is in it."""
+    return record(path, form, messages(seed, frames, "ros1" if form.startswith("ros1") else "cdr"), chunk=1 << 14)
+
+
+def messages(seed: int, frames: int, encoding: str) -> Iterator[Message]:
+    """Give its messages."""
     noise = np.random.default_rng(seed)
-    encoding = "ros1" if form.startswith("ros1") else "cdr"
-    messages = []
     for n in range(frames):
         pixels = noise.integers(0, 256, _PAYLOAD, np.uint8)
         values = {"height": 1, "width": _PAYLOAD, "step": _PAYLOAD, "encoding": "mono8", "data": pixels}
-        stamp = START + n * 10**6
-        messages.append(Message("/n", stamp, encoded(encoding, _IMAGE, **values), _IMAGE))
-    return record(path, form, messages, chunk=1 << 14)
+        yield Message("/n", START + n * 10**6, encoded(encoding, _IMAGE, **values), _IMAGE)
 
 
 def settings(watched: Path, **source: object) -> dict[str, Any]:
