@@ -129,7 +129,9 @@ class Database:
             raise self._trouble(error) from error
 
     def _trouble(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"{self._path}: the ledger cannot be used: {error}")
+        broken = type(error) is sqlite3.DatabaseError  # not one of its subclasses: the file itself is no database
+        hint = "; move it aside to begin with an empty one: what was done is then done again" if broken else ""
+        return StorageError(f"{self._path}: the ledger cannot be used: {error}{hint}")
 
 
 class Ledger(Database):

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -105,18 +105,27 @@ def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] |
     return Loaded(path, config, values, lines)
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes a date for the text as which it is written: no setting is one, and options go to other processes."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc] # the stubs take it for an instance's
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 class _Reader:
     """YAML → plain values, with the line of each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._loader = yaml.SafeLoader("")
+        self._loader = _Loader("")
         self.lines: dict[Where, int | None] = {}
         self._open: set[int] = set()  # nodes that are being read: an alias of one of them has no end
 
     def read(self, text: str) -> dict[str, Any]:
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            node = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
@@ -193,7 +202,7 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
         msg = f"{override!r} is not an override: write key.path=value, such as chunk_size=50"
         raise ConfigError(msg)
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = yaml.load(text, Loader=_Loader) if text else ""  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         msg = f"{override!r}: the value is not valid YAML; a text with such signs takes quotes: {keys}='\"{text}\"'"
         raise ConfigError(msg) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -81,18 +82,23 @@ class Control:
         try:
             request = json.loads(text)
             found = answer(request) if isinstance(request, dict) else {"ok": False, "error": "no request"}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             found = {"ok": False, "error": f"the request is no JSON: {error}"}
         except StreamerError as error:
             found = {"ok": False, "error": str(error), "kind": type(error).__name__}
-        with suppress(OSError):  # who asked has gone
-            connection.settimeout(_PATIENCE)
-            connection.sendall(json.dumps(found).encode() + b"\n")
-        self._end(connection)
+        self._open.pop(connection, None)
+        threading.Thread(target=_send, args=(connection, found), name="answer").start()
 
     def _end(self, connection: socket.socket) -> None:
         self._open.pop(connection, None)
         connection.close()
+
+
+def _send(connection: socket.socket, found: dict[str, Any]) -> None:
+    """Send an answer; the loop does not wait for somebody who asks and does not listen."""
+    with connection, suppress(OSError):  # who asked has gone
+        connection.settimeout(_PATIENCE)
+        connection.sendall(json.dumps(found).encode() + b"\n")
 
 
 def ask(workdir: Path, verb: str, **values: Any) -> dict[str, Any]:

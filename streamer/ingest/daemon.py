@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from streamer.config.settings import fingerprint
@@ -23,11 +24,12 @@ from streamer.errors import BusyError, ConfigError, OutputError, StorageError, U
 from streamer.ingest.control import Control
 from streamer.ingest.filing import file_away
 from streamer.ingest.notify import Systemd
+from streamer.ingest.proof import identity_of
 from streamer.ingest.queue import Queue
 from streamer.ingest.snapshot import Live, Running, as_json, snapshot
 from streamer.ingest.watch import Lookout, Sights, files_of, mark_of, scan
 from streamer.memory import anonymous
-from streamer.source.find import recording_name
+from streamer.source.find import is_text, printable, recording_name
 from streamer.supervisor.pipeline import Ended, Pipeline
 from streamer.supervisor.run import fill_in, open_workdir
 from streamer.supervisor.signals import listen
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
     from streamer.config.load import Loaded
     from streamer.ingest.queue import Entry
-    from streamer.ingest.watch import Sight
+    from streamer.ingest.watch import Candidate, Mark, Sight
     from streamer.supervisor.run import Workdir
     from streamer.supervisor.signals import Signals
 
@@ -62,6 +64,7 @@ class _Job:
     entry: Entry
     pipeline: Pipeline
     loaded: Loaded
+    doubtful: bool = False  # whether another file may have lain at the path when the reader opened it
 
 
 class Daemon:
@@ -76,9 +79,14 @@ class Daemon:
         self._fingerprint = fingerprint(self._loaded)
         self._jobs: dict[int, _Job] = {}
         self._settled: dict[Path, Sight] = {}  # that the queue has taken in
+        self._stale: dict[Path, int] = {}  # sights that proved wrong: how many looks there had been by then
         self._filing: dict[int, Future[str]] = {}
+        self._stop_filing = Event()
+        self._unfiled, self._file_again = "", 0.0  # why the last one could not be filed; when to try again (monotonic)
         self._draining = 0
         self._paused: str | None = None
+        self._unread: tuple[str, ...] = ()  # what the last scan had to leave out
+        self._told: set[str] = set()  # … and has been logged
         self._systemd = Systemd()
         self._began = time.time()
         self._beat: Callable[[], None] = lambda: None
@@ -106,7 +114,7 @@ class Daemon:
 
     def tell(self) -> None:
         """Make the loop look; may be called from any thread."""
-        with suppress(BlockingIOError):  # it has been told often enough
+        with suppress(OSError):  # it has been told often enough, or it has ended
             self._woken.send(b"x")
 
     # ---- the loop
@@ -118,6 +126,7 @@ class Daemon:
                 end.setblocking(False)
                 stack.callback(end.close)
             self._files = stack.enter_context(ThreadPoolExecutor(1, "filing"))
+            stack.callback(self._stop_filing.set)  # a copy under way is given up, and made when we are started again
             self._control = Control(self._workdir)
             stack.callback(self._control.close)
             self._sweep()
@@ -157,7 +166,9 @@ class Daemon:
     def _wait(self) -> None:
         first = self._queue.all("state = 'failed' AND next_try IS NOT NULL", most=1, order="next_try")
         retries = [(entry.next_try or 0.0) - time.time() for entry in first]
-        waits = [_LONGEST_WAIT, self._systemd.period, *(max(0.0, wait) for wait in retries)]
+        waits = [_LONGEST_WAIT, self._systemd.period, *(min(max(0.0, wait), _LONGEST_BACKOFF) for wait in retries)]
+        if self._unfiled:
+            waits.append(max(0.0, self._file_again - time.monotonic()))
         if self._paused or self._control.watched()[1:] or self._lookout.problem:
             waits.append(_SPACE_SECONDS)
         with selectors.DefaultSelector() as selector:
@@ -191,7 +202,7 @@ class Daemon:
             self._signals.hung_up = 0
             try:
                 self._read_again()
-            except ConfigError as error:
+            except (ConfigError, UsageError) as error:
                 self._log.error("the new configuration has mistakes, the old one stays", error=str(error))
         if self._signals.asked > self._draining:
             self._drain(self._signals.asked)
@@ -205,31 +216,66 @@ class Daemon:
 
     def _close_jobs(self) -> None:
         """End what still runs: the daemon was stopped at once, or has failed; the next takes it up."""
-        for job in self._jobs.values():
+        for number, job in self._jobs.items():
             job.pipeline.close()
+            with suppress(StorageError):  # perhaps why we end; then the next daemon finds it running, and takes it up
+                entry = self._queue.get(number)
+                self._queue.change(entry, state="queued", attempts=max(0, entry.attempts - 1))
 
     # ---- what lies in the folders
 
     def _new_lookout(self) -> Lookout:
         source = self._loaded.config.source
         base = self._loaded.base
-        folders = [base / Path(folder).expanduser() for folder in source.watch or ()]
-        left_out = [self._workdir.path] + ([base / Path(source.move_to).expanduser()] if source.move_to else [])
+        folders = [_absolute(base, folder) for folder in source.watch or ()]
+        left_out = [_absolute(base, str(self._workdir.path)), *([self._archive] if self._archive else [])]
         sights = Sights(source.settle / _S, self._queue.places())
-        return Lookout(folders, lambda: scan(folders, source.pattern, left_out), sights, source.scan / _S, self.tell)
+
+        def look() -> list[Candidate]:
+            problems: list[str] = []
+            found = scan(folders, source.pattern, left_out, lambda error: problems.append(_left_out(error)))
+            named = [candidate for candidate in found if is_text(candidate.path)]
+            problems += [
+                f"{printable(candidate.path)} is left out: its name is no text in UTF-8; rename it"
+                for candidate in found
+                if candidate not in named
+            ]
+            self._unread = tuple(problems)
+            return named
+
+        return Lookout(folders, look, sights, source.scan / _S, self.tell, left_out)
+
+    @property
+    def _archive(self) -> Path | None:
+        """The folder into which recordings are moved that are done."""
+        to = self._loaded.config.source.move_to
+        return _absolute(self._loaded.base, to) if to else None
 
     def _take_in(self) -> None:
         """Bring the queue up to what was seen last."""
+        if self._lookout.fault:
+            raise self._lookout.fault
+        for text in self._unread:
+            if text not in self._told:
+                self._log.warning(text)
+        self._told = set(self._unread)
         for path in self._settled.keys() - {sight.candidate.path for sight in self._lookout.sights}:
             del self._settled[path]
-        source = self._loaded.config.source
+        source, looks = self._loaded.config.source, self._lookout.looks
+        self._stale = {path: number for path, number in self._stale.items() if number == looks}
         for sight in self._lookout.sights:
-            if self._settled.get(sight.candidate.path) == sight:
+            path = sight.candidate.path
+            if self._settled.get(path) == sight or path in self._stale:
                 continue
             stale = sight.state == "unfinished" and time.monotonic() - sight.since >= source.give_up_after / _S
             decided = sight.state == "settled" or (stale and source.unfinished != "wait" and sight.identity)
             if decided and self._admit(sight):
-                self._settled[sight.candidate.path] = sight
+                self._settled[path] = sight
+
+    def _look_again_at(self, path: Path) -> None:
+        """Take in what lies at a path when a look that is still to come has seen it."""
+        self._settled.pop(path, None)
+        self._stale[path] = self._lookout.looks
 
     def _admit(self, sight: Sight) -> bool:
         """Take in a recording that no longer changes; False where that has to wait for a pipeline's end."""
@@ -296,10 +342,13 @@ class Daemon:
     def _too_full(self) -> str | None:
         """Say which disk has too little space to begin anything."""
         floor = self._loaded.config.free_space
-        for path in self._disks():
-            free = shutil.disk_usage(path).free
-            if free < floor:
-                return f"{show_size(free)} are free on {path}, below free_space {show_size(floor)}"
+        try:
+            for path in self._disks():
+                free = shutil.disk_usage(path).free
+                if free < floor:
+                    return f"{show_size(free)} are free on {path}, below free_space {show_size(floor)}"
+        except OSError as error:  # it was unmounted a moment ago, or fails
+            return f"the free space of {error.filename} cannot be told: {error.strerror}"
         return None
 
     def _disks(self) -> tuple[Path, ...]:
@@ -308,19 +357,25 @@ class Daemon:
         folders = [self._workdir.path, *(self._loaded.base / out for out in outs if isinstance(out, str))]
         found: dict[int, Path] = {}
         for folder in folders:
-            there = next(path for path in (folder, *folder.parents) if path.exists())
+            there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 - never raises
             found.setdefault(there.stat().st_dev, there)
         return tuple(found.values())
 
+    def _seen_disks(self) -> tuple[Path, ...]:
+        with suppress(OSError):  # it was unmounted a moment ago
+            return self._disks()
+        return ()
+
     def _begin(self, entry: Entry) -> None:
         try:
-            same = mark_of(files_of(entry.path)) == entry.mark
-        except (OSError, IndexError):
+            same = _mark(entry) == entry.mark
+        except OSError:
             self._queue.change(entry, state="failed", error="it is no longer there", next_try=None, ended=time.time())
+            self._look_again_at(entry.path)
             return
         if not same:  # it is taken in again when it has settled
             self._queue.change(entry, state="failed", error="it has changed since it was found", next_try=None)
-            self._settled.pop(entry.path, None)
+            self._look_again_at(entry.path)
             return
         folder = self._folder(entry)
         if entry.anew or entry.configuration != self._fingerprint:
@@ -351,6 +406,8 @@ class Daemon:
         for message in job.pipeline.heard():
             if message["event"] == "planned":
                 self._log.info("planned", recording=job.entry.name, frames=message["frames"], chunks=message["chunks"])
+                with suppress(OSError):  # it has gone: so what the reader opened was the right one
+                    job.doubtful |= _mark(job.entry) != job.entry.mark
                 for warning in message["warnings"]:
                     self._log.warning(warning, recording=job.entry.name)
             elif message["event"] == "note":
@@ -362,21 +419,22 @@ class Daemon:
         entry = self._queue.get(job.entry.id)
         self._keep_report(entry)
         if ended.state == "done":
-            self._done(entry, ended, job.loaded)
+            self._done(entry, ended, job)
         elif ended.state == "interrupted":
             self._queue.change(entry, state="queued", attempts=entry.attempts - 1)
             self._log.info("interrupted", recording=entry.name)
         else:
             self._fail(entry, ended)
 
-    def _done(self, entry: Entry, ended: Ended, loaded: Loaded) -> None:
+    def _done(self, entry: Entry, ended: Ended, job: _Job) -> None:
+        loaded = job.loaded
         with suppress(OSError):  # it has gone: what was open was read to its end
-            mark = mark_of(files_of(entry.path))
-            if mark != entry.mark and mark.inode == entry.mark.inode:
+            mark = _mark(entry)
+            if mark != entry.mark and (job.doubtful or mark.inode == entry.mark.inode):
                 why = "it was changed while it was read: it is done again when it has settled"
                 self._log.warning(why, recording=entry.name)
                 self._queue.change(entry, state="failed", error=why, next_try=None, anew=1)
-                self._settled.pop(entry.path, None)
+                self._look_again_at(entry.path)
                 return
         frames = ended.frames["delivered"] if ended.frames else None
         outputs = {
@@ -408,7 +466,10 @@ class Daemon:
         self._log.error("quarantined", recording=entry.name, path=str(entry.path), error=why)
 
     def _try_again(self) -> None:
-        for entry in self._queue.all("state = 'failed' AND next_try <= ?", time.time()):
+        now = time.time()  # a clock that was set back would have them wait for ever
+        for entry in self._queue.all(
+            "state = 'failed' AND (next_try <= ? OR next_try > ?)", now, now + _LONGEST_BACKOFF
+        ):
             self._queue.change(entry, state="queued", next_try=None)
 
     # ---- what is left behind
@@ -417,13 +478,16 @@ class Daemon:
         return self._workdir.path / "jobs" / str(entry.id)
 
     def _keep_report(self, entry: Entry) -> None:
+        """Keep what its pipeline wrote last, and of those that are done not too many."""
         reports = self._workdir.path / "reports"
-        reports.mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):  # it died before it wrote one
+        with suppress(OSError):  # it died before it wrote one; and a disk that is full has worse to stop for
+            reports.mkdir(exist_ok=True)
             os.replace(self._folder(entry) / "report.json", reports / f"{entry.id}.json")
-        names = sorted((path for path in reports.iterdir()), key=lambda path: int(path.stem))
-        for path in names[: max(0, len(names) - _MOST_REPORTS)]:
-            path.unlink()
+            numbers = sorted(int(path.stem) for path in reports.iterdir() if path.stem.isdecimal())
+            if len(numbers) > _MOST_REPORTS:
+                asked_for = {other.id for other in self._queue.all("state <> 'done'")}
+                for number in [n for n in numbers if n not in asked_for][: len(numbers) - _MOST_REPORTS]:
+                    (reports / f"{number}.json").unlink()
 
     def _sweep(self) -> None:
         """Take up what a daemon left that was killed."""
@@ -441,24 +505,30 @@ class Daemon:
         for number, future in list(self._filing.items()):
             if future.done():
                 del self._filing[number]
-                entry = self._queue.get(number)
-                try:
-                    filed = future.result()
-                except StorageError as error:
-                    self._log.error("not filed", recording=entry.name, error=str(error))
-                    filed = str(error)
-                place = filed.removeprefix("moved to ") if filed.startswith("moved to ") else entry.path
-                self._queue.change(entry, filed=filed, path=place)
-                self._log.info("filed", recording=entry.name, what=filed)
-        source = self._loaded.config.source
-        if source.after == "keep" or self._draining:
+                self._filed(self._queue.get(number), future)
+        waits = self._unfiled and time.monotonic() < self._file_again
+        if self._loaded.config.source.after == "keep" or self._draining or waits:
             return
-        folder = self._loaded.base / Path(source.move_to).expanduser() if source.move_to else None
         for entry in self._queue.all("state = 'done' AND filed = ''", most=8):
             if entry.id not in self._filing:
-                future = self._files.submit(_file_away, entry, folder)
+                future = self._files.submit(_file_away, entry, self._archive, self._stop_filing)
                 future.add_done_callback(lambda _: self.tell())
                 self._filing[entry.id] = future
+
+    def _filed(self, entry: Entry, future: Future[str]) -> None:
+        """Take in what became of a file; where it is not done (the archive is full, not mounted) it is tried again."""
+        try:
+            filed = future.result()
+        except StorageError as error:
+            if str(error) != self._unfiled:
+                self._log.error("not filed", recording=entry.name, error=str(error))
+            self._unfiled = str(error)
+            self._file_again = time.monotonic() + self._loaded.config.source.backoff / _S
+            return
+        self._unfiled = ""
+        place = filed.removeprefix("moved to ") if filed.startswith("moved to ") else entry.path
+        self._queue.change(entry, filed=filed, path=place)
+        self._log.info("filed", recording=entry.name, what=filed)
 
     # ---- configuration
 
@@ -467,6 +537,7 @@ class Daemon:
         self._systemd.reloading()
         try:
             loaded = self._reload()
+            _must_watch(loaded)
             for key in ("workdir", "http", "http_token"):
                 if getattr(loaded.config, key) != getattr(self._loaded.config, key):
                     msg = f"{key} cannot change while the daemon runs: restart it"
@@ -482,6 +553,7 @@ class Daemon:
             self._systemd.tell("READY=1")
         self._lookout.stop()
         self._settled.clear()
+        self._stale.clear()
         self._lookout = self._new_lookout()
         self._lookout.start()
         self._log.info("reloaded", configuration=self._fingerprint)
@@ -531,7 +603,8 @@ class Daemon:
         if verb == "status":
             return {"ok": True, "status": snapshot(self._queue, self._live)}
         if verb == "retry":
-            return {"ok": True, "recordings": [as_json(entry) for entry in retry(self._queue, request["what"])]}
+            what = str(request.get("what", ""))
+            return {"ok": True, "recordings": [as_json(entry) for entry in retry(self._queue, what)]}
         if verb == "drain":
             self._drain(max(1, self._draining))
             return {"ok": True, "text": "draining: every running recording finishes its chunks at hand"}
@@ -548,12 +621,12 @@ class Daemon:
             began=self._began,
             state="draining" if self._draining else "paused" if self._paused else "watching",
             paused=self._paused,
-            warnings=(*self._warnings, *([self._lookout.problem] if self._lookout.problem else [])),
-            watch=tuple(str(self._loaded.base / Path(folder).expanduser()) for folder in config.source.watch or ()),
+            warnings=tuple(filter(None, (*self._warnings, self._lookout.problem, *self._unread, self._unfiled))),
+            watch=tuple(str(_absolute(self._loaded.base, folder)) for folder in config.source.watch or ()),
             last_scan=self._lookout.last,
             jobs=config.jobs,
             budget=config.memory,
-            disks=self._disks(),
+            disks=self._seen_disks(),
             sights=self._lookout.sights,
             running=tuple(Running(j.entry, j.pipeline.status, partial(_newest_image, j)) for j in self._jobs.values()),
             own_memory=anonymous,
@@ -571,9 +644,7 @@ def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess:
 
     """
     loaded = reload()
-    if loaded.config.source.watch is None:
-        msg = f"{loaded.path.name} names recordings, not folders to watch: streamer run {loaded.path}"
-        raise UsageError(msg)
+    _must_watch(loaded)
     with (
         open_workdir(loaded.workdir) as workdir,
         listen(hang_up=True) as signals,
@@ -600,21 +671,58 @@ def retry(queue: Queue, what: str) -> list[Entry]:
         if entry.state == "running":
             msg = f"{entry.name} is running"
             raise UsageError(msg)
-        if not entry.path.exists():
-            msg = f"{entry.name}: {entry.path} is no longer there"
-            raise UsageError(msg)
     return [
-        queue.change(e, **_AGAIN, attempts=0, anew=int(e.state == "done"), mark=mark_of(files_of(e.path)), filed="")
-        for e in entries
+        queue.change(e, **_AGAIN, attempts=0, anew=int(e.state == "done"), mark=mark, filed="")
+        for e, mark in [(entry, _mark_of_the_same(entry)) for entry in entries]
     ]
 
 
-def _file_away(entry: Entry, folder: Path | None) -> str:
+def _mark_of_the_same(entry: Entry) -> Mark:
+    """Return the mark of what lies at an entry's path.
+
+    Raises:
+        UsageError: it is gone, or another recording has taken its place.
+
+    """
+    try:
+        files, mark = files_of(entry.path), _mark(entry)
+        same = mark == entry.mark or identity_of(files) == entry.identity
+    except OSError as error:
+        msg = f"{entry.name}: {entry.path} is no longer there"
+        raise UsageError(msg) from error
+    if not same:
+        msg = (
+            f"{entry.name}: another recording lies at {entry.path} by now; it is taken in by itself when it has settled"
+        )
+        raise UsageError(msg)
+    return mark
+
+
+def _mark(entry: Entry) -> Mark:
+    return mark_of(files_of(entry.path))
+
+
+def _must_watch(loaded: Loaded) -> None:
+    if loaded.config.source.watch is None:
+        msg = f"{loaded.path.name} names recordings, not folders to watch: streamer run {loaded.path}"
+        raise UsageError(msg)
+
+
+def _absolute(base: Path, folder: str) -> Path:
+    """Return a folder of the configuration as the kernel and a scan name it, without any '..'."""
+    return Path(os.path.abspath(base / Path(folder).expanduser()))  # noqa: PTH100 - links stay as they are written
+
+
+def _left_out(error: OSError) -> str:
+    return f"{printable(Path(error.filename or ''))} is left out: {error.strerror}"
+
+
+def _file_away(entry: Entry, folder: Path | None, stop: Event) -> str:
     try:
         files = files_of(entry.path)
     except OSError:
-        files = ()
-    return file_away(entry.path, files, entry.identity, folder)
+        return "it is no longer there"
+    return file_away(entry.path, files, entry.identity, folder, stop.is_set)
 
 
 def _newest_image(job: _Job) -> Path | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -26,7 +28,31 @@ def make_log() -> FilteringBoundLogger:
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(20),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lenient())),
     )
     log: FilteringBoundLogger = structlog.get_logger()
+    logging.getLogger().addHandler(_Through(log))
     return log
+
+
+class _Through(logging.Handler):
+    """What modules log that know only the standard library, in the same form."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.log(record.levelno, record.getMessage(), logger=record.name)
+
+
+class _Lenient:
+    """Standard error, but for its faults: a full disk or a closed pipe behind it is no reason to end."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()

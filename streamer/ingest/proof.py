@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ROS1, _MCAP, _SQLITE, _ZSTD = b"#ROSBAG V2.0\n", b"\x89MCAP0\r\n", b"SQLite format 3\0", b"\x28\xb5\x2f\xfd"
 _MCAP_FOOTER = 1 + 8 + 20  # opcode, length, content
+_LONGEST_HEAD = 1 << 16  # bytes of a ROS 1 record's head, generously
 _END = 1 << 16  # bytes of each end of a file that go into its identity
 
 
@@ -35,19 +36,28 @@ def unfinished(path: Path) -> str | None:
     if not path.is_dir():
         return _unfinished_file(path)
     try:
-        about = yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8"))
-        listed = about["rosbag2_bagfile_information"]["relative_file_paths"]
+        listed = _listed((path / "metadata.yaml").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return "the folder has no metadata.yaml yet"
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
         return "metadata.yaml lists no files (relative_file_paths)"
     for name in listed:
-        file = path / Path(name).name
+        file = path / name
         if not file.exists():
             return f"{name}, which metadata.yaml lists, is not there"
         if why := _unfinished_file(file):
             return f"{name}: {why}"
     return None
+
+
+def _listed(text: str) -> list[str]:
+    """Return the names of the files that a metadata.yaml lists, without the folders that old ones put before them."""
+    listed = yaml.safe_load(text)["rosbag2_bagfile_information"]["relative_file_paths"]
+    names = [Path(name).name for name in listed]
+    if not names or not all(names):
+        msg = "it lists nothing"
+        raise ValueError(msg)
+    return names
 
 
 def identity(files: Sequence[Path]) -> str:
@@ -68,6 +78,16 @@ def identity(files: Sequence[Path]) -> str:
             file.seek(max(0, size - _END))
             found.update(b"%d %d " % (size, len(first)) + first + file.read(_END))
     return found.hexdigest()[:32]
+
+
+def identity_of(files: Sequence[Path]) -> str:
+    """Return the identity of a recording's files: those that hold messages count.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    return identity([path for path in files if path.name != "metadata.yaml"])
 
 
 def _unfinished_file(path: Path) -> str | None:
@@ -96,19 +116,23 @@ def _ros1(file: BinaryIO, start: bytes, size: int) -> str | None:
         return "its recorder has not closed it (it has no index)"
     if position > size:
         return f"it breaks off: its index should begin at byte {position}, it has {size}"
-    file.seek(position)
-    index = file.read()
-    at = records = 0
-    while at + 4 <= len(index):
-        (head,) = struct.unpack_from("<I", index, at)
-        if b"op=" not in index[at + 4 : at + 4 + head] or at + 8 + head > len(index):
-            break
-        (data,) = struct.unpack_from("<I", index, at + 4 + head)
-        at += 8 + head + data
-        records += 1
-    if at != len(index) or records < expected:
+    records = 0
+    while position < size and (end := _record_end(file, position)) is not None and end <= size:
+        position, records = end, records + 1
+    if position != size or records < expected:
         return f"its index breaks off or is damaged ({records} of {expected} records)"
     return None
+
+
+def _record_end(file: BinaryIO, position: int) -> int | None:
+    """Return where a record ends, by its two lengths; None where there is none. What it holds is not read."""
+    file.seek(position)
+    head = file.read(4)
+    head += file.read(min(int.from_bytes(head, "little"), _LONGEST_HEAD))
+    data = file.read(4)
+    if len(data) < 4 or b"op=" not in head:
+        return None
+    return position + len(head) + 4 + int.from_bytes(data, "little")
 
 
 def _fields(head: bytes) -> dict[bytes, bytes]:

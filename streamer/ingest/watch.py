@@ -6,26 +6,30 @@ nothing). A scan of a mount that hangs may take for ever, so all of it happens i
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import logging
 import os
 import re
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamer.ingest.proof import identity, unfinished
+from streamer.ingest.proof import identity_of, unfinished
 from streamer.source.find import data_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 _ENDINGS = (".bag", ".mcap", ".db3")
 _IGNORED = (".active", ".tmp", ".partial")
 _SHORTEST_WAIT = 0.2  # seconds between two scans, however much is told …
 _LONGEST_SHARE = 0.1  # … and of the time that scans may take
+_LONGEST_LOOK = 60.0  # seconds, after which a person is told that it takes long
+_HINT_SECONDS = 5  # between two looks whether a watched folder is still the same
 _log = logging.getLogger("streamer.ingest")
 
 
@@ -63,23 +67,39 @@ class Sight:
     problem: str = ""
 
 
-def scan(folders: Sequence[Path], patterns: Sequence[str], left_out: Sequence[Path] = ()) -> list[Candidate]:
+def scan(
+    folders: Sequence[Path],
+    patterns: Sequence[str],
+    left_out: Sequence[Path] = (),
+    skipped: Callable[[OSError], object] = lambda _: None,
+) -> list[Candidate]:
     """Return the recordings in the folders and below, each once, but for what is hidden or still has a working name.
 
+    What below a folder cannot be looked at is given to ``skipped``: it must not keep the rest from being found.
+
     Raises:
-        OSError: a folder cannot be read; those below one that can are left out where they vanish.
+        OSError: one of the folders themselves cannot be read.
 
     """
     found: dict[Path, Candidate] = {}
     for folder in folders:
         os.listdir(folder)  # noqa: PTH208 - a folder that is not mounted is no empty folder
-        for path, files in _walk(folder, set(left_out)):
+        for path, files in _walk(folder, set(left_out), skipped):
             if any(_matches(name, pattern) for name in (path, *files) for pattern in patterns):
-                try:
+                with _vanishing(skipped):
                     found.setdefault(path, Candidate(path, files, mark_of(files)))
-                except FileNotFoundError:  # it was there a moment ago
-                    continue
     return list(found.values())
+
+
+@contextmanager
+def _vanishing(skipped: Callable[[OSError], object]) -> Iterator[None]:
+    """Look at something that may be gone by now, or forbidden, a link to itself, on a failing disk."""
+    try:
+        yield
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        skipped(error)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -91,32 +111,48 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """
     if not path.is_dir():
         return (path,)
-    return _rosbag2(path, list(path.iterdir())) or ()
+    files = _rosbag2(path, list(path.iterdir()))
+    if not files:
+        raise FileNotFoundError(errno.ENOENT, "the folder holds no recording any more", str(path))
+    return files
 
 
-def _walk(folder: Path, left_out: set[Path]) -> Iterator[tuple[Path, tuple[Path, ...]]]:
-    try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is wanted
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    paths = [folder / name for name in names if not name.startswith(".") and not name.endswith(_IGNORED)]
-    if (files := _rosbag2(folder, paths)) is not None:
+def _walk(
+    folder: Path, left_out: set[Path], skipped: Callable[[OSError], object]
+) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+    files: tuple[Path, ...] | None = None
+    entries: list[os.DirEntry[str]] = []
+    with _vanishing(skipped):
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if _counts(entry.name)), key=lambda entry: entry.name)
+        files = _rosbag2(folder, [folder / entry.name for entry in entries])
+    if files is not None:
         yield folder, files
         return
-    for path in paths:
+    for entry in entries:
+        path = folder / entry.name
         if path in left_out:
             continue
-        if path.suffix in _ENDINGS and not path.is_dir():
+        is_folder = is_recording = False
+        with _vanishing(skipped):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            is_recording = path.suffix in _ENDINGS and entry.is_file()  # no pipe: who opens one waits for its writer
+        if is_folder:
+            yield from _walk(path, left_out, skipped)
+        elif is_recording:
             yield path, (path,)
-        elif path.is_dir() and not path.is_symlink():
-            yield from _walk(path, left_out)
+
+
+def _counts(name: str) -> bool:
+    """Tell whether a name is neither hidden nor a working name."""
+    return not name.startswith(".") and not name.endswith(_IGNORED)
 
 
 def _rosbag2(folder: Path, paths: Sequence[Path]) -> tuple[Path, ...] | None:
     """Return the files of a rosbag2 folder, also of one whose recorder is still at work; None where it is none."""
     if not any({".mcap", ".db3"} & set(path.suffixes) for path in paths):
         return None
-    files = data_files(folder)
+    files = [path for path in data_files(folder) if _counts(path.name)]
     part = re.compile(re.escape(folder.name) + r"_\d+\.(mcap|db3)(\.zstd)?")
     if folder / "metadata.yaml" in paths:
         return (*files, folder / "metadata.yaml")
@@ -165,7 +201,7 @@ class Sights:
             return replace(before, state="settling")
         try:
             problem = unfinished(candidate.path) or ""
-            who = identity([path for path in candidate.files if path.name != "metadata.yaml"])
+            who = identity_of(candidate.files)
         except OSError as error:
             return replace(before, state="unfinished", problem=f"it cannot be read: {error.strerror}")
         return replace(before, state="unfinished" if problem else "settled", identity=who, problem=problem)
@@ -181,22 +217,35 @@ class Lookout:
         sights: Sights,
         every: float,
         tell: Callable[[], None],
+        left_out: Sequence[Path] = (),
     ) -> None:
         """Call ``tell`` behind every look; ``look`` scans, at least ``every`` so many seconds."""
-        self._folders = folders
+        self._folders, self._left_out = folders, left_out
         self._look, self._sights, self._every, self._tell = look, sights, every, tell
         self._hint = threading.Event()
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, name="scan", daemon=True)]
-        if all(folder.is_dir() for folder in folders):
-            self._threads.append(threading.Thread(target=self._listen, name="hints", daemon=True))
-        self.problem = ""  # why the last scan failed
+        self._threads = [
+            threading.Thread(target=self._run, name="scan", daemon=True),
+            threading.Thread(target=self._listen, name="hints", daemon=True),
+        ]
+        self._began: float | None = None  # the look under way, in monotonic seconds
+        self._failed = ""  # why the last scan failed
+        self.fault: Exception | None = None  # of ours: it ended the thread
         self.last = 0.0  # when the last one succeeded, Unix seconds
+        self.looks = 0  # that succeeded
 
     @property
     def sights(self) -> tuple[Sight, ...]:
         """What the last scan saw."""
         return self._sights.all
+
+    @property
+    def problem(self) -> str:
+        """Why the folders are not looked through; empty where they are."""
+        began = self._began
+        if began is not None and (late := time.monotonic() - began) > self._every + _LONGEST_LOOK:
+            return f"a look through the folders has been under way for {late:.0f} s: does a mount hang?"
+        return self._failed
 
     def start(self) -> None:
         """Begin to look."""
@@ -214,22 +263,61 @@ class Lookout:
         while not self._stop.is_set():
             wait = self._every
             self._hint.clear()
-            began = time.monotonic()
+            self._began = began = time.monotonic()
             try:
-                wait = min(wait, self._sights.take(self._look(), time.monotonic()))
-                self.problem, self.last = "", time.time()
+                wait = min(wait, self._sights.take(self._look(), self._began))
+                self._failed, self.last = "", time.time()
+                self.looks += 1
             except OSError as error:
-                self.problem = f"{error.filename} cannot be looked through: {error.strerror}"
+                self._failed = f"{error.filename} cannot be looked through: {error.strerror}"
+            except Exception as error:  # noqa: BLE001 - a thread has nobody to raise it to: the loop does so in its place
+                self.fault = error
+                self._stop.set()
+            self._began = None
             self._tell()
             self._stop.wait(max(_SHORTEST_WAIT, (time.monotonic() - began) / _LONGEST_SHARE))
             self._hint.wait(wait)
 
     def _listen(self) -> None:
-        """Take hints: watchfiles tells of changes, with no promise of completeness."""
+        """Take hints, with no promise of completeness; a folder that is mounted anew is told of anew."""
+        before = ""
+        while not self._stop.is_set():
+            try:
+                self._hear_of_changes([_number(folder) for folder in self._folders])
+            except (OSError, RuntimeError) as error:  # a folder is not there, no inotify left: the scans go on
+                if str(error) != before:
+                    _log.warning("changes are not told (%s): a look every %g s finds them", error, self._every)
+                before = str(error)
+            self._stop.wait(self._every)
+
+    def _hear_of_changes(self, numbers: list[tuple[int, int]]) -> None:
         from watchfiles import watch
 
-        try:
-            for _ in watch(*self._folders, stop_event=self._stop, debounce=1000, step=250, rust_timeout=5000):
+        for changes in watch(
+            *self._folders,
+            watch_filter=self._matters,
+            stop_event=self._stop,
+            debounce=1000,
+            step=250,
+            rust_timeout=_HINT_SECONDS * 1000,
+            yield_on_timeout=True,
+        ):
+            if changes:
                 self._hint.set()
-        except (OSError, RuntimeError) as error:  # no inotify left, or a folder has gone: the scans go on
-            _log.warning("changes are not told (%s): folders are looked through every %g s", error, self._every)
+            if [_number(folder) for folder in self._folders] != numbers:
+                self._hint.set()
+                return
+
+    def _matters(self, change: object, name: str) -> bool:
+        """Tell whether something happened to what a scan would find; what we write ourselves must not wake us."""
+        del change
+        path = Path(name)
+        if any(path.is_relative_to(folder) for folder in self._left_out):
+            return False
+        below = next((path.relative_to(f) for f in self._folders if path.is_relative_to(f)), path)
+        return all(_counts(part) for part in below.parts)
+
+
+def _number(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino

@@ -189,8 +189,8 @@ def test_text_that_is_not_yaml_is_an_error_with_its_line(path: Path) -> None:
     assert mistake(path, f"{GOOD}pool: [1\n").startswith("run.yaml:7: not valid YAML: ")
 
 
-def test_an_impossible_date_is_an_error_with_its_line(path: Path) -> None:
-    assert mistake(path, f"{GOOD}workdir: 2020-13-45\n").startswith("run.yaml:6: '2020-13-45' is not valid: ")
+def test_a_value_that_is_not_of_the_tag_it_bears_is_an_error_with_its_line(path: Path) -> None:
+    assert mistake(path, f"{GOOD}chunk_size: !!int ten\n").startswith("run.yaml:6: 'ten' is not valid: ")
 
 
 @pytest.mark.parametrize(("text", "kind"), [("- 1\n- 2\n", "list"), ("word", "str")])
@@ -343,3 +343,9 @@ def test_an_override_that_is_no_yaml_is_quoted(path: Path) -> None:
     assert mistake(path, GOOD, "pool=[1") == (
         "'pool=[1': the value is not valid YAML; a text with such signs takes quotes: pool='\"[1\"'"
     )
+
+
+def test_a_date_is_the_text_as_which_it_is_written(path: Path) -> None:
+    config = read(path, GOOD.replace("checksum", "checksum, options: {out: 2024-01-31}"), "workdir=2024-02-01")
+    assert config.consumers["out"].options == {"out": "2024-01-31"}
+    assert config.workdir == "2024-02-01"
