@@ -5,7 +5,6 @@ This is where stages are joined: source → index → timeline → plan → deco
 
 from __future__ import annotations
 
-import difflib
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +14,7 @@ import numpy as np
 
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.plan import make_plan
 from streamer.records import Index, Spec
@@ -107,11 +106,10 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
     for name in settings.topics:
         if name in source.topics:
             return source.topics[name]
-    near = difflib.get_close_matches(settings.topics[0], source.topics, 1, 0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    hint = nearest_name(settings.topics[0], source.topics)
     wanted = " or ".join(map(repr, settings.topics))
     topics = ", ".join(sorted(source.topics))
-    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint} It has: {topics}"
+    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint or '.'} It has: {topics}"
     raise ConfigError(msg)
 
 
@@ -199,11 +197,9 @@ def make_ticks(
     else:
         name = _busiest(images, indexes) if timeline.source == "busiest" else timeline.source
         if name not in indexes:
-            near = difflib.get_close_matches(name, indexes, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            msg = (
-                f"timeline.from: there is no stream {name!r}{hint} Streams: {', '.join(indexes)}, or 'busiest', 'grid'"
-            )
+            hint = nearest_name(name, indexes) or "."
+            offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
+            msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {offered}"
             raise ConfigError(msg)
         ticks = follow(indexes[name], rate, name)
     return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
