@@ -106,9 +106,7 @@ class Opened:
 
         """
         config = self._loaded.config
-        demo = self._loaded.base / config.workdir / "demo"
-        paths = recordings(config.source.path, self._loaded.base, demo, salvage=config.source.salvage)
-        for path in paths:
+        for path in self.paths():
             with self.prepared(path) as prepared:
                 about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
                 recording, places = recording_of(about)
@@ -120,6 +118,16 @@ class Opened:
                         yield OpenChunk(recording, number, first, last, part)
                         for _ in part:
                             pass
+
+    def paths(self) -> list[Path]:
+        """Return the recordings; those of the demo are made where they are missing.
+
+        Raises:
+            RecordingError: there is none.
+
+        """
+        source, demo = self._loaded.config.source, self._loaded.workdir / "demo"
+        return recordings(source.path, self._loaded.base, demo, salvage=source.salvage)
 
     @contextmanager
     def prepared(self, path: Path, *, mapped: bool = False) -> Iterator[Prepared]:

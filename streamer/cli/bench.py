@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -150,9 +149,10 @@ def _machine() -> dict[str, Any]:
 
 def _show(measured: Sequence[Measured]) -> None:
     """Print the table, each rate beside those of the book and of the bare loops."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from streamer.cli.screen import screen
 
     table = Table("method", box=None, pad_edge=False)
     headings = ("chunk", "seconds", "start-up", "frames", "frames/s", "× chunked", "of limit")
@@ -173,7 +173,7 @@ def _show(measured: Sequence[Measured]) -> None:
             f"{steady / bare:.2f}" if bare and steady else "",
             *(f"{value:.0f}" for value in (m.peak_mb, m.increase_mb, m.kept_mb)),
         )
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = screen()
     console.print(table)
     for m in measured:
         if m.not_run or m.failed:

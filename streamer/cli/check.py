@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,8 +33,7 @@ def check(
 
     Example: streamer check config.yaml timeline.rate='20 Hz'
     """
-    from rich.console import Console
-
+    from streamer.cli.screen import screen
     from streamer.config.load import load
     from streamer.supervisor.check import Checked
     from streamer.supervisor.check import check as look
@@ -54,7 +52,7 @@ def check(
     if as_json:
         print(json.dumps(_as_json(found, loaded), indent=2))
     else:
-        _show(Console(highlight=False, width=None if sys.stdout.isatty() else 160), found, loaded)
+        _show(screen(), found, loaded)
     raise typer.Exit(found.exit_code)
 
 
@@ -87,13 +85,9 @@ def _show(console: Console, found: Checked, loaded: Loaded) -> None:
             f"memory: {show_size(memory['pool_bytes'])} shared ({slots} slots), and what {memory['processes']} "
             f"processes take of their own; {show_size(memory['available_bytes'])} available"
         )
-        console.print(
-            Text(
-                f"disk: all frames as they are take {show_size(disk['frames_bytes'])}; "
-                f"{show_size(disk['free_bytes'])} free at {disk['folder']}"
-            ),
-            soft_wrap=True,
-        )
+        room = f"; {show_size(disk['free_bytes'])} free at {disk['folder']}" if "folder" in disk else ""
+        text = f"disk: all frames as they are take {show_size(disk['frames_bytes'])}{room}"
+        console.print(Text(text), soft_wrap=True)
     errors = [finding for finding in found.findings if finding.code]
     for finding in found.findings:
         mark = "error" if finding.code else "warning"

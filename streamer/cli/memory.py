@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +27,7 @@ def memory(
 
     Example: streamer memory .streamer/report.json --plot memory.png
     """
-    from rich.console import Console
+    from streamer.cli.screen import screen
 
     if plot is not None:
         from streamer.cli.memory_plot import draw
@@ -36,7 +35,7 @@ def memory(
 
         check_plot()
     recordings = [values for values in read_report(report)["recordings"] if "consumers" in values]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = screen()
     for values in recordings:
         console.print(Path(values["path"]).name)
         console.print(_table(dict(_processes(values))))

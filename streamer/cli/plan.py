@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,15 +41,13 @@ def plan(
 
     Example: streamer plan config.yaml --plot timeline.png timeline.rate='20 Hz'
     """
-    from rich.console import Console
-
     from streamer.cli.alignment import as_json as plain
     from streamer.cli.alignment import view, write_csv
     from streamer.cli.pictures import check_plot
+    from streamer.cli.screen import screen
     from streamer.config.load import load
     from streamer.inprocess import Opened
     from streamer.source.find import recording_name
-    from streamer.supervisor.recordings import recordings
 
     if plot is not None:
         check_plot()
@@ -58,8 +55,7 @@ def plan(
     opened = Opened(loaded)
     try:
         with ExitStack() as stack:
-            paths = recordings(loaded.config.source.path, loaded.base, loaded.base / loaded.config.workdir / "demo")
-            prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in paths]
+            prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in opened.paths()]
             views = [view(loaded, part, name) for name, part in prepared]
             _written(csv, lambda path: write_csv(path, prepared))
     except ConfigError as error:
@@ -71,7 +67,7 @@ def plan(
     if as_json:
         print(json.dumps({"recordings": [plain(found) for found in views]}, indent=2))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = screen()
     for found in views:
         _show(console, found)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamer.cli.screen import screen
 from streamer.records import Damage
 from streamer.source.find import recording_name
 
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 def show_summary(report: Report, loaded: Loaded) -> None:
     """Print what became of each recording, and where things are."""
-    if sys.stdout is None:  # closed by whoever started us: nobody to tell
-        return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = screen()
     for streamed in report.recordings:
         show_recording(console, streamed.path.name, streamed.state, streamed.values)
     for line in dict.fromkeys(_outputs(report, loaded)):
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"report: {loaded.base / loaded.config.workdir / 'report.json'}"), soft_wrap=True)
+    console.print(Text(f"report: {loaded.workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
         Console(stderr=True, highlight=False).print(
             Text(f"streamer: {loaded.locate(str(report.error))}"), soft_wrap=True
@@ -70,7 +68,7 @@ def show_recording(console: Console, name: str, state: str, values: dict[str, An
     console.print(Text(text), soft_wrap=True)
     for damage in values["damage"]:
         console.print(Text(f"salvaged {Damage(**damage)}"), soft_wrap=True)
-    if frames["planned"]:
+    if frames["delivered"] or state == "done":
         console.print(_streams(values["streams"]))
         console.print(_consumers(values["consumers"], values["reader"]))
         for remark in _remarks(values["consumers"]):

@@ -62,13 +62,13 @@ def test_all_findings_are_told_each_with_its_line(tmp_path: Path, config: Config
         ("reach", "", "position[90]"),
         ("linear", "align", "'linear' is for vectors"),
         ("unknown", "use", "did you mean 'lerobot'"),
-        ("option", "options", "did you mean 'out'"),
-        ("value", "options", "frames"),
+        ("option", "outt", "did you mean 'out'"),
+        ("value", "frames", "frames"),
         ("module", "use", "no_such_module"),
     ):
         at = next(n for n, line in enumerate(lines) if line == f"  {name}:")
         if setting:
-            at = next(n for n in range(at, len(lines)) if lines[n].startswith(f"    {setting}:"))
+            at = next(n for n in range(at, len(lines)) if lines[n].strip().startswith(f"{setting}:"))
         (said,) = [line for line in checked.out.splitlines() if f"{name}" in line and f"config.yaml:{at + 1}:" in line]
         assert words in said
     assert "8 errors" in checked.out
