@@ -95,4 +95,4 @@ def _run() -> None:
     app.command("top")(top.top)
     app.command("schema")(schema.schema)
     app.add_typer(demo.app, name="demo")
-    app()
+    app(prog_name="streamer")

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamer.errors import RecordingError
+from streamer.records import Damage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+
+_NARROW = ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "skew")
+_HEADINGS = ("topic", "type", *_NARROW)
+_WIDE = 140  # characters, from which a topic takes one line
 
 
 def info(
@@ -27,8 +34,7 @@ def info(
 
     Example: streamer info recording.bag
     """
-    from rich.console import Console
-
+    from streamer.cli.screen import screen
     from streamer.cli.survey import survey
     from streamer.source.source import Source
 
@@ -46,59 +52,70 @@ def info(
     if as_json:
         print(json.dumps(found, indent=2))
     else:
-        piped = not sys.stdout.isatty()
-        _show(Console(highlight=False, width=10_000 if piped else None), found, "# " if piped else "")
+        _show(screen(), found, "" if sys.stdout.isatty() else "# ")
 
 
 def _show(console: Console, found: dict[str, Any], mark: str) -> None:
     """Print what was found; ``mark`` makes comments of it, so that the whole output is a configuration."""
-    from rich.table import Table
     from rich.text import Text
 
-    from streamer.records import Damage
     from streamer.units import show_duration, show_size
 
-    console.print(Text(mark + found["path"]), soft_wrap=True)
+    def line(text: str) -> None:
+        console.print(Text(mark + text), soft_wrap=True)
+
+    line(found["path"])
     for damage in found["damage"]:
-        console.print(Text(f"{mark}salvaged {Damage(**damage)}"), soft_wrap=True)
+        line(f"salvaged {Damage(**damage)}")
     files = f" in {found['files']} files" if found["files"] > 1 else ""
-    console.print(
-        f"{mark}{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, "
-        f"{'indexed' if found['indexed'] else 'damaged'}; "
+    line(
+        f"{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, "
+        f"{'indexed' if found['indexed'] else 'damaged' if found['damage'] else 'unindexed'}; "
         f"{show_duration(round(found['duration_s'] * 1e9))}, {found['messages']} messages"
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column(f"{mark}topic", overflow="fold")
-    table.add_column("type", overflow="fold")
-    for heading in ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "header skew"):
-        table.add_column(heading, justify="right", overflow="fold")
-    for topic in sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"])):
-        table.add_row(
-            mark + topic["name"],
-            topic["type"],
-            str(topic["count"]),
-            "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
-            _number(topic["rate_hz"], "Hz"),
-            _number(topic["jitter_ms"], "ms"),
-            _number(topic["first_s"], "s"),
-            str(topic["gaps"]),
-            _gap(topic),
-            _number(topic["skew_ms"], "ms"),
-        )
-    console.print(table)
-    console.print(f"{mark}size: estimated from a few messages; gaps: distances of more than three times the median;")
-    console.print(f"{mark}header skew: median of receive stamp minus header stamp, of a few messages")
+    rows = [_cells(topic) for topic in sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"]))]
+    for text in _table(rows, _NARROW if console.width < _WIDE else _HEADINGS):
+        line(text)
+    line("size: estimated from a few messages; gaps: distances over three times the median;")
+    line("skew: median of receive stamp minus header stamp, of a few messages")
     for warning in found["warnings"]:
-        console.print(Text(f"{mark}warning: {warning}"), soft_wrap=True)
+        line(f"warning: {warning}")
     console.print(f"\n{mark}A configuration to begin with:\n")
     console.print(Text(found["suggested_config"]), soft_wrap=True)
 
 
-def _number(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:.4g} {unit}"
+def _cells(topic: dict[str, Any]) -> dict[str, str]:
+    from streamer.units import show_duration, show_size
+
+    def told(key: str, unit_ns: float) -> str:
+        value = topic[key]
+        return "" if value is None else ("-" if value < 0 else "") + show_duration(round(abs(value) * unit_ns))
+
+    at = "" if topic["largest_gap_at_s"] is None else f" at {topic['largest_gap_at_s']:.1f} s"
+    return {
+        "topic": topic["name"],
+        "type": topic["type"],
+        "messages": str(topic["count"]),
+        "size": "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
+        "rate": "" if topic["rate_hz"] is None else f"{topic['rate_hz']:.3g} Hz",
+        "jitter": told("jitter_ms", 1e6),
+        "begins": told("first_s", 1e9),
+        "gaps": str(topic["gaps"]),
+        "largest gap": told("largest_gap_ms", 1e6) + at,
+        "skew": told("skew_ms", 1e6),
+    }
 
 
-def _gap(topic: dict[str, Any]) -> str:
-    if topic["largest_gap_ms"] is None:
-        return ""
-    return f"{topic['largest_gap_ms']:.4g} ms at {topic['largest_gap_at_s']:.4g} s"
+def _table(rows: list[dict[str, str]], headings: tuple[str, ...]) -> Iterator[str]:
+    """Write a line a topic; where a topic and its type are no columns, they get a line of their own above."""
+    width = {heading: max(len(heading), *(len(row[heading]) for row in rows), 0) for heading in headings}
+
+    def columns(row: dict[str, str]) -> str:
+        cells = (row[h].ljust(width[h]) if h in ("topic", "type") else row[h].rjust(width[h]) for h in headings)
+        return "  ".join(cells).rstrip()
+
+    yield columns({heading: heading for heading in headings})
+    for row in rows:
+        if "topic" not in headings:
+            yield f"{row['topic']}  {row['type']}"
+        yield columns(row)

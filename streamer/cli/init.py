@@ -43,6 +43,7 @@ def init(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write; - for the screen")] = Path("config.yaml"),
     force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,
+    salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
 ) -> None:
     """Write a configuration for RECORDING, with comments, that runs as it is.
 
@@ -61,7 +62,10 @@ def init(
         (path,) = recordings([recording], folder, folder / ".streamer" / "demo")
     else:
         path = Path(recording).absolute()
-    with tempfile.TemporaryDirectory(prefix="streamer-") as scratch, Source(path, Path(scratch)) as source:
+    with (
+        tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
+        Source(path, Path(scratch), salvage=salvage) as source,
+    ):
         topics = topics_of(source)
         found = suggestion(source, topics)
         about = (
@@ -114,7 +118,7 @@ def _write(found: Suggestion, about: str, address: str, speed: dict[str, float])
     yield "#   streamer plan FILE          how well the streams fit together in time"
     yield "#   streamer run FILE           key.path=value overrides a setting: chunk_size=50"
     yield ""
-    yield f"source: {_flow({'path': address})}"
+    yield f"source: {_flow({**found.values['source'], 'path': address})}"
     yield ""
     yield f"timeline: {_flow(timeline)}"
     if timeline["from"] == "grid":

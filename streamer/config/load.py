@@ -193,7 +193,7 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
         msg = f"{override!r} is not an override: write key.path=value, such as chunk_size=50"
         raise ConfigError(msg)
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = text if not text or text.startswith("*") else yaml.safe_load(text)  # a pattern, never an alias
     except yaml.YAMLError as error:
         msg = f"{override!r}: the value is not valid YAML; a text with such signs takes quotes: {keys}='\"{text}\"'"
         raise ConfigError(msg) from error

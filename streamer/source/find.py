@@ -12,7 +12,8 @@ from streamer.errors import RecordingError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SALVAGE = "'source.on_damage: salvage' reads what is intact"  # what can be done about a damaged recording
+# what can be done about a damaged recording
+SALVAGE = "'source.on_damage: salvage' (info, init: --salvage) reads what is intact"
 
 
 def recording_name(path: Path) -> str:

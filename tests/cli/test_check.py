@@ -139,3 +139,17 @@ def test_outputs_that_would_overwrite_each_other_and_damage_at_the_end_are_found
     assert cut.code == 65, cut
     assert "b.bag" in cut.out
     assert "a.bag: 10 frames" in cut.out.replace(str(tmp_path), "")
+
+
+def test_of_a_damaged_recording_it_expects_what_a_run_salvages(tmp_path: Path, config: Config, small_bag: Path) -> None:
+    content = small_bag.read_bytes()
+    (tmp_path / "cut.bag").write_bytes(content[: len(content) // 2])
+    config["source"] = {"path": "cut.bag"}
+    refused = check(tmp_path, config)
+    assert refused.code == 65, refused
+    assert "on_damage: salvage" in refused.out
+    config["source"]["on_damage"] = "salvage"
+    checked = check(tmp_path, config, "--json")
+    assert checked.code == 0, checked
+    (found,) = json.loads(checked.out)["recordings"]
+    assert found["frames"] == run(tmp_path, config).report["frames"]["delivered"]
