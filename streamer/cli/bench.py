@@ -51,8 +51,7 @@ def bench(
     Example: streamer bench recording.bag --methods chunked,stream --repeat 5 --json bench.json
     """
     from streamer.bench.compare import compare
-    from streamer.bench.plot import plot as draw
-    from streamer.cli.pictures import check_plot
+    from streamer.cli.pictures import check_plot, panels, written
 
     chosen = _methods(methods)
     sizes = _sizes(chunk_size)
@@ -70,11 +69,23 @@ def bench(
     if as_json is not None:
         values = {"recording": str(recording), "repeat": repeat, "machine": _machine(), "settings": loaded.values}
         text = json.dumps({**values, "methods": [m.as_json() for m in measured]}, indent=2)
-        as_json.write_text(text + "\n", encoding="utf-8")
+        with written(as_json):
+            as_json.write_text(text + "\n", encoding="utf-8")
     if plot is not None:
-        draw(measured, recording.name, plot)
+        with panels(plot, 1, 4.5) as (axes,):
+            _draw(axes, recording.name, measured)
     if any(m.failed for m in measured):
         raise typer.Exit(StreamerError.exit_code)
+
+
+def _draw(axes: Any, title: str, measured: Sequence[Measured]) -> None:
+    """Draw memory over time, a line for each method from the start of its process to its end."""
+    for m in measured:
+        if m.memory:
+            label = m.method if m.chunk_size is None else f"{m.method}, chunks of {m.chunk_size}"
+            axes.plot([at for at, _ in m.memory], [mb for _, mb in m.memory], label=label, linewidth=1.5)
+    axes.set(xlabel="seconds from the start of the process", ylabel="memory in MB (anonymous and pool)", title=title)
+    axes.set_xlim(left=0)
 
 
 def _methods(text: str) -> list[str]:

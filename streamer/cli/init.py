@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from streamer.errors import OutputError, StreamerError, UsageError
+from streamer.errors import StreamerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,18 +95,16 @@ def _address(path: Path, folder: Path) -> str:
 
 
 def _save(out: Path, text: str) -> None:
+    from streamer.cli.pictures import written
     from streamer.config.schema import schema_text
 
-    try:
+    with written(out):
         schema = out.absolute().parent / _SCHEMA
         schema.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         schema.write_text(schema_text(), encoding="utf-8")
         draft = out.with_name(f".{out.name}.tmp")
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, out)
-    except OSError as error:
-        msg = f"{out}: cannot be written: {error.strerror or error}"
-        raise OutputError(msg) from error
 
 
 def _write(found: Suggestion, about: str, address: str, speed: dict[str, float]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.errors import OutputError, UsageError
+from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +27,10 @@ def memory(
 
     Example: streamer memory .streamer/report.json --plot memory.png
     """
+    from streamer.cli.pictures import check_plot, panels
     from streamer.cli.screen import screen
 
     if plot is not None:
-        from streamer.cli.memory_plot import draw
-        from streamer.cli.pictures import check_plot
-
         check_plot()
     recordings = [values for values in read_report(report)["recordings"] if "consumers" in values]
     console = screen()
@@ -40,11 +38,22 @@ def memory(
         console.print(Path(values["path"]).name)
         console.print(_table(dict(_processes(values))))
     if plot is not None:
-        try:
-            draw({Path(values["path"]).name: dict(_processes(values)) for values in recordings}, plot)
-        except OSError as error:
-            msg = f"{plot}: cannot be written: {error.strerror or error}"
-            raise OutputError(msg) from error
+        with panels(plot, max(len(recordings), 1), 3.5) as found:
+            for axes, values in zip(found, recordings, strict=False):
+                _draw(axes, Path(values["path"]).name, dict(_processes(values)))
+
+
+def _draw(axes: Any, title: str, processes: dict[str, dict[str, Any]]) -> None:
+    """Draw each process over the chunks: a line a generation, which ends where its memory went back."""
+    for number, (name, found) in enumerate(processes.items()):
+        color = f"C{number % 10}"
+        label: str | None = f"{name} ({found['verdict']})"
+        for life in found["generations"]:
+            axes.plot(life["chunks"], life["anon_mb"], color=color, label=label, linewidth=1.5, marker=".", ms=3)
+            label = None
+            if life["ended"] == "planned" and life["chunks"]:
+                axes.plot(life["chunks"][-1:], life["anon_mb"][-1:], "v", color=color, ms=7)
+    axes.set(title=title, xlabel="chunk", ylabel="own memory in MB (▼ recycled)")
 
 
 def read_report(report: Path) -> dict[str, Any]:

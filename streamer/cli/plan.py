@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.errors import ConfigError, OutputError
+from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def plan(
     """
     from streamer.cli.alignment import as_json as plain
     from streamer.cli.alignment import view, write_csv
-    from streamer.cli.pictures import check_plot
+    from streamer.cli.pictures import check_plot, written
     from streamer.cli.screen import screen
     from streamer.config.load import load
     from streamer.inprocess import Opened
@@ -57,29 +57,22 @@ def plan(
         with ExitStack() as stack:
             prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in opened.paths()]
             views = [view(loaded, part, name) for name, part in prepared]
-            _written(csv, lambda path: write_csv(path, prepared))
+            if csv is not None:
+                with written(csv):
+                    write_csv(csv, prepared)
     except ConfigError as error:
         raise ConfigError(loaded.locate(str(error))) from error
     if plot is not None:
         from streamer.cli.plan_plot import draw
 
-        _written(plot, lambda path: draw(views, path))
+        with written(plot):
+            draw(views, plot)
     if as_json:
         print(json.dumps({"recordings": [plain(found) for found in views]}, indent=2))
         return
     console = screen()
     for found in views:
         _show(console, found)
-
-
-def _written(path: Path | None, write: Any) -> None:
-    if path is None:
-        return
-    try:
-        write(path)
-    except (OSError, ValueError) as error:  # matplotlib says so of an ending that it does not know
-        msg = f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}"
-        raise OutputError(msg) from error
 
 
 def _show(console: Console, found: View) -> None:
