@@ -56,7 +56,7 @@ def plan(
     try:
         with ExitStack() as stack:
             prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in opened.paths()]
-            views = [view(loaded, part, name) for name, part in prepared]
+            views = [view(part, name) for name, part in prepared]
             if csv is not None:
                 with written(csv):
                     write_csv(csv, prepared)

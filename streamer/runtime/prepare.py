@@ -52,9 +52,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the loader needs; ``seconds`` says how long opening and planning took."""
+    """What the loader needs; ``ticks`` are all of the timeline; ``seconds`` say how long opening and planning took."""
 
     source: Source
+    ticks: NDArray[np.int64]
     plan: Plan
     streams: tuple[Stream, ...]
     layout: Layout
@@ -95,7 +96,7 @@ def prepare(
     )
     rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    return Prepared(source, plan, ready, make_layout(specs), rate, seconds, _warnings(source, types, plan))
+    return Prepared(source, ticks, plan, ready, make_layout(specs), rate, seconds, _warnings(source, types, plan))
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # what can be done about a damaged recording
-SALVAGE = "'source.on_damage: salvage' (info, init: --salvage) reads what is intact"
+SALVAGE = "'source.on_damage: salvage' reads what is intact (info, init: --salvage)"
 
 
 def recording_name(path: Path) -> str:
