@@ -118,8 +118,13 @@ def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict, enco
     try:
         return make_decoder(topic, types, encoding, settings.decoding)
     except ConfigError as error:
-        msg = f"streams.{settings.name}: {error}"
+        msg = f"streams.{settings.name}{_setting(error)}: {error}"
         raise ConfigError(msg) from error
+
+
+def _setting(error: ConfigError) -> str:
+    """Return the setting of a stream that an error is about, by which its line is found."""
+    return ".field" if str(error).startswith("field ") else ""
 
 
 def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
@@ -231,7 +236,7 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
             if settings.undecodable == "error":
                 raise where(error, settings.name, int(number), None) from error
         except ConfigError as error:
-            msg = f"streams.{settings.name}: {error}"
+            msg = f"streams.{settings.name}{_setting(error)}: {error}"
             raise ConfigError(msg) from error
     if spec is None:
         return Spec((0,), "<f8")

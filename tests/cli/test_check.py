@@ -58,8 +58,8 @@ def test_all_findings_are_told_each_with_its_line(tmp_path: Path, config: Config
     lines = (tmp_path / "config.yaml").read_text().splitlines()
     for name, setting, words in (
         ("typo", "topic", "did you mean '/camera_0/image_raw/compressed'"),
-        ("field", "", "positon"),
-        ("reach", "", "position[90]"),
+        ("field", "field", "positon"),
+        ("reach", "field", "position[90]"),
         ("linear", "align", "'linear' is for vectors"),
         ("unknown", "use", "did you mean 'lerobot'"),
         ("option", "outt", "did you mean 'out'"),
