@@ -160,32 +160,31 @@ def _machine() -> dict[str, Any]:
 
 def _show(measured: Sequence[Measured]) -> None:
     """Print the table, each rate beside those of the book and of the bare loops."""
-    from rich.table import Table
     from rich.text import Text
 
-    from streamer.cli.screen import screen
+    from streamer.cli.screen import screen, table
 
-    table = Table("method", box=None, pad_edge=False)
-    headings = ("chunk", "seconds", "start-up", "frames", "frames/s", "× chunked", "of limit")
-    for heading in (*headings, "peak MB", "increase MB", "kept MB"):
-        table.add_column(heading, justify="right")
+    headings = ("method", "chunk", "seconds", "start-up", "frames", "frames/s", "× chunked", "of limit")
+    rows: list[tuple[str, ...]] = []
     book = next((m.stream_frames_per_s for m in measured if m.method == "chunked"), None)
     bare = next((m.stream_frames_per_s for m in measured if m.method == "limit"), None)
     for m in measured:
         chunk = "" if m.chunk_size is None else str(m.chunk_size)
         if m.not_run or m.failed:
-            table.add_row(m.method, chunk, "not run" if m.not_run else "failed")
+            rows.append((m.method, chunk, "not run" if m.not_run else "failed", *[""] * 8))
             continue
         steady = m.steady_frames_per_s
-        table.add_row(
-            *(m.method, chunk, f"{m.seconds:.2f}", f"{m.start_seconds:.2f}", str(m.frames)),
-            f"{m.stream_frames_per_s:.1f}",
-            f"{m.stream_frames_per_s / book:.1f}" if book else "",
-            f"{steady / bare:.2f}" if bare and steady else "",
-            *(f"{value:.0f}" for value in (m.peak_mb, m.increase_mb, m.kept_mb)),
+        rows.append(
+            (
+                *(m.method, chunk, f"{m.seconds:.2f}", f"{m.start_seconds:.2f}", str(m.frames)),
+                f"{m.stream_frames_per_s:.1f}",
+                f"{m.stream_frames_per_s / book:.1f}" if book else "",
+                f"{steady / bare:.2f}" if bare and steady else "",
+                *(f"{value:.0f}" for value in (m.peak_mb, m.increase_mb, m.kept_mb)),
+            )
         )
     console = screen()
-    console.print(table)
+    console.print(table((*headings, "peak MB", "increase MB", "kept MB"), rows, console.width), soft_wrap=True)
     for m in measured:
         if m.not_run or m.failed:
             console.print(Text(f"{m.method}: not run: {m.not_run}" if m.not_run else f"{m.method}: {m.failed}"))

@@ -13,6 +13,7 @@ from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from streamer.config.load import Loaded
     from streamer.supervisor.check import Checked
@@ -75,7 +76,7 @@ def _show(console: Console, found: Checked, loaded: Loaded) -> None:
             f"{show_duration(round(r['seconds'] * 1e9))}"
         )
         console.print(Text(line), soft_wrap=True)
-        console.print(_streams(r["streams"]))
+        console.print(_streams(r["streams"], console.width))
     if found.consumers:
         console.print(Text(f"consumers: {', '.join(found.consumers)}"), soft_wrap=True)
     if found.recordings:
@@ -95,14 +96,13 @@ def _show(console: Console, found: Checked, loaded: Loaded) -> None:
     console.print(f"{len(errors)} error{'s' * (len(errors) != 1)}" if errors else "ready to run")
 
 
-def _streams(streams: dict[str, Any]) -> Any:
-    from rich.table import Table
+def _streams(streams: dict[str, Any], width: int) -> Text:
+    from streamer.cli.screen import table
 
-    table = Table("  stream", "topic", "array", box=None, pad_edge=False)
-    for heading in ("messages", "held", "in gaps", "none", "largest offset"):
-        table.add_column(heading, justify="right")
+    headings = ("  stream", "topic", "array", "messages", "held", "in gaps", "none", "largest offset")
+    rows = []
     for name, s in streams.items():
         array = f"{'×'.join(map(str, s['shape']))} {s['dtype']}" if s["kind"] != "points" else f"{s['shape'][0]} points"
         numbers = [str(s[key]) for key in ("messages", "held", "gaps", "none")]
-        table.add_row(f"  {name}", s["topic"], array, *numbers, f"{s['max_offset_ms']:.1f} ms")
-    return table
+        rows.append((f"  {name}", s["topic"], f"({array})", *numbers, f"{s['max_offset_ms']:.1f} ms"))
+    return table(headings, rows, width)

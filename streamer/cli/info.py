@@ -14,12 +14,9 @@ from streamer.errors import RecordingError
 from streamer.records import Damage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
-_NARROW = ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "skew")
-_HEADINGS = ("topic", "type", *_NARROW)
+_NUMBERS = ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "skew")
 _WIDE = 140  # characters, from which a topic takes one line
 
 
@@ -59,6 +56,7 @@ def _show(console: Console, found: dict[str, Any], mark: str) -> None:
     """Print what was found; ``mark`` makes comments of it, so that the whole output is a configuration."""
     from rich.text import Text
 
+    from streamer.cli.screen import table
     from streamer.units import show_duration, show_size
 
     def line(text: str) -> None:
@@ -73,8 +71,12 @@ def _show(console: Console, found: dict[str, Any], mark: str) -> None:
         f"{'indexed' if found['indexed'] else 'damaged' if found['damage'] else 'unindexed'}; "
         f"{show_duration(round(found['duration_s'] * 1e9))}, {found['messages']} messages"
     )
-    rows = [_cells(topic) for topic in sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"]))]
-    for text in _table(rows, _NARROW if console.width < _WIDE else _HEADINGS):
+    topics = sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"]))
+    wide = console.width >= _WIDE
+    headings = ("topic", *(("type",) if wide else ()), *_NUMBERS)
+    names = [(t["name"], t["type"]) if wide else (f"{t['name']}  {t['type']}",) for t in topics]
+    rows = [(*name, *_numbers(topic)) for name, topic in zip(names, topics, strict=True)]
+    for text in table(headings, rows, console.width - len(mark)).plain.splitlines():
         line(text)
     line("size: estimated from a few messages; gaps: distances over three times the median;")
     line("skew: median of receive stamp minus header stamp, of a few messages")
@@ -84,7 +86,8 @@ def _show(console: Console, found: dict[str, Any], mark: str) -> None:
     console.print(Text(found["suggested_config"]), soft_wrap=True)
 
 
-def _cells(topic: dict[str, Any]) -> dict[str, str]:
+def _numbers(topic: dict[str, Any]) -> tuple[str, ...]:
+    """Write what is known of a topic, in the order of the headings."""
     from streamer.units import show_duration, show_size
 
     def told(key: str, unit_ns: float) -> str:
@@ -92,30 +95,13 @@ def _cells(topic: dict[str, Any]) -> dict[str, str]:
         return "" if value is None else ("-" if value < 0 else "") + show_duration(round(abs(value) * unit_ns))
 
     at = "" if topic["largest_gap_at_s"] is None else f" at {topic['largest_gap_at_s']:.1f} s"
-    return {
-        "topic": topic["name"],
-        "type": topic["type"],
-        "messages": str(topic["count"]),
-        "size": "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
-        "rate": "" if topic["rate_hz"] is None else f"{topic['rate_hz']:.3g} Hz",
-        "jitter": told("jitter_ms", 1e6),
-        "begins": told("first_s", 1e9),
-        "gaps": str(topic["gaps"]),
-        "largest gap": told("largest_gap_ms", 1e6) + at,
-        "skew": told("skew_ms", 1e6),
-    }
-
-
-def _table(rows: list[dict[str, str]], headings: tuple[str, ...]) -> Iterator[str]:
-    """Write a line a topic; where a topic and its type are no columns, they get a line of their own above."""
-    width = {heading: max(len(heading), *(len(row[heading]) for row in rows), 0) for heading in headings}
-
-    def columns(row: dict[str, str]) -> str:
-        cells = (row[h].ljust(width[h]) if h in ("topic", "type") else row[h].rjust(width[h]) for h in headings)
-        return "  ".join(cells).rstrip()
-
-    yield columns({heading: heading for heading in headings})
-    for row in rows:
-        if "topic" not in headings:
-            yield f"{row['topic']}  {row['type']}"
-        yield columns(row)
+    return (
+        str(topic["count"]),
+        "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
+        "" if topic["rate_hz"] is None else f"{topic['rate_hz']:.3g} Hz",
+        told("jitter_ms", 1e6),
+        told("first_s", 1e9),
+        str(topic["gaps"]),
+        told("largest_gap_ms", 1e6) + at,
+        told("skew_ms", 1e6),
+    )

@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from streamer.cli.alignment import View
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+_HEADINGS = (
+    "  stream",
+    "messages",
+    "|offset| median",
+    "95 %",
+    "largest",
+    "held",
+    "in gaps",
+    "none",
+    "offsets, least … largest",
+)
 _LISTED = 5  # spans of each kind
 
 
@@ -76,10 +87,10 @@ def plan(
 
 
 def _show(console: Console, found: View) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from streamer.cli.alignment import as_json as plain
+    from streamer.cli.screen import table
 
     values = plain(found)
     left_out = values["planned"] - values["frames"]
@@ -88,15 +99,12 @@ def _show(console: Console, found: View) -> None:
         f"{Path(found.path).name}: {values['frames']} frames of {values['planned']} ticks, {left_out} left out{length}"
     )
     console.print(Text(line), soft_wrap=True)
-    table = Table("  stream", box=None, pad_edge=False)
-    for heading in ("messages", "|offset| median", "95 %", "largest", "held", "in gaps", "none"):
-        table.add_column(heading, justify="right")
-    table.add_column("offsets, least … largest")
+    rows = []
     for name, s in values["streams"].items():
         sizes = [_ms(s["offset_ms"][key]) for key in ("median", "p95", "largest")]
         counts = [str(s[kind]["frames"]) for kind in ("held", "gaps", "none")]
-        table.add_row(f"  {name}", str(s["messages"]), *sizes, *counts, _bars(s["histogram"]))
-    console.print(table)
+        rows.append((f"  {name}", str(s["messages"]), *sizes, *counts, _bars(s["histogram"])))
+    console.print(table(_HEADINGS, rows, console.width), soft_wrap=True)
     for line in _lines(found):
         console.print(Text(f"  {line}"), soft_wrap=True)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Group
+    from rich.text import Text
 
 _SECONDS = 0.5
 _OVER = ("ended", "gone")
@@ -46,11 +47,11 @@ def top(
             if once:
                 return
     elif once:
-        console.print(_tables(next(looks)))
+        console.print(_tables(next(looks), console.width))
     else:
         with Live(console=console, auto_refresh=False) as live:
             for found in looks:
-                live.update(_tables(found), refresh=True)
+                live.update(_tables(found, console.width), refresh=True)
 
 
 def _looks(workdir: Path | None) -> Iterator[list[dict[str, Any]]]:
@@ -78,20 +79,20 @@ def _read(workdir: Path) -> dict[str, Any]:
         raise UsageError(msg) from error
 
 
-def _tables(found: list[dict[str, Any]]) -> Group:
+def _tables(found: list[dict[str, Any]], width: int) -> Group:
     from rich.console import Group
     from rich.text import Text
 
     if not found:
         return Group(Text("no pipeline of yours is running; 'streamer top WORKDIR' shows how the last one ended"))
-    return Group(*(part for pipeline in found for part in _table(pipeline)))
+    return Group(*(part for pipeline in found for part in _table(pipeline, width)))
 
 
-def _table(found: dict[str, Any]) -> Iterator[Any]:
-    from rich.table import Table
+def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
     from rich.text import Text
 
     from streamer.cli.progress import words
+    from streamer.cli.screen import table
 
     place = f"{Path(found['recording']).name} ({found['number']} of {found['of']})" if "recording" in found else ""
     yield Text(f"{found['config']}: {found['state']}  {place}  process {found['pid']}")
@@ -99,10 +100,7 @@ def _table(found: dict[str, Any]) -> Iterator[Any]:
         return
     frames = found["frames"]
     yield Text(f"{frames['done']}/{frames['all']} frames, {words(found)}; waits for {found['waits_for']}")
-    table = Table("consumer", "phase", box=None, pad_edge=False)
-    for heading in ("process", "position", "behind", "chunks", "holds", "recycled", "crashed"):
-        table.add_column(heading, justify="right")
-    for name, c in found["consumers"].items():
-        keys = ("generation", "position", "behind", "committed_chunks", "holds", "recycled", "crashed")
-        table.add_row(name, str(c.get("phase", "")), *(str(c.get(key, "")) for key in keys))
-    yield table
+    keys = ("phase", "generation", "position", "behind", "committed_chunks", "holds", "recycled", "crashed")
+    rows = [(name, *(str(c.get(key, "")) for key in keys)) for name, c in found["consumers"].items()]
+    headings = ("phase", "process", "position", "behind", "chunks", "holds", "recycled", "crashed")
+    yield table(("consumer", *headings), rows, width)

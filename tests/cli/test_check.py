@@ -68,7 +68,7 @@ def test_all_findings_are_told_each_with_its_line(tmp_path: Path, config: Config
     ):
         at = next(n for n, line in enumerate(lines) if line == f"  {name}:")
         if setting:
-            at = next(n for n in range(at, len(lines)) if lines[n].strip().startswith(f"{setting}:"))
+            at = next(n for n in range(at + 1, len(lines)) if lines[n].strip().startswith(f"{setting}:"))
         (said,) = [line for line in checked.out.splitlines() if f"{name}" in line and f"config.yaml:{at + 1}:" in line]
         assert words in said
     assert "8 errors" in checked.out
