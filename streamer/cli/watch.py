@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.errors import BusyError, UsageError
+from streamer.errors import BusyError, ConfigError, StreamerError, UsageError
 from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ def watch(
 
     Example: streamer watch watch.yaml
     """
-    from streamer.config.load import load
-
-    loaded = load(config, overrides or ())
     try:
         from streamer.ingest.daemon import watch as run
         from streamer.ingest.log import make_log
@@ -51,8 +49,7 @@ def watch(
     except ModuleNotFoundError as error:
         msg = f"streamer watch needs the package {error.name!r}: pip install 'rosbag-streamer[watch]'"
         raise UsageError(msg) from error
-    run(lambda: load(config, overrides or ()), log, reprocess=reprocess)
-    del loaded
+    run(lambda: _checked(config, overrides or []), log, reprocess=reprocess)
 
 
 def status(
@@ -173,6 +170,29 @@ def quarantine_retry(
         print(f"{values['name']}: queued ({values['path']})")
     if not found:
         print("nothing is quarantined")
+
+
+def _checked(config: Path, overrides: list[str]) -> Loaded:
+    """Read the configuration, and have a process that ends again make its consumers: what they import stays there.
+
+    Raises:
+        ConfigError: it has a mistake, or a consumer does not take its options. Better now than once a recording comes.
+
+    """
+    from streamer.config.load import load
+
+    loaded = load(config, overrides)
+    command = [sys.executable, "-m", "streamer", "check", "--json", str(config), *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - our own
+    try:
+        findings = json.loads(done.stdout)["findings"]
+    except ValueError as error:
+        msg = f"{config} could not be checked: {done.stderr.strip()}"
+        raise StreamerError(msg) from error
+    mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code and f["recording"] is None]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return loaded
 
 
 def _load(config: Path) -> Loaded:

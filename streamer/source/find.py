@@ -13,7 +13,8 @@ from streamer.errors import RecordingError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SALVAGE = "'source.on_damage: salvage' reads what is intact"  # what can be done about a damaged recording
+# what can be done about a damaged recording
+SALVAGE = "'source.on_damage: salvage' reads what is intact (info, init: --salvage)"
 
 
 def recording_name(path: Path) -> str:

@@ -343,3 +343,23 @@ def test_a_running_recording_has_a_picture(tmp_path: Path, incoming: Path, watch
         (tmp_path / "go").touch()
         daemon.wait(a="done")
     assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["a.preview.png"]
+
+
+def test_a_consumer_that_does_not_take_its_options_is_told_before_anything_comes(
+    tmp_path: Path, incoming: Path, watching: Config, small_bag: Path
+) -> None:
+    watching["consumers"]["digest"]["options"] = {"out": "one.json"}  # each recording would write over the last
+    (tmp_path / "watch.yaml").write_text(json.dumps(watching))
+    refused = command(tmp_path, "watch", "watch.yaml")
+    assert refused.returncode == 78
+    assert "{recording}" in refused.stderr
+    watching["streams"]["joints"]["topic"] = "/nowhere"  # what a recording lacks is that recording's fault
+    watching["consumers"]["digest"]["options"] = {"out": "{recording}.json"}
+    drop(small_bag, incoming, "a.bag")
+    with Watch(tmp_path, watching) as daemon:
+        daemon.wait(a="quarantined")
+        assert "/nowhere" in daemon.one("a")["error"]
+        assert daemon.one("a")["attempts"] == 1  # it would end the same way again
+    checked = command(tmp_path, "check", "watch.yaml")
+    assert checked.returncode == 78
+    assert "/nowhere" in checked.stdout
