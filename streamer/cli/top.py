@@ -96,7 +96,7 @@ def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
 
     place = f"{Path(found['recording']).name} ({found['number']} of {found['of']})" if "recording" in found else ""
     yield Text(f"{found['config']}: {found['state']}  {place}  process {found['pid']}")
-    if "frames" not in found:
+    if not found.keys() >= {"frames", "pool", "consumers"}:  # it opens yet, or is of another version than this
         return
     frames = found["frames"]
     yield Text(f"{frames['done']}/{frames['all']} frames, {words(found)}; waits for {found['waits_for']}")
