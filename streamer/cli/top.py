@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,9 +59,16 @@ def _looks(workdir: Path | None) -> Iterator[list[dict[str, Any]]]:
     """Yield what is to be seen, again and again until it is over; the last look is at its end."""
     from streamer.supervisor.running import running
 
+    if workdir is not None:
+        _read(workdir)
     folders = list(running()) if workdir is None else [workdir]
     while True:
-        found = [_read(folder) for folder in folders]
+        found = []
+        for folder in folders:
+            with suppress(UsageError):  # it was removed meanwhile
+                found.append(_read(folder))
+        if workdir is not None and not found:
+            return
         yield found
         if all(pipeline["state"] in _OVER for pipeline in found):
             return
