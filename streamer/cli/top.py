@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,9 +59,16 @@ def _looks(workdir: Path | None) -> Iterator[list[dict[str, Any]]]:
     """Yield what is to be seen, again and again until it is over; the last look is at its end."""
     from streamer.supervisor.running import running
 
+    if workdir is not None:
+        _read(workdir)
     folders = list(running()) if workdir is None else [workdir]
     while True:
-        found = [_read(folder) for folder in folders]
+        found = []
+        for folder in folders:
+            with suppress(UsageError):  # it was removed meanwhile
+                found.append(_read(folder))
+        if workdir is not None and not found:
+            return
         yield found
         if all(pipeline["state"] in _OVER for pipeline in found):
             return
@@ -96,7 +104,7 @@ def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
 
     place = f"{Path(found['recording']).name} ({found['number']} of {found['of']})" if "recording" in found else ""
     yield Text(f"{found['config']}: {found['state']}  {place}  process {found['pid']}")
-    if "frames" not in found:
+    if not found.keys() >= {"frames", "pool", "consumers"}:  # it opens yet, or is of another version than this
         return
     frames = found["frames"]
     yield Text(f"{frames['done']}/{frames['all']} frames, {words(found)}; waits for {found['waits_for']}")

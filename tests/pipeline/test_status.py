@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from streamer.supervisor.status import Pace
 from tests.pipeline.driver import Finished, Run, run, start, wait_until
 
@@ -66,6 +68,16 @@ def test_top_without_an_argument_shows_every_running_pipeline_and_none_that_was_
         tables = command(tmp_path, "top", "--once").out
         assert all(f"{folder}/config.yaml: streaming" in tables for folder in folders[:2])
     assert not shown()
+
+
+def test_top_shows_of_a_pipeline_of_another_version_what_it_understands(tmp_path: Path) -> None:
+    mine = psutil.Process()
+    status = {"pid": mine.pid, "began": mine.create_time(), "state": "watching", "config": "c.yaml", "frames": 3}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    with (tmp_path / "lock").open("w"):  # as a supervisor holds it
+        shown = command(tmp_path, "top", "--once")
+    assert shown.code == 0, shown
+    assert f"c.yaml: watching    process {mine.pid}" in shown.out
 
 
 def test_json_lines_tell_the_plan_the_progress_and_the_end(tmp_path: Path, config: Config) -> None:
