@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,8 @@ def watch(
     """
     from streamer.config.load import load
 
-    loaded = load(config, overrides or ())
+    reload = partial(load, config, overrides or ())
+    reload()  # a mistake in it is told first
     try:
         from streamer.ingest.daemon import watch as run
         from streamer.ingest.log import make_log
@@ -51,8 +53,7 @@ def watch(
     except ModuleNotFoundError as error:
         msg = f"streamer watch needs the package {error.name!r}: pip install 'rosbag-streamer[watch]'"
         raise UsageError(msg) from error
-    run(lambda: load(config, overrides or ()), log, reprocess=reprocess)
-    del loaded
+    run(reload, log, reprocess=reprocess)
 
 
 def status(

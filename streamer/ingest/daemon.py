@@ -6,6 +6,7 @@ killed between any two lines: the next daemon takes up what was running, from wh
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import selectors
 import shutil
@@ -640,6 +641,7 @@ def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess:
         StreamerError: it cannot begin: the configuration, the work folder, the address.
 
     """
+    faulthandler.enable()  # a watchdog's SIGABRT then says where every thread stands
     loaded = reload()
     _must_watch(loaded)
     with (
