@@ -279,3 +279,21 @@ def test_a_metadata_that_another_program_wrote_is_read(tmp_path: Path) -> None:
     about["rosbag2_bagfile_information"]["relative_file_paths"] = ["run/run.mcap"]  # as the first versions did
     (folder / "metadata.yaml").write_text(yaml.safe_dump(about))
     assert unfinished(folder) is None
+
+
+def test_two_thousand_unfinished_recordings_are_not_read_again_at_every_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cut.bag").write_bytes(b"#ROSBAG")
+    reads: list[Path] = []
+
+    def unfinished(path: Path) -> str:
+        reads.append(path)
+        return "why"
+
+    monkeypatch.setattr("streamer.ingest.watch.unfinished", unfinished)
+    sights = Sights(10.0)
+    for now in range(0, 3600, 10):
+        sights.take(scan([tmp_path], ["*"]), float(now))
+    assert sights.all[0].state == "unfinished"
+    assert 8 <= len(reads) <= 14  # after 10 s, 20, 40 … and from then on every ten minutes
