@@ -312,6 +312,7 @@ class Lookout:
             step=250,
             rust_timeout=_HINT_SECONDS * 1000,
             yield_on_timeout=True,
+            ignore_permission_denied=True,
         ):
             if changes:
                 self._hint.set()
