@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.errors import BusyError, ConfigError, StreamerError, UsageError
+from streamer.errors import BusyError, ConfigError, UsageError
 from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
@@ -182,13 +182,16 @@ def _checked(config: Path, overrides: list[str]) -> Loaded:
     from streamer.config.load import load
 
     loaded = load(config, overrides)
+    if loaded.config.source.watch is None:
+        msg = f"{config} names recordings, not folders to watch: streamer run {config}"
+        raise UsageError(msg)
     command = [sys.executable, "-m", "streamer", "check", "--json", str(config), *overrides]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - our own
     try:
         findings = json.loads(done.stdout)["findings"]
     except ValueError as error:
         msg = f"{config} could not be checked: {done.stderr.strip()}"
-        raise StreamerError(msg) from error
+        raise ConfigError(msg) from error
     mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code and f["recording"] is None]
     if mistakes:
         raise ConfigError("\n".join(mistakes))

@@ -105,7 +105,7 @@ def ask(workdir: Path, verb: str, **values: Any) -> dict[str, Any]:
     """Ask the daemon of a work folder; return its answer.
 
     Raises:
-        BusyError: no daemon is running there. StreamerError: what it refuses.
+        BusyError: no daemon is running there. StreamerError: it hangs, or what it refuses.
 
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
@@ -120,6 +120,9 @@ def ask(workdir: Path, verb: str, **values: Any) -> dict[str, Any]:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             msg = f"no daemon is running in {workdir}; start one with: streamer watch CONFIG"
             raise BusyError(msg) from error
+        except TimeoutError as error:
+            msg = f"the daemon in {workdir} does not answer within {_ANSWER_SECONDS:g} s; its log may say why"
+            raise StreamerError(msg) from error
         except OSError as error:
             msg = f"the daemon in {workdir} does not answer: {error}"
             raise BusyError(msg) from error

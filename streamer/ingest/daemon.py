@@ -6,6 +6,7 @@ killed between any two lines: the next daemon takes up what was running, from wh
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import selectors
 import shutil
@@ -71,11 +72,17 @@ class Daemon:
     """The loop."""
 
     def __init__(
-        self, reload: Callable[[], Loaded], workdir: Workdir, queue: Queue, signals: Signals, log: FilteringBoundLogger
+        self,
+        loaded: Loaded,
+        reload: Callable[[], Loaded],
+        workdir: Workdir,
+        queue: Queue,
+        signals: Signals,
+        log: FilteringBoundLogger,
     ) -> None:
-        """Take what it needs; ``reload`` reads and checks the configuration, now and when asked to."""
-        self._reload, self._workdir, self._queue, self._signals, self._log = reload, workdir, queue, signals, log
-        self._loaded = reload()
+        """Take what it needs; ``reload`` reads and checks the configuration again, when asked to."""
+        self._loaded, self._reload = loaded, reload
+        self._workdir, self._queue, self._signals, self._log = workdir, queue, signals, log
         self._fingerprint = fingerprint(self._loaded)
         self._jobs: dict[int, _Job] = {}
         self._settled: dict[Path, Sight] = {}  # that the queue has taken in
@@ -537,7 +544,6 @@ class Daemon:
         self._systemd.reloading()
         try:
             loaded = self._reload()
-            _must_watch(loaded)
             for key in ("workdir", "http", "http_token"):
                 if getattr(loaded.config, key) != getattr(self._loaded.config, key):
                     msg = f"{key} cannot change while the daemon runs: restart it"
@@ -637,20 +643,20 @@ _AGAIN: dict[str, Any] = {"state": "queued", "error": "", "next_try": None, "dea
 
 
 def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess: bool = False) -> None:
-    """Run the daemon of a configuration until it is drained or stopped.
+    """Run the daemon of a configuration until it is drained or stopped; ``reload`` reads one that watches folders.
 
     Raises:
         StreamerError: it cannot begin: the configuration, the work folder, the address.
 
     """
+    faulthandler.enable()  # a watchdog's SIGABRT then says where every thread stands
     loaded = reload()
-    _must_watch(loaded)
     with (
         open_workdir(loaded.workdir) as workdir,
         listen(hang_up=True) as signals,
         Queue(workdir.path / "queue.sqlite") as queue,
     ):
-        daemon = Daemon(reload, workdir, queue, signals, log)
+        daemon = Daemon(loaded, reload, workdir, queue, signals, log)
         if reprocess:
             daemon.reprocess()
         daemon.run()
@@ -700,12 +706,6 @@ def _mark_of_the_same(entry: Entry) -> Mark:
 
 def _mark(entry: Entry) -> Mark:
     return mark_of(files_of(entry.path))
-
-
-def _must_watch(loaded: Loaded) -> None:
-    if loaded.config.source.watch is None:
-        msg = f"{loaded.path.name} names recordings, not folders to watch: streamer run {loaded.path}"
-        raise UsageError(msg)
 
 
 def _absolute(base: Path, folder: str) -> Path:

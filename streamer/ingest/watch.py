@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".bag", ".mcap", ".db3")
 _IGNORED = (".active", ".tmp", ".partial")
+_LONGEST_UNPROVED = 600.0  # seconds between two looks into a recording that stays unfinished
 _SHORTEST_WAIT = 0.2  # seconds between two scans, however much is told …
 _LONGEST_SHARE = 0.1  # … and of the time that scans may take
 _LONGEST_LOOK = 60.0  # seconds, after which a person is told that it takes long
@@ -65,6 +66,7 @@ class Sight:
     since: float
     identity: str = ""
     problem: str = ""
+    proved: float = field(default=0.0, compare=False)  # when it was last found unfinished, in monotonic seconds
 
 
 def scan(
@@ -199,12 +201,22 @@ class Sights:
             return before
         if now - before.since < self._settle:
             return replace(before, state="settling")
-        try:
-            problem = unfinished(candidate.path) or ""
-            who = identity_of(candidate.files)
-        except OSError as error:
-            return replace(before, state="unfinished", problem=f"it cannot be read: {error.strerror}")
-        return replace(before, state="unfinished" if problem else "settled", identity=who, problem=problem)
+        if before.state == "unfinished" and now - before.proved < min(before.proved - before.since, _LONGEST_UNPROVED):
+            return before  # the longer it lies there unchanged, the more seldom it is read again
+        return _prove(before, now)
+
+
+def _prove(before: Sight, now: float) -> Sight:
+    """Look into a recording that has not changed."""
+    candidate = before.candidate
+    try:
+        problem = unfinished(candidate.path) or ""
+        who = identity_of(candidate.files)
+    except OSError as error:
+        why = f"it cannot be read: {error.strerror}"
+        return replace(before, state="unfinished", problem=why, proved=now)
+    state = "unfinished" if problem else "settled"
+    return replace(before, state=state, identity=who, problem=problem, proved=now)
 
 
 class Lookout:
@@ -301,6 +313,7 @@ class Lookout:
             step=250,
             rust_timeout=_HINT_SECONDS * 1000,
             yield_on_timeout=True,
+            ignore_permission_denied=True,
         ):
             if changes:
                 self._hint.set()

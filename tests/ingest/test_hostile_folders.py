@@ -28,14 +28,23 @@ def found(folder: Path, skipped: Callable[[OSError], object] = lambda _: None) -
     return [str(candidate.path.relative_to(folder)) for candidate in scan([folder], ["*"], (), skipped)]
 
 
+@pytest.fixture
+def open_to_all(tmp_path: Path) -> None:
+    """Let everybody come to the folder of the test."""
+    for parent in list(tmp_path.parents)[:2]:
+        parent.chmod(0o755)
+
+
 def as_nobody(look: Callable[[], object]) -> str:
     """Do something in a process without any right; return what it came to."""
     ours, theirs = os.pipe()
     if (pid := os.fork()) == 0:
-        os.setgid(65534)
-        os.setuid(65534)
-        os.write(theirs, str(look()).encode())
-        os._exit(0)
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(theirs, str(look()).encode())
+        finally:
+            os._exit(0)
     os.close(theirs)
     with os.fdopen(ours) as answer:
         text = answer.read()
@@ -46,13 +55,12 @@ def as_nobody(look: Callable[[], object]) -> str:
 # what lies in a folder
 
 
+@pytest.mark.usefixtures("open_to_all")
 @pytest.mark.skipif(os.getuid() != 0, reason="takes two users")
 def test_a_folder_that_may_not_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir(mode=0o700)
     (tmp_path / "a.bag").touch()
     tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(0o755)
     told: list[str] = []
 
     def look() -> str:
@@ -61,6 +69,22 @@ def test_a_folder_that_may_not_be_read_does_not_hide_the_others(tmp_path: Path) 
     text = as_nobody(look)
     assert "['a.bag']" in text
     assert "lost+found" in text
+
+
+@pytest.mark.usefixtures("open_to_all")
+@pytest.mark.skipif(os.getuid() != 0, reason="takes two users")
+def test_a_folder_that_may_not_be_read_does_not_keep_changes_from_being_told(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir(mode=0o700)
+    tmp_path.chmod(0o777)
+
+    def look() -> bool:
+        lookout = Lookout([tmp_path], lambda: scan([tmp_path], ["*"]), Sights(60.0), 3600.0, lambda: None)
+        lookout.start()
+        wait_until(lambda: lookout.looks, "the first look")
+        wait_until(lambda: (tmp_path / "a.bag").write_bytes(os.urandom(8)) and lookout.sights, "a hint")
+        return True
+
+    assert as_nobody(look) == "True"
 
 
 def test_links_to_nothing_and_to_themselves_are_no_recordings(tmp_path: Path) -> None:
@@ -279,3 +303,21 @@ def test_a_metadata_that_another_program_wrote_is_read(tmp_path: Path) -> None:
     about["rosbag2_bagfile_information"]["relative_file_paths"] = ["run/run.mcap"]  # as the first versions did
     (folder / "metadata.yaml").write_text(yaml.safe_dump(about))
     assert unfinished(folder) is None
+
+
+def test_two_thousand_unfinished_recordings_are_not_read_again_at_every_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cut.bag").write_bytes(b"#ROSBAG")
+    reads: list[Path] = []
+
+    def unfinished(path: Path) -> str:
+        reads.append(path)
+        return "why"
+
+    monkeypatch.setattr("streamer.ingest.watch.unfinished", unfinished)
+    sights = Sights(10.0)
+    for now in range(0, 3600, 10):
+        sights.take(scan([tmp_path], ["*"]), float(now))
+    assert sights.all[0].state == "unfinished"
+    assert 8 <= len(reads) <= 14  # after 10 s, 20, 40 … and from then on every ten minutes

@@ -280,11 +280,13 @@ class Soak:
 
 
 def undisturbed(folder: Path, paths: list[Path]) -> dict[str, str]:
-    """Return the digest of each recording by path, as one plain run finds it."""
-    config = settings(folder) | {"source": {"path": [str(path) for path in paths]}, "pool": "128 kB"}
-    del config["free_space"]
-    finished = run(folder, config)
-    assert finished.code == 0, finished
+    """Return the digest of each recording by path, as plain runs find it, of some of them each."""
+    for first in range(0, len(paths), 15):
+        some = [str(path) for path in paths[first : first + 15]]
+        config = settings(folder) | {"source": {"path": some}, "pool": "128 kB"}
+        del config["free_space"]
+        finished = run(folder, config, "--restart")
+        assert finished.code == 0, finished
     return {str(path): json.dumps(digests(folder / "out" / f"{_stem(path)}.json")) for path in paths}
 
 
