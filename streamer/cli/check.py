@@ -26,6 +26,9 @@ def check(
         typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    with_recordings: Annotated[
+        bool, typer.Option("--recordings/--no-recordings", help="whether recordings are opened")
+    ] = True,
 ) -> None:
     """Check CONFIG against its recordings and consumers: topics, fields, options, memory, disk, expected frames.
 
@@ -49,7 +52,7 @@ def check(
             found.add(ConfigError(line))
         print(json.dumps(_as_json(found, None), indent=2))
         raise typer.Exit(error.exit_code) from error
-    found = look(loaded)
+    found = look(loaded, with_recordings=with_recordings)
     if as_json:
         print(json.dumps(_as_json(found, loaded), indent=2))
     else:

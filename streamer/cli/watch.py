@@ -185,14 +185,14 @@ def _checked(config: Path, overrides: list[str]) -> Loaded:
     if loaded.config.source.watch is None:
         msg = f"{config} names recordings, not folders to watch: streamer run {config}"
         raise UsageError(msg)
-    command = [sys.executable, "-m", "streamer", "check", "--json", str(config), *overrides]
+    command = [sys.executable, "-m", "streamer", "check", "--no-recordings", "--json", str(config), *overrides]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - our own
     try:
         findings = json.loads(done.stdout)["findings"]
     except ValueError as error:
         msg = f"{config} could not be checked: {done.stderr.strip()}"
         raise ConfigError(msg) from error
-    mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code and f["recording"] is None]
+    mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return loaded

@@ -79,16 +79,17 @@ class Checked:
         self.findings.append(Finding(0, message, recording))
 
 
-def check(loaded: Loaded) -> Checked:
+def check(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
     found = Checked()
     config = loaded.config
     watched = config.source.watch is not None
+    paths: list[Path] = []
     try:
-        paths = _newest(loaded, found) if watched else recordings(loaded)
+        if with_recordings:
+            paths = _newest(loaded, found) if watched else recordings(loaded)
     except StreamerError as error:
         found.add(error)
-        paths = []
     names = unique_names(paths)
     with _importing(loaded.base):
         for name in config.consumers:
@@ -108,6 +109,7 @@ def _newest(loaded: Loaded, found: Checked) -> list[Path]:
     for folder in loaded.config.source.watch or ():
         if not (loaded.base / Path(folder).expanduser()).is_dir():
             found.warn(f"source.watch: there is no folder {folder!r} (yet)")
+            continue
         for pattern in (folder, f"{folder}/*.mcap", f"{folder}/*.db3"):
             with suppress(RecordingError):  # none of the kind is there
                 paths += find_recordings([pattern], loaded.base)

@@ -331,6 +331,7 @@ def nobody_left(tmp_path: Path) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.soak
 def test_recordings_of_every_kind_come_out_once_whatever_is_killed(tmp_path: Path) -> None:
     found, _ = soak(tmp_path, seed=6, each=1, kills=3, longest=1.5)
     assert sum(found.killed.values()) == 3
