@@ -185,6 +185,8 @@ def test_a_folder_that_comes_back_is_listened_to_again(tmp_path: Path) -> None:
         folder.mkdir()
         wait_until(lambda: not lookout.problem, "the folder")
         lookout._every = 3600.0  # noqa: SLF001 - from now on only a hint makes it look
+        looks = lookout.looks
+        wait_until(lambda: lookout.looks > looks, "the last look that was due")
 
         def seen() -> bool:
             (folder / "a.bag").write_bytes(os.urandom(8))
