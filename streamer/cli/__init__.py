@@ -45,13 +45,14 @@ def streamer(
 
 def main() -> None:
     """Run the command and exit with its code."""
-    from streamer.cli import bench, check, demo, info, init, memory, plan, report, run, schema, top
+    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, top
 
     app.command("init")(init.init)
     app.command("info")(info.info)
     app.command("check")(check.check)
     app.command("plan")(plan.plan)
     app.command("run")(run.run)
+    app.command("merge")(merge.merge)
     app.command("bench")(bench.bench)
     app.command("memory")(memory.memory)
     app.command("report")(report.report)

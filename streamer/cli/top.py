@@ -14,6 +14,7 @@ from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.table import Table
 
 _SECONDS = 0.5
 
@@ -70,6 +71,9 @@ def _table(found: dict[str, Any]) -> Group:
     if "frames" not in found:
         return Group(*lines)
     frames = found["frames"]
+    if "recordings" in found:
+        lines.append(Text(f"{frames['done']}/{frames['all']} frames, {words(found)}"))
+        return Group(*lines, _recordings(found["running"]))
     lines.append(Text(f"{frames['done']}/{frames['all']} frames, {words(found)}; waits for {found['waits_for']}"))
     table = Table("consumer", "phase", box=None, pad_edge=False)
     for heading in ("process", "position", "behind", "chunks", "holds", "recycled", "crashed"):
@@ -78,3 +82,20 @@ def _table(found: dict[str, Any]) -> Group:
         keys = ("generation", "position", "behind", "committed_chunks", "holds", "recycled", "crashed")
         table.add_row(name, str(c.get("phase", "")), *(str(c.get(key, "")) for key in keys))
     return Group(*lines, table)
+
+
+def _recordings(running: dict[str, dict[str, Any]]) -> Table:
+    """Show the recordings of many that are under way; each has a snapshot of its own in its work folder."""
+    from rich.table import Table
+
+    table = Table("recording", "state", box=None, pad_edge=False)
+    for heading in ("frames", "of", "frames/s", "waits for", "recycled", "crashed", "its work folder"):
+        table.add_column(heading, justify="right")
+    for name, found in running.items():
+        frames = found.get("frames", {})
+        lives = found.get("consumers", {}).values()
+        counts = [sum(life.get(kind, 0) for life in lives) for kind in ("recycled", "crashed")]
+        numbers = [frames.get("done", ""), frames.get("all", ""), round(frames.get("per_second", 0))]
+        cells = [found.get("state", ""), *numbers, found.get("waits_for", ""), *counts, found["folder"]]
+        table.add_row(name, *map(str, cells))
+    return table

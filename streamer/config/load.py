@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamer.config.model import Config, ConsumerConfig, RecycleConfig, SourceConfig, StreamConfig, TimelineConfig
+from streamer.config.model import (
+    Config,
+    ConsumerConfig,
+    RayConfig,
+    RecycleConfig,
+    SourceConfig,
+    StreamConfig,
+    TimelineConfig,
+)
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     Where = tuple[str | int, ...]
 
 _SETTING = re.compile(
-    r"(source|timeline|streams|consumers|pool|workdir|types|chunk_size|threads|jobs|memory|free_space|http)(\.[\w-]+)*:"
+    r"(source|timeline|streams|consumers|pool|workdir|types|chunk_size|threads|jobs|memory|keep_going|engine|ray|free_space|http)(\.[\w-]+)*:"
 )
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
@@ -31,6 +39,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("streams", "*"): StreamConfig,
     ("consumers", "*"): ConsumerConfig,
     ("consumers", "*", "recycle"): RecycleConfig,
+    ("ray",): RayConfig,
 }
 
 
