@@ -99,7 +99,7 @@ def stream_many(over: Over, mode: str, *, whole: bool = True) -> Iterator[report
     works = [Work(path, name, folder_of(over, path, name)) for path, name in names.items()]
     with Ledger(over.workdir.ledger) as ledger, ExitStack() as stack:
         _settle(over, ledger, works, mode)
-        start = _local(over.loaded, mode, min(config.jobs, len(works)))
+        start = _local(over.loaded, mode, max(1, min(config.jobs, len(works))))
         many = _Many(over, ledger, works, start, config.jobs)
         stack.callback(many.close)
         many.run()

@@ -44,6 +44,7 @@ class Run:
     def __init__(self, folder: Path, *arguments: str, under: Sequence[str] = ()) -> None:
         """Start it in ``folder``, in a process group of its own; ``under`` is a command that starts it in turn."""
         self.folder = folder
+        self._said = ""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120", MARK: str(folder)}
         self.process = subprocess.Popen(
             [*under, sys.executable, "-c", "from streamer.cli import main; main()", *arguments],
@@ -71,6 +72,19 @@ class Run:
         """Wait for the end."""
         out, err = self.process.communicate(timeout=DEADLINE)
         return Finished(self.folder, self.process.returncode, out, err)
+
+    def said(self) -> str:
+        """Return what the command has written to its error output up to now; does not wait."""
+        assert self.process.stderr is not None
+        fd = self.process.stderr.fileno()
+        os.set_blocking(fd, False)
+        try:
+            self._said += os.read(fd, 65536).decode()
+        except BlockingIOError:
+            pass  # nothing new
+        finally:
+            os.set_blocking(fd, True)
+        return self._said
 
     def children(self) -> dict[str, psutil.Process]:
         """Return the child processes by title."""
