@@ -50,6 +50,14 @@ def small_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with three recordings of a second or less."""
+    from tests.pipeline.takes import make_takes
+
+    return make_takes(tmp_path_factory.mktemp("takes"))
+
+
 @pytest.fixture
 def config(small_bag: Path) -> dict[str, Any]:
     """Return a configuration with one checksum: 40 frames in 8 chunks, in a pool of 10 slots."""

@@ -10,38 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streamer.demo import Workload, make
 from streamer.errors import ConfigError, RecordingError
 from streamer.supervisor.report import Report, Streamed
 from tests.faults.harness import processes, what_is_left
 from tests.pipeline.driver import Finished, Run, digests, run, start, wait_until
+from tests.pipeline.takes import GATED, NAMES, SECONDS, at_the_gate, damaged, gated, open_gate, status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import psutil
 
 Config = dict[str, Any]
-NAMES = ["take-0", "take-1", "take-2"]
-SECONDS = {"take-0": 1.0, "take-1": 0.6, "take-2": 0.8}
-GATED = "take-1"
-
-
-@pytest.fixture(scope="module")
-def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of three recordings, the first of which is the longest."""
-    folder = tmp_path_factory.mktemp("bags")
-    for seed, (name, seconds) in enumerate(SECONDS.items()):
-        work = Workload(cameras=1, width=64, height=48, hz=30, image="jpeg", joint_topics=0, seconds=seconds, seed=seed)
-        make(folder / f"{name}.bag", work)
-    return folder
 
 
 @pytest.fixture
-def many(bags: Path) -> Config:
+def many(takes: Path) -> Config:
     """Return a configuration over all three, with a checksum each and a list that they share."""
     return {
-        "source": {"path": str(bags)},
+        "source": {"path": str(takes)},
         "timeline": {"from": "camera"},
         "chunk_size": 5,
         "pool": "100 kB",  # ten frames: nobody is far ahead of a gate
@@ -52,35 +37,6 @@ def many(bags: Path) -> Config:
             "list": {"use": "tests.pipeline.probes:Merger", "options": {"out": "list"}},
         },
     }
-
-
-def gated(config: Config, folder: Path, names: Iterable[str] = (GATED,)) -> Config:
-    """Add a consumer that stops in the second chunk of these recordings."""
-    for name in NAMES:
-        (folder / "gates" / name).mkdir(parents=True, exist_ok=True)
-        if name not in names:
-            (folder / "gates" / name / "go").touch()
-    gate = {"use": "tests.pipeline.probes:Gate", "options": {"folder": "gates/{recording}", "at": 7}}
-    return config | {"consumers": config["consumers"] | {"gate": gate}}
-
-
-def at_the_gate(folder: Path, name: str = GATED) -> int:
-    here = folder / "gates" / name / "here"
-    wait_until(here.exists, f"{name} at its gate")
-    return int(here.read_text())
-
-
-def open_gate(folder: Path, name: str = GATED) -> None:
-    (folder / "gates" / name / "go").touch()
-
-
-def damaged(bags: Path, folder: Path) -> Path:
-    """Copy the recordings; the one in the middle is cut off."""
-    folder.mkdir()
-    for name in NAMES:
-        content = (bags / f"{name}.bag").read_bytes()
-        (folder / f"{name}.bag").write_bytes(content[: len(content) // 2] if name == GATED else content)
-    return folder
 
 
 def frames(name: str) -> int:
@@ -108,19 +64,13 @@ def pipelines(folder: Path) -> list[psutil.Process]:
     return [p for p in processes(folder) if p.name() == "pipeline"]
 
 
-def status(folder: Path) -> dict[str, Any]:
-    path = folder / ".streamer" / "status.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return found
-
-
 @pytest.fixture(scope="module")
-def expected(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def expected(takes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the digests of each recording streamed alone."""
     folder = tmp_path_factory.mktemp("alone")
     for name in NAMES:
         config = {
-            "source": {"path": str(bags / f"{name}.bag")},
+            "source": {"path": str(takes / f"{name}.bag")},
             "timeline": {"from": "camera"},
             "streams": {"camera": {"topic": "/camera_0/image_raw/compressed"}},
             "consumers": {"digest": {"use": "checksum", "options": {"out": "{recording}.json"}}},
@@ -156,9 +106,9 @@ def test_recordings_side_by_side_give_what_each_gives_alone_in_the_order_of_the_
 
 
 def test_a_recording_that_fails_stops_no_other_and_comes_in_at_its_place_once_it_is_mended(
-    tmp_path: Path, many: Config, bags: Path, expected: dict[str, Any]
+    tmp_path: Path, many: Config, takes: Path, expected: dict[str, Any]
 ) -> None:
-    many["source"]["path"] = str(damaged(bags, tmp_path / "bags"))
+    many["source"]["path"] = str(damaged(takes, tmp_path / "bags"))
     finished = run(tmp_path, many)
     assert finished.code == 65, finished
     assert states(finished) == ["done", "failed", "done"]
@@ -171,7 +121,7 @@ def test_a_recording_that_fails_stops_no_other_and_comes_in_at_its_place_once_it
     assert refused.code == 64, refused
     assert "1 of its 3 recordings" in refused.err
     before = (tmp_path / "take-0.json").stat().st_mtime_ns
-    (tmp_path / "bags" / "take-1.bag").write_bytes((bags / "take-1.bag").read_bytes())
+    (tmp_path / "bags" / "take-1.bag").write_bytes((takes / "take-1.bag").read_bytes())
     mended = run(tmp_path, many, "--resume")
     assert mended.code == 0, mended
     assert mended.out.count("done in an earlier run") == 2
@@ -180,8 +130,8 @@ def test_a_recording_that_fails_stops_no_other_and_comes_in_at_its_place_once_it
     assert listed(tmp_path) == [f"{name} {frames(name)}" for name in NAMES]
 
 
-def test_keep_going_can_be_turned_off(tmp_path: Path, many: Config, bags: Path) -> None:
-    many["source"]["path"] = str(damaged(bags, tmp_path / "bags"))
+def test_keep_going_can_be_turned_off(tmp_path: Path, many: Config, takes: Path) -> None:
+    many["source"]["path"] = str(damaged(takes, tmp_path / "bags"))
     finished = run(tmp_path, many, "jobs=1", "keep_going=false")
     assert finished.code == 65, finished
     assert states(finished) == ["done", "failed", "waiting"]
