@@ -99,8 +99,13 @@ def stream_many(over: Over, mode: str, *, whole: bool = True) -> Iterator[report
     works = [Work(path, name, folder_of(over, path, name)) for path, name in names.items()]
     with Ledger(over.workdir.ledger) as ledger, ExitStack() as stack:
         _settle(over, ledger, works, mode)
-        start = _local(over.loaded, mode, max(1, min(config.jobs, len(works))))
-        many = _Many(over, ledger, works, start, config.jobs)
+        if ray:
+            from streamer.supervisor.cluster import cluster
+
+            start: Callable[[Work], Unit] = stack.enter_context(cluster(over.loaded, mode, needed(over.loaded)))
+        else:
+            start = _local(over.loaded, mode, max(1, min(config.jobs, len(works))))
+        many = _Many(over, ledger, works, start, None if ray else config.jobs)
         stack.callback(many.close)
         many.run()
         yield from map(_streamed, works)
@@ -193,7 +198,7 @@ class _Many:
         earlier = len(self._works) - len(self._queue)
         if earlier:
             status.note(f"{earlier} of {len(self._works)} recordings: done in an earlier run")
-        if config.memory is not None and self._needed > config.memory and self._queue:
+        if self._jobs is not None and config.memory is not None and self._needed > config.memory and self._queue:
             status.note(
                 f"memory: {show_size(config.memory)} is less than the {show_size(self._needed)} that one recording is "
                 "taken to need (its pool and processes): one runs at a time; lower 'pool', or raise 'memory'"
@@ -277,9 +282,10 @@ class _Many:
             work.state = "waiting"
             self._queue.append(work)
             return
+        stopped = ended.state in ("interrupted", "waiting")  # it waited for its turn, and lost it
         number = self._ledger.begin(pipeline, str(work.path), "", "", 0, 0)
-        self._ledger.finish(number, "interrupted" if ended.state == "interrupted" else "failed", ended.error)
-        if ended.state != "interrupted":
+        self._ledger.finish(number, "interrupted" if stopped else "failed", ended.error)
+        if not stopped:
             self._over.status.note(f"{work.name}: failed: {ended.error}", recording=work.name)
             self._judge(work, ended)
 
@@ -289,7 +295,8 @@ class _Many:
             self._hopeless = True
         if not self._over.loaded.config.keep_going:
             self._hopeless = True
-            for _, unit in self._units.values():
+        for _, unit in self._units.values() if self._hopeless else ():
+            if not self._over.loaded.config.keep_going or not unit.status():  # or it waits for its turn in a cluster
                 unit.drain()
         if self._hopeless and (self._queue or self._units):
             self._over.status.note(f"no further recording is begun, as {work.name} failed")
@@ -308,23 +315,23 @@ class _Many:
         self._over.status.many(self._together())
 
     def _together(self) -> dict[str, Any]:
-        running = [(work, work.snapshot) for work, _ in self._units.values() if "frames" in work.snapshot]
+        running = [(work, work.snapshot) for work, _ in self._units.values() if work.snapshot]
         states = [work.state for work in self._works]
         return {
             "frames": {
                 "done": sum(work.frames[0] for work in self._works),
                 "all": sum(work.frames[1] for work in self._works),
-                "per_second": round(sum(found["frames"]["per_second"] for _, found in running), 3),
+                "per_second": round(sum(found.get("frames", {}).get("per_second", 0.0) for _, found in running), 3),
             },
-            "bytes_per_second": sum(found["bytes_per_second"] for _, found in running),
+            "bytes_per_second": sum(found.get("bytes_per_second", 0) for _, found in running),
             "seconds_left": self._seconds_left(),
             "recordings": {
                 "all": len(states),
                 "done": sum(state in ("done", "earlier") for state in states),
                 "failed": sum(state in ("failed", "died") for state in states),
-                "running": len(self._units),
+                "running": len(running),
             },
-            "running": {work.name: work.snapshot | {"folder": str(work.folder)} for work, _ in self._units.values()},
+            "running": {work.name: found | {"folder": str(work.folder)} for work, found in running},
         }
 
     def _seconds_left(self) -> float | None:

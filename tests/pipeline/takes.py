@@ -28,9 +28,9 @@ def make_takes(folder: Path) -> Path:
     return folder
 
 
-def gated(config: Config, folder: Path, names: Iterable[str] = (GATED,)) -> Config:
+def gated(config: Config, folder: Path, names: Iterable[str] = (GATED,), of: Iterable[str] = NAMES) -> Config:
     """Add a consumer that stops in the second chunk of these recordings."""
-    for name in NAMES:
+    for name in of:
         (folder / "gates" / name).mkdir(parents=True, exist_ok=True)
         if name not in names:
             (folder / "gates" / name / "go").touch()
