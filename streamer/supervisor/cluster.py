@@ -66,31 +66,43 @@ class _Board:
 
 
 def _stream(board: Any, job: dict[str, Any]) -> dict[str, Any]:
-    """Be a task: run one pipeline to its end, tell the board how far it is, and return how it ended."""
-    import ray
+    """Be a task: run one pipeline to its end, tell the board how far it is, and return how it ended.
 
+    It waits for no answer: Ray gives the cores of a task that waits to another one.
+    """
     name, folder = job["name"], Path(job["folder"])
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < job["scratch"]:
         text = f"{folder} has {show_size(free)} free, of {show_size(job['scratch'])} that ray.scratch asks for"
-        return asdict(Ended("failed", BusyError.exit_code, text, kind=BusyError.__name__))
+        return asdict(Ended("failed", BusyError.exit_code, text, kind=BusyError.__name__)) | {"said": []}
     os.chdir(job["cwd"])
     loaded = checked(Path(job["config"]), job["values"])
     pipeline = Pipeline(loaded, Path(job["path"]), name, folder, threads=job["threads"], mode=job["mode"], part=True)
     try:
-        asked = 0
-        while (ended := pipeline.ended()) is None:
-            select.select(pipeline.watched(), [], [], _TELL_SECONDS)
-            messages = pipeline.heard()
-            now: int = ray.get(board.tell.remote(name, pipeline.status() | {"worker": os.getpid()}, messages))
+        return _told(board, name, pipeline)
+    finally:
+        pipeline.close()
+
+
+def _told(board: Any, name: str, pipeline: Pipeline) -> dict[str, Any]:
+    import ray
+
+    said: list[dict[str, Any]] = []
+    asked, answer = 0, None
+    while (ended := pipeline.ended()) is None:
+        select.select(pipeline.watched(), [], [], _TELL_SECONDS)
+        said += pipeline.heard()
+        if answer is not None and ray.wait([answer], timeout=0)[0]:
+            now: int = ray.get(answer)
+            answer = None
             if now > asked:
                 asked = now
                 pipeline.drain() if asked == 1 else pipeline.stop()
-        ray.get(board.tell.remote(name, {}, pipeline.heard()))
-        return asdict(ended)
-    finally:
-        pipeline.close()
+        if answer is None:
+            answer = board.tell.remote(name, pipeline.status() | {"worker": os.getpid()}, said)
+            said = []
+    return asdict(ended) | {"said": said + pipeline.heard()}
 
 
 class _Task:
@@ -120,7 +132,9 @@ class _Task:
         if not ready:
             return None
         try:
-            return Ended(**ray.get(self._reference))
+            values = ray.get(self._reference)
+            self._cluster.take(self._name, values.pop("said"))
+            return Ended(**values)
         except ray.exceptions.TaskCancelledError:
             return Ended("waiting")
         except ray.exceptions.RayError as error:
@@ -156,16 +170,24 @@ class _Cluster:
         self._looked = 0.0
 
     def snapshot(self, name: str) -> dict[str, Any]:
+        """Return a task's last snapshot."""
         self._look()
         return self._said.get(name, ({}, []))[0]
 
     def messages(self, name: str) -> list[dict[str, Any]]:
+        """Return what a task has said, once."""
         self._look()
         snapshot, messages = self._said.get(name, ({}, []))
         self._said[name] = snapshot, []
         return messages
 
+    def take(self, name: str, messages: list[dict[str, Any]]) -> None:
+        """Take in what a task has said with its end."""
+        snapshot, waiting = self._said.get(name, ({}, []))
+        self._said[name] = snapshot, waiting + messages
+
     def begin(self, name: str) -> None:
+        """Forget what an earlier try has said."""
         self._said.pop(name, None)
         self.ray.get(self.board.begin.remote(name))
 

@@ -355,7 +355,7 @@ def needed(loaded: Loaded) -> int:
 
 def _held(values: dict[str, Any] | None) -> int:
     """Return the most that the processes of a pipeline have held together, in bytes."""
-    if not values:
+    if not values or "earlier" in values:  # it had ended already, and only its word was lost
         return 0
     memory: list[float] = [values["supervisor"]["memory"]["peak_mb"], values["reader"]["anon_mb"]["peak"]]
     memory += [consumer["anon_mb"]["peak"] for consumer in values["consumers"].values()]

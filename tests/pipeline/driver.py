@@ -23,17 +23,17 @@ ROOT = Path(__file__).parent.parent.parent
 MARK = "STREAMER_TEST_RUN"  # in the environment of every process of a run: its folder
 
 
-def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], object], what: str = "the condition", deadline: float = DEADLINE) -> None:
     """Wait for a condition.
 
     Raises:
         TimeoutError: it did not come true within the deadline.
 
     """
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + deadline
     while not condition():
         if time.monotonic() > end:
-            message = f"waited {DEADLINE:.0f} s for {what}"
+            message = f"waited {deadline:.0f} s for {what}"
             raise TimeoutError(message)
         time.sleep(0.005)  # between two looks
 
@@ -68,9 +68,9 @@ class Run:
         finally:
             self.process.communicate()
 
-    def end(self) -> Finished:
+    def end(self, deadline: float = DEADLINE) -> Finished:
         """Wait for the end."""
-        out, err = self.process.communicate(timeout=DEADLINE)
+        out, err = self.process.communicate(timeout=deadline)
         return Finished(self.folder, self.process.returncode, out, err)
 
     def said(self) -> str:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from streamer.demo import Workload, make
-from tests.pipeline.driver import wait_until
+from tests.pipeline.driver import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,9 +38,9 @@ def gated(config: Config, folder: Path, names: Iterable[str] = (GATED,), of: Ite
     return config | {"consumers": config["consumers"] | {"gate": gate}}
 
 
-def at_the_gate(folder: Path, name: str = GATED) -> int:
+def at_the_gate(folder: Path, name: str = GATED, deadline: float = DEADLINE) -> int:
     here = folder / "gates" / name / "here"
-    wait_until(here.exists, f"{name} at its gate")
+    wait_until(here.exists, f"{name} at its gate", deadline)
     return int(here.read_text())
 
 
