@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_POINTS = 2000  # of a curve
 _MOST_CURVES = 12  # of a vector
+_LATEST_SECONDS, _LATEST_WIDTH = 1.0, 320
 _GAP, _NONE = 1, 2  # what may be said of a sample's place in the lane of offsets
 
 
@@ -28,7 +30,8 @@ class Preview(Consumer):
     Its columns are some frames, evenly spread; each camera has a row of pictures with the offset of
     its sample from the tick, each vector a row with its curves, and every stream a lane with the offsets
     of all its samples; gaps are shaded, frames without a sample marked. Every chunk's share lies in a file
-    of its own until the end, so a repeated chunk replaces itself.
+    of its own until the end, so a repeated chunk replaces itself. While the run goes on, what the cameras
+    show stands in ``<out>/.<recording>.preview/latest.jpg``, not older than a second or so.
     """
 
     many_recordings = True
@@ -63,6 +66,7 @@ class Preview(Consumer):
         self._pictures: dict[str, NDArray[Any]] = {}
         self._curves: dict[str, list[list[float]]] = {}
         self._offsets: dict[str, list[tuple[int, int, float]]] = {name: [] for name in self._kinds}
+        self._shown = -_LATEST_SECONDS
 
     def on_frame(self, frame: Frame) -> None:
         """Keep small copies of what the sheet will show."""
@@ -73,6 +77,25 @@ class Preview(Consumer):
             self._next += 1
         if wanted:
             self._add_pictures(frame)
+        if time.monotonic() - self._shown >= _LATEST_SECONDS:
+            self._shown = time.monotonic()
+            self._show(frame)
+
+    def _show(self, frame: Frame) -> None:
+        """Write what the cameras show now, side by side, for who looks while the run goes on."""
+        import simplejpeg
+
+        from consumers.sheet import thumbnail
+
+        samples = [sample for name, sample in frame.samples.items() if self._kinds[name] in ("image", "depth")]
+        pictures = [thumbnail(sample.value, _LATEST_WIDTH) for sample in samples if sample is not None]
+        if not pictures:
+            return
+        height = max(len(picture) for picture in pictures)
+        strip = np.zeros((height, _LATEST_WIDTH * len(pictures), 3), np.uint8)
+        for n, picture in enumerate(pictures):
+            strip[: len(picture), n * _LATEST_WIDTH : n * _LATEST_WIDTH + picture.shape[1]] = picture
+        write_bytes(self._parts / "latest.jpg", simplejpeg.encode_jpeg(strip, 80))
 
     def _add_to_curves(self, frame: Frame) -> None:
         for name, sample in frame.samples.items():

@@ -17,6 +17,10 @@ StreamerError                 70  a fault of this program
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class StreamerError(Exception):
@@ -102,6 +106,18 @@ _BY_NAME = {
         BusyError,
     )
 }
+
+
+def nearest_name(word: str, known: Iterable[str]) -> str:
+    """Return a hint at the name that was probably meant, to go into a message; empty where none is near."""
+    import difflib  # where something is wrong already
+
+    names = sorted(known)
+    folded = {name.lower(): name for name in names}
+    inside = [name for name in folded if len(word) > 2 and word.lower() in name]
+    near = difflib.get_close_matches(word.lower(), folded, 1) or sorted(inside, key=len)[:1]
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
 
 _CANNOT_WRITE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}

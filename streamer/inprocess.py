@@ -106,7 +106,7 @@ class Opened:
 
         """
         config = self._loaded.config
-        for path in recordings(self._loaded):
+        for path in self.paths():
             with self.prepared(path) as prepared:
                 about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
                 recording, places = recording_of(about)
@@ -118,6 +118,15 @@ class Opened:
                         yield OpenChunk(recording, number, first, last, part)
                         for _ in part:
                             pass
+
+    def paths(self) -> list[Path]:
+        """Return the recordings; those of the demo are made where they are missing.
+
+        Raises:
+            RecordingError: there is none.
+
+        """
+        return recordings(self._loaded)
 
     @contextmanager
     def prepared(self, path: Path, *, mapped: bool = False) -> Iterator[Prepared]:

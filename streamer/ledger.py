@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from streamer.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -45,7 +46,6 @@ CREATE TABLE quarantine (
 ) WITHOUT ROWID;
 """,
 ]
-_VERSION = 1 + len(_MIGRATIONS)
 
 
 class Known(NamedTuple):
@@ -76,8 +76,10 @@ class Quarantined(NamedTuple):
     trace: str
 
 
-class Ledger:
-    """The ledger of one work folder; use it as a ``with`` block."""
+class Database:
+    """An SQLite file and the steps by which its schema came to be; use it as a ``with`` block."""
+
+    steps: Sequence[str]  # from version n, counted from 0, to the next
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it.
@@ -98,18 +100,18 @@ class Ledger:
             raise
 
     def _prepare(self) -> None:
+        newest = len(self.steps)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA foreign_keys = ON")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            steps = [_SCHEMA, *_MIGRATIONS][version:]
-            if steps:
-                self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {_VERSION}; COMMIT")
+            if steps := self.steps[version:]:
+                self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {newest}; COMMIT")
         except sqlite3.Error as error:
             raise self._trouble(error) from error
-        if version > _VERSION:
-            msg = f"{self._path}: written by a newer version of this program (schema {version}, known is {_VERSION})"
+        if version > newest:
+            msg = f"{self._path}: written by a newer version of this program (schema {version}, known is {newest})"
             raise StorageError(msg)
 
     def __enter__(self) -> Self:
@@ -119,6 +121,23 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._db.close()
+
+    def _do(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: sqlite3.Error) -> StorageError:
+        broken = type(error) is sqlite3.DatabaseError  # not one of its subclasses: the file itself is no database
+        hint = "; move it aside to begin with an empty one: what was done is then done again" if broken else ""
+        return StorageError(f"{self._path}: the ledger cannot be used: {error}{hint}")
+
+
+class Ledger(Database):
+    """The ledger of one work folder."""
+
+    steps = (_SCHEMA, *_MIGRATIONS)
 
     def recordings(self, pipeline: str) -> dict[str, Known]:
         """Return all recordings of a pipeline, by path."""
@@ -222,12 +241,3 @@ class Ledger:
             recording,
         )
         return [Quarantined(*row) for row in rows]
-
-    def _do(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
-        try:
-            return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._trouble(error) from error
-
-    def _trouble(self, error: sqlite3.Error) -> StorageError:
-        return StorageError(f"{self._path}: the ledger cannot be used: {error}")

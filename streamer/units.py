@@ -26,6 +26,7 @@ _SIZE_BYTES = {
     "GiB": 2**30,
     "TiB": 2**40,
 }
+_DAY, _YEAR = 86_400, 31_556_952  # seconds
 _RATE_HZ = {"mHz": Fraction(1, 1000), "Hz": Fraction(1), "kHz": Fraction(1000)}
 KNOWN = {"duration": tuple(_DURATION_NS), "size": tuple(_SIZE_BYTES), "rate": tuple(_RATE_HZ)}
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
@@ -93,8 +94,12 @@ def show_duration(nanoseconds: int) -> str:
     for limit, factor, name in ((10**6, 10**3, "µs"), (10**9, 10**6, "ms"), (60 * 10**9, 10**9, "s")):
         if nanoseconds < limit - factor / 2:
             return f"{_three_digits(nanoseconds / factor)} {name}"
-    minutes, rest = divmod(round(nanoseconds / 10**9), 60)
-    return f"{minutes} min {rest:02d} s"
+    seconds = round(nanoseconds / 10**9)
+    if seconds < 2 * 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 2 * _DAY:
+        return f"{seconds // 3600} h {seconds // 60 % 60:02d} min"
+    return f"{seconds // _DAY} days" if seconds < 2 * _YEAR else f"{seconds // _YEAR} years"
 
 
 def show_size(count: int) -> str:

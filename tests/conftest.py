@@ -39,12 +39,10 @@ def nobody_left_behind() -> Iterator[None]:
     assert not lines, f"processes left behind: {lines}"
 
 
-@pytest.fixture(scope="session")
-def small_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bag of 4 s: one JPEG camera at 30 Hz (120 frames) and joints at 100 Hz."""
-    path = tmp_path_factory.mktemp("recordings") / "small.bag"
+def _small(folder: Path, seed: int) -> Path:
+    path = folder / "small.bag"
     work = Workload(
-        cameras=1, width=160, height=120, hz=30, image="jpeg", joint_topics=1, joint_hz=100, seconds=4, seed=1
+        cameras=1, width=160, height=120, hz=30, image="jpeg", joint_topics=1, joint_hz=100, seconds=4, seed=seed
     )
     make(path, work)
     return path
@@ -56,6 +54,18 @@ def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.pipeline.takes import make_takes
 
     return make_takes(tmp_path_factory.mktemp("takes"))
+
+
+@pytest.fixture(scope="session")
+def small_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bag of 4 s: one JPEG camera at 30 Hz (120 frames) and joints at 100 Hz."""
+    return _small(tmp_path_factory.mktemp("recordings"), 1)
+
+
+@pytest.fixture(scope="session")
+def other_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bag like `small_bag` with other content."""
+    return _small(tmp_path_factory.mktemp("recordings"), 2)
 
 
 @pytest.fixture

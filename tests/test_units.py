@@ -127,6 +127,9 @@ def test_a_rate_of_zero_is_none() -> None:
         (3_200_000_000, "3.2 s"),
         (125_000_000_000, "2 min 05 s"),
         (3_600_000_000_000, "60 min 00 s"),
+        (3 * 3_600_000_000_000 + 125_000_000_000, "3 h 02 min"),
+        (66 * 86_400_000_000_000, "66 days"),
+        (1_778_000_000 * 10**9, "56 years"),
     ],
 )
 def test_a_duration_is_shown_in_the_unit_that_fits(nanoseconds: int, text: str) -> None:

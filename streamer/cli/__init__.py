@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from streamer.cli.screen import let_go
 from streamer.errors import BusyError, StorageError, StreamerError, UsageError
 
-_CODES: dict[object, int] = {2: UsageError.exit_code, 130: BusyError.exit_code}  # typer's, and ours
+# typer's codes, and ours; 1 is that of rich and click when who was reading has gone: no failure
+_CODES: dict[object, int] = {1: 0, 2: UsageError.exit_code, 130: BusyError.exit_code}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,8 +46,43 @@ def streamer(
 
 
 def main() -> None:
-    """Run the command and exit with its code."""
-    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, top
+    """Run the command and exit with its code; what goes wrong is one message, never a traceback."""
+    _open_standard_streams()
+    try:
+        _run()
+    except SystemExit as end:
+        sys.exit(_CODES.get(end.code, end.code))
+    except KeyboardInterrupt:
+        sys.exit(BusyError.exit_code)
+    except StreamerError as error:
+        print(f"streamer: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
+            raise
+        let_go()
+        if error.errno == errno.EPIPE:
+            sys.exit(0)
+        at = error.filename or "standard output"
+        print(f"streamer: {at}: cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(StorageError.exit_code)
+
+
+def _open_standard_streams() -> None:
+    """Put the null device in the place of streams that who started us has closed: no file of ours may be taken for one.
+
+    Descriptors are given out lowest first, so opening it until all three exist fills the holes.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
+def _run() -> None:
+    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, top, watch
 
     app.command("init")(init.init)
     app.command("info")(info.info)
@@ -57,17 +94,12 @@ def main() -> None:
     app.command("memory")(memory.memory)
     app.command("report")(report.report)
     app.command("top")(top.top)
+    app.command("watch")(watch.watch)
+    app.command("status")(watch.status)
+    app.command("retry")(watch.retry)
+    app.add_typer(watch.quarantine, name="quarantine")
+    app.command("drain")(watch.drain)
+    app.command("reload")(watch.reload)
     app.command("schema")(schema.schema)
     app.add_typer(demo.app, name="demo")
-    try:
-        app()
-    except SystemExit as end:
-        sys.exit(_CODES.get(end.code, end.code))
-    except StreamerError as error:
-        print(f"streamer: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-        sys.exit(0 if error.errno == errno.EPIPE else StorageError.exit_code)
+    app(prog_name="streamer")

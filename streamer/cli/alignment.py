@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamer.config.settings import stream_settings, timeline_settings
-from streamer.decode import IMAGE_TYPES
 from streamer.plan import make_plan
 from streamer.records import Flag
-from streamer.runtime.prepare import make_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.config.load import Loaded
     from streamer.records import StreamPlan
     from streamer.runtime.prepare import Prepared
 
@@ -66,10 +62,9 @@ class View:
     left_out_seconds: NDArray[np.float64]
 
 
-def view(loaded: Loaded, prepared: Prepared, name: str) -> View:
+def view(prepared: Prepared, name: str) -> View:
     """Describe a plan."""
-    plan = prepared.plan
-    ticks = _ticks(loaded, prepared)
+    plan, ticks = prepared.plan, prepared.ticks
     origin = int(ticks[0]) if len(ticks) else 0
     seconds = (plan.ticks - origin) / 1e9
     lanes = []
@@ -87,25 +82,15 @@ def view(loaded: Loaded, prepared: Prepared, name: str) -> View:
         names = stream.settings.name, stream.topic.name
         lanes.append(Lane(*names, len(stamps), begins, ends, offsets, edges, counts.astype(int), spans))
     times = (ticks - origin) / 1e9
-    reasons = _reasons(prepared, ticks)
+    reasons = _reasons(prepared)
     left_out = {reason: list(_spans(numbers, times)) for reason, numbers in reasons.items()}
     gone = np.sort(np.concatenate([np.zeros(0, np.int64), *reasons.values()]))
     return View(name, str(prepared.source.path), plan.planned, seconds, lanes, left_out, times[gone])
 
 
-def _ticks(loaded: Loaded, prepared: Prepared) -> NDArray[np.int64]:
-    """Return all ticks of the timeline, those that became no frames included."""
-    stamps = {stream.settings.name: stream.index.stamps for stream in prepared.streams}
-    images = [
-        s.settings.name
-        for s in prepared.streams
-        if s.topic.msgtype in IMAGE_TYPES and s.settings.decoding.field is None
-    ]
-    return make_ticks(timeline_settings(loaded.config), stream_settings(loaded.config), stamps, images)
-
-
-def _reasons(prepared: Prepared, ticks: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+def _reasons(prepared: Prepared) -> dict[str, NDArray[np.int64]]:
     """Return the numbers of the ticks that are left out, by the first stream that leaves them out."""
+    ticks = prepared.ticks
     keep = np.ones(len(ticks), bool)
     found = {}
     for stream in prepared.streams:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -52,8 +51,7 @@ def bench(
     Example: streamer bench recording.bag --methods chunked,stream --repeat 5 --json bench.json
     """
     from streamer.bench.compare import compare
-    from streamer.bench.plot import plot as draw
-    from streamer.cli.pictures import check_plot
+    from streamer.cli.pictures import check_plot, panels, written
 
     chosen = _methods(methods)
     sizes = _sizes(chunk_size)
@@ -71,11 +69,23 @@ def bench(
     if as_json is not None:
         values = {"recording": str(recording), "repeat": repeat, "machine": _machine(), "settings": loaded.values}
         text = json.dumps({**values, "methods": [m.as_json() for m in measured]}, indent=2)
-        as_json.write_text(text + "\n", encoding="utf-8")
+        with written(as_json):
+            as_json.write_text(text + "\n", encoding="utf-8")
     if plot is not None:
-        draw(measured, recording.name, plot)
+        with panels(plot, 1, 4.5) as (axes,):
+            _draw(axes, recording.name, measured)
     if any(m.failed for m in measured):
         raise typer.Exit(StreamerError.exit_code)
+
+
+def _draw(axes: Any, title: str, measured: Sequence[Measured]) -> None:
+    """Draw memory over time, a line for each method from the start of its process to its end."""
+    for m in measured:
+        if m.memory:
+            label = m.method if m.chunk_size is None else f"{m.method}, chunks of {m.chunk_size}"
+            axes.plot([at for at, _ in m.memory], [mb for _, mb in m.memory], label=label, linewidth=1.5)
+    axes.set(xlabel="seconds from the start of the process", ylabel="memory in MB (anonymous and pool)", title=title)
+    axes.set_xlim(left=0)
 
 
 def _methods(text: str) -> list[str]:
@@ -149,31 +159,31 @@ def _machine() -> dict[str, Any]:
 
 def _show(measured: Sequence[Measured]) -> None:
     """Print the table, each rate beside those of the book and of the bare loops."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table("method", box=None, pad_edge=False)
-    headings = ("chunk", "seconds", "start-up", "frames", "frames/s", "× chunked", "of limit")
-    for heading in (*headings, "peak MB", "increase MB", "kept MB"):
-        table.add_column(heading, justify="right")
+    from streamer.cli.screen import screen, table
+
+    headings = ("method", "chunk", "seconds", "start-up", "frames", "frames/s", "× chunked", "of limit")
+    rows: list[tuple[str, ...]] = []
     book = next((m.stream_frames_per_s for m in measured if m.method == "chunked"), None)
     bare = next((m.stream_frames_per_s for m in measured if m.method == "limit"), None)
     for m in measured:
         chunk = "" if m.chunk_size is None else str(m.chunk_size)
         if m.not_run or m.failed:
-            table.add_row(m.method, chunk, "not run" if m.not_run else "failed")
+            rows.append((m.method, chunk, "not run" if m.not_run else "failed", *[""] * 8))
             continue
         steady = m.steady_frames_per_s
-        table.add_row(
-            *(m.method, chunk, f"{m.seconds:.2f}", f"{m.start_seconds:.2f}", str(m.frames)),
-            f"{m.stream_frames_per_s:.1f}",
-            f"{m.stream_frames_per_s / book:.1f}" if book else "",
-            f"{steady / bare:.2f}" if bare and steady else "",
-            *(f"{value:.0f}" for value in (m.peak_mb, m.increase_mb, m.kept_mb)),
+        rows.append(
+            (
+                *(m.method, chunk, f"{m.seconds:.2f}", f"{m.start_seconds:.2f}", str(m.frames)),
+                f"{m.stream_frames_per_s:.1f}",
+                f"{m.stream_frames_per_s / book:.1f}" if book else "",
+                f"{steady / bare:.2f}" if bare and steady else "",
+                *(f"{value:.0f}" for value in (m.peak_mb, m.increase_mb, m.kept_mb)),
+            )
         )
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+    console = screen()
+    console.print(table((*headings, "peak MB", "increase MB", "kept MB"), rows, console.width), soft_wrap=True)
     for m in measured:
         if m.not_run or m.failed:
             console.print(Text(f"{m.method}: not run: {m.not_run}" if m.not_run else f"{m.method}: {m.failed}"))

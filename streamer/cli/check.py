@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from streamer.config.load import Loaded
     from streamer.supervisor.check import Checked
@@ -34,8 +34,7 @@ def check(
 
     Example: streamer check config.yaml timeline.rate='20 Hz'
     """
-    from rich.console import Console
-
+    from streamer.cli.screen import screen
     from streamer.config.load import load
     from streamer.supervisor.check import Checked
     from streamer.supervisor.check import check as look
@@ -54,7 +53,7 @@ def check(
     if as_json:
         print(json.dumps(_as_json(found, loaded), indent=2))
     else:
-        _show(Console(highlight=False, width=None if sys.stdout.isatty() else 160), found, loaded)
+        _show(screen(), found, loaded)
     raise typer.Exit(found.exit_code)
 
 
@@ -77,7 +76,7 @@ def _show(console: Console, found: Checked, loaded: Loaded) -> None:
             f"{show_duration(round(r['seconds'] * 1e9))}"
         )
         console.print(Text(line), soft_wrap=True)
-        console.print(_streams(r["streams"]))
+        console.print(_streams(r["streams"], console.width))
     if found.consumers:
         console.print(Text(f"consumers: {', '.join(found.consumers)}"), soft_wrap=True)
     if found.recordings:
@@ -87,13 +86,9 @@ def _show(console: Console, found: Checked, loaded: Loaded) -> None:
             f"memory: {show_size(memory['pool_bytes'])} shared ({slots} slots), and what {memory['processes']} "
             f"processes take of their own; {show_size(memory['available_bytes'])} available"
         )
-        console.print(
-            Text(
-                f"disk: all frames as they are take {show_size(disk['frames_bytes'])}; "
-                f"{show_size(disk['free_bytes'])} free at {disk['folder']}"
-            ),
-            soft_wrap=True,
-        )
+        room = f"; {show_size(disk['free_bytes'])} free at {disk['folder']}" if "folder" in disk else ""
+        text = f"disk: all frames as they are take {show_size(disk['frames_bytes'])}{room}"
+        console.print(Text(text), soft_wrap=True)
     errors = [finding for finding in found.findings if finding.code]
     for finding in found.findings:
         mark = "error" if finding.code else "warning"
@@ -101,14 +96,13 @@ def _show(console: Console, found: Checked, loaded: Loaded) -> None:
     console.print(f"{len(errors)} error{'s' * (len(errors) != 1)}" if errors else "ready to run")
 
 
-def _streams(streams: dict[str, Any]) -> Any:
-    from rich.table import Table
+def _streams(streams: dict[str, Any], width: int) -> Text:
+    from streamer.cli.screen import table
 
-    table = Table("  stream", "topic", "array", box=None, pad_edge=False)
-    for heading in ("messages", "held", "in gaps", "none", "largest offset"):
-        table.add_column(heading, justify="right")
+    headings = ("  stream", "topic", "array", "messages", "held", "in gaps", "none", "largest offset")
+    rows = []
     for name, s in streams.items():
         array = f"{'×'.join(map(str, s['shape']))} {s['dtype']}" if s["kind"] != "points" else f"{s['shape'][0]} points"
         numbers = [str(s[key]) for key in ("messages", "held", "gaps", "none")]
-        table.add_row(f"  {name}", s["topic"], array, *numbers, f"{s['max_offset_ms']:.1f} ms")
-    return table
+        rows.append((f"  {name}", s["topic"], f"({array})", *numbers, f"{s['max_offset_ms']:.1f} ms"))
+    return table(headings, rows, width)

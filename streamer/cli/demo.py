@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamer.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 app = typer.Typer(no_args_is_help=True, help="Make synthetic recordings.")
 
@@ -80,18 +84,13 @@ def _pair(text: str, option: str, example: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
-class _explained:  # noqa: N801 - reads as a phrase in the with statement
-    """Turn what can go wrong with an output into this project's errors."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            msg = f"{self._out}: cannot be written: {error.strerror or error}"
-            raise OutputError(msg) from error
-        if isinstance(error, ValueError):
-            raise UsageError(str(error)) from error
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    """Say what went wrong in the block as this project does."""
+    try:
+        yield
+    except OSError as error:
+        msg = f"{out}: cannot be written: {error.strerror or error}"
+        raise OutputError(msg) from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error

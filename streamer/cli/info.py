@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamer.errors import RecordingError
+from streamer.records import Damage
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_NUMBERS = ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "skew")
+_WIDE = 140  # characters, from which a topic takes one line
 
 
 def info(
@@ -27,8 +31,7 @@ def info(
 
     Example: streamer info recording.bag
     """
-    from rich.console import Console
-
+    from streamer.cli.screen import screen
     from streamer.cli.survey import survey
     from streamer.source.source import Source
 
@@ -46,59 +49,59 @@ def info(
     if as_json:
         print(json.dumps(found, indent=2))
     else:
-        piped = not sys.stdout.isatty()
-        _show(Console(highlight=False, width=10_000 if piped else None), found, "# " if piped else "")
+        _show(screen(), found, "" if sys.stdout.isatty() else "# ")
 
 
 def _show(console: Console, found: dict[str, Any], mark: str) -> None:
     """Print what was found; ``mark`` makes comments of it, so that the whole output is a configuration."""
-    from rich.table import Table
     from rich.text import Text
 
-    from streamer.records import Damage
+    from streamer.cli.screen import table
     from streamer.units import show_duration, show_size
 
-    console.print(Text(mark + found["path"]), soft_wrap=True)
+    def line(text: str) -> None:
+        console.print(Text(mark + text), soft_wrap=True)
+
+    line(found["path"])
     for damage in found["damage"]:
-        console.print(Text(f"{mark}salvaged {Damage(**damage)}"), soft_wrap=True)
+        line(f"salvaged {Damage(**damage)}")
     files = f" in {found['files']} files" if found["files"] > 1 else ""
-    console.print(
-        f"{mark}{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, "
-        f"{'indexed' if found['indexed'] else 'damaged'}; "
+    line(
+        f"{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, "
+        f"{'indexed' if found['indexed'] else 'damaged' if found['damage'] else 'unindexed'}; "
         f"{show_duration(round(found['duration_s'] * 1e9))}, {found['messages']} messages"
     )
-    table = Table(box=None, pad_edge=False)
-    table.add_column(f"{mark}topic", overflow="fold")
-    table.add_column("type", overflow="fold")
-    for heading in ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "header skew"):
-        table.add_column(heading, justify="right", overflow="fold")
-    for topic in sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"])):
-        table.add_row(
-            mark + topic["name"],
-            topic["type"],
-            str(topic["count"]),
-            "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
-            _number(topic["rate_hz"], "Hz"),
-            _number(topic["jitter_ms"], "ms"),
-            _number(topic["first_s"], "s"),
-            str(topic["gaps"]),
-            _gap(topic),
-            _number(topic["skew_ms"], "ms"),
-        )
-    console.print(table)
-    console.print(f"{mark}size: estimated from a few messages; gaps: distances of more than three times the median;")
-    console.print(f"{mark}header skew: median of receive stamp minus header stamp, of a few messages")
+    topics = sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"]))
+    wide = console.width >= _WIDE
+    headings = ("topic", *(("type",) if wide else ()), *_NUMBERS)
+    names = [(t["name"], t["type"]) if wide else (f"{t['name']}  {t['type']}",) for t in topics]
+    rows = [(*name, *_numbers(topic)) for name, topic in zip(names, topics, strict=True)]
+    for text in table(headings, rows, console.width - len(mark)).plain.splitlines():
+        line(text)
+    line("size: estimated from a few messages; gaps: distances over three times the median;")
+    line("skew: median of receive stamp minus header stamp, of a few messages")
     for warning in found["warnings"]:
-        console.print(Text(f"{mark}warning: {warning}"), soft_wrap=True)
+        line(f"warning: {warning}")
     console.print(f"\n{mark}A configuration to begin with:\n")
     console.print(Text(found["suggested_config"]), soft_wrap=True)
 
 
-def _number(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:.4g} {unit}"
+def _numbers(topic: dict[str, Any]) -> tuple[str, ...]:
+    """Write what is known of a topic, in the order of the headings."""
+    from streamer.units import show_duration, show_size
 
+    def told(key: str, unit_ns: float) -> str:
+        value = topic[key]
+        return "" if value is None else ("-" if value < 0 else "") + show_duration(round(abs(value) * unit_ns))
 
-def _gap(topic: dict[str, Any]) -> str:
-    if topic["largest_gap_ms"] is None:
-        return ""
-    return f"{topic['largest_gap_ms']:.4g} ms at {topic['largest_gap_at_s']:.4g} s"
+    at = "" if topic["largest_gap_at_s"] is None else f" at {topic['largest_gap_at_s']:.1f} s"
+    return (
+        str(topic["count"]),
+        "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
+        "" if topic["rate_hz"] is None else f"{topic['rate_hz']:.3g} Hz",
+        told("jitter_ms", 1e6),
+        told("first_s", 1e9),
+        str(topic["gaps"]),
+        told("largest_gap_ms", 1e6) + at,
+        told("skew_ms", 1e6),
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from streamer.errors import OutputError, StreamerError, UsageError
+from streamer.errors import StreamerError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,7 @@ def init(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write; - for the screen")] = Path("config.yaml"),
     force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,
+    salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
 ) -> None:
     """Write a configuration for RECORDING, with comments, that runs as it is.
 
@@ -61,7 +62,10 @@ def init(
         path = synthetic(recording, folder / ".streamer" / "demo")
     else:
         path = Path(recording).absolute()
-    with tempfile.TemporaryDirectory(prefix="streamer-") as scratch, Source(path, Path(scratch)) as source:
+    with (
+        tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
+        Source(path, Path(scratch), salvage=salvage) as source,
+    ):
         topics = topics_of(source)
         found = suggestion(source, topics)
         about = (
@@ -91,18 +95,16 @@ def _address(path: Path, folder: Path) -> str:
 
 
 def _save(out: Path, text: str) -> None:
+    from streamer.cli.pictures import written
     from streamer.config.schema import schema_text
 
-    try:
+    with written(out):
         schema = out.absolute().parent / _SCHEMA
         schema.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         schema.write_text(schema_text(), encoding="utf-8")
         draft = out.with_name(f".{out.name}.tmp")
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, out)
-    except OSError as error:
-        msg = f"{out}: cannot be written: {error.strerror or error}"
-        raise OutputError(msg) from error
 
 
 def _write(found: Suggestion, about: str, address: str, speed: dict[str, float]) -> Iterator[str]:
@@ -114,7 +116,7 @@ def _write(found: Suggestion, about: str, address: str, speed: dict[str, float])
     yield "#   streamer plan FILE          how well the streams fit together in time"
     yield "#   streamer run FILE           key.path=value overrides a setting: chunk_size=50"
     yield ""
-    yield f"source: {_flow({'path': address})}"
+    yield f"source: {_flow({**found.values['source'], 'path': address})}"
     yield ""
     yield f"timeline: {_flow(timeline)}"
     if timeline["from"] == "grid":

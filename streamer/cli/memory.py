@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.errors import OutputError, UsageError
+from streamer.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.text import Text
 
 
 def memory(
@@ -28,24 +29,33 @@ def memory(
 
     Example: streamer memory .streamer/report.json --plot memory.png
     """
-    from rich.console import Console
+    from streamer.cli.pictures import check_plot, panels
+    from streamer.cli.screen import screen
 
     if plot is not None:
-        from streamer.cli.memory_plot import draw
-        from streamer.cli.pictures import check_plot
-
         check_plot()
     recordings = [values for values in read_report(report)["recordings"] if "consumers" in values]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = screen()
     for values in recordings:
         console.print(Path(values["path"]).name)
-        console.print(_table(dict(_processes(values))))
+        console.print(_table(dict(_processes(values)), console.width), soft_wrap=True)
     if plot is not None:
-        try:
-            draw({Path(values["path"]).name: dict(_processes(values)) for values in recordings}, plot)
-        except OSError as error:
-            msg = f"{plot}: cannot be written: {error.strerror or error}"
-            raise OutputError(msg) from error
+        with panels(plot, max(len(recordings), 1), 3.5) as found:
+            for axes, values in zip(found, recordings, strict=False):
+                _draw(axes, Path(values["path"]).name, dict(_processes(values)))
+
+
+def _draw(axes: Any, title: str, processes: dict[str, dict[str, Any]]) -> None:
+    """Draw each process over the chunks: a line a generation, which ends where its memory went back."""
+    for number, (name, found) in enumerate(processes.items()):
+        color = f"C{number % 10}"
+        label: str | None = f"{name} ({found['verdict']})"
+        for life in found["generations"]:
+            axes.plot(life["chunks"], life["anon_mb"], color=color, label=label, linewidth=1.5, marker=".", ms=3)
+            label = None
+            if life["ended"] == "planned" and life["chunks"]:
+                axes.plot(life["chunks"][-1:], life["anon_mb"][-1:], "v", color=color, ms=7)
+    axes.set(title=title, xlabel="chunk", ylabel="own memory in MB (▼ recycled)")
 
 
 def read_report(report: Path) -> dict[str, Any]:
@@ -75,31 +85,29 @@ def _processes(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "supervisor", values["supervisor"]["memory"]
 
 
-def _table(processes: dict[str, dict[str, Any]]) -> Any:
-    from rich.table import Table
+def _table(processes: dict[str, dict[str, Any]], width: int) -> Text:
+    from streamer.cli.screen import table
 
-    table = Table("process", box=None, pad_edge=False)
-    for heading in ("generations", "MB at start", "peak", "end", "given back", "MB/chunk"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
-    table.add_column("handover (median)", justify="right")
-    table.add_column("grows most in")
+    headings = ("process", "generations", "MB at start", "peak", "end", "given back", "MB/chunk", "verdict")
+    rows = []
     for name, found in processes.items():
         lives = found["generations"]
         lines: list[dict[str, Any]] = next(
-            (life["growing_lines"] for life in reversed(lives) if life["growing_lines"]), []
+            (one["growing_lines"] for one in reversed(lives) if one["growing_lines"]), []
         )
         slope, handover = found["mb_per_chunk"], found["handover_ms"]
-        table.add_row(
-            name,
-            str(len(lives)),
-            *(f"{lives[at][key]:.1f}" if lives else "" for at, key in ((0, "start_mb"),)),
-            f"{found['peak_mb']:.1f}",
-            f"{lives[-1]['end_mb']:.1f}" if lives else "",
-            f"{found['returned_mb']:.1f}" if found["returned_mb"] else "",
-            "" if slope is None else f"{slope:+.2f}",
-            found["verdict"],
-            "" if handover is None else f"{handover['median']:.0f} ms",
-            f"{lines[0]['file']}:{lines[0]['line']}" if lines else "",
+        rows.append(
+            (
+                name,
+                str(len(lives)),
+                f"{lives[0]['start_mb']:.1f}" if lives else "",
+                f"{found['peak_mb']:.1f}",
+                f"{lives[-1]['end_mb']:.1f}" if lives else "",
+                f"{found['returned_mb']:.1f}" if found["returned_mb"] else "",
+                "" if slope is None else f"{slope:+.2f}",
+                found["verdict"],
+                "" if handover is None else f"{handover['median']:.0f} ms",
+                f"{lines[0]['file']}:{lines[0]['line']}" if lines else "",
+            )
         )
-    return table
+    return table((*headings, "handover (median)", "grows most in"), rows, width)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.errors import ConfigError, OutputError
+from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +19,17 @@ if TYPE_CHECKING:
     from streamer.cli.alignment import View
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+_HEADINGS = (
+    "  stream",
+    "messages",
+    "|offset| median",
+    "95 %",
+    "largest",
+    "held",
+    "in gaps",
+    "none",
+    "offsets, least … largest",
+)
 _LISTED = 5  # spans of each kind
 
 
@@ -42,15 +52,13 @@ def plan(
 
     Example: streamer plan config.yaml --plot timeline.png timeline.rate='20 Hz'
     """
-    from rich.console import Console
-
     from streamer.cli.alignment import as_json as plain
     from streamer.cli.alignment import view, write_csv
-    from streamer.cli.pictures import check_plot
+    from streamer.cli.pictures import check_plot, written
+    from streamer.cli.screen import screen
     from streamer.config.load import load
     from streamer.inprocess import Opened
     from streamer.source.find import recording_name
-    from streamer.supervisor.recordings import recordings
 
     if plot is not None:
         check_plot()
@@ -58,40 +66,31 @@ def plan(
     opened = Opened(loaded)
     try:
         with ExitStack() as stack:
-            prepared = [
-                (recording_name(path), stack.enter_context(opened.prepared(path))) for path in recordings(loaded)
-            ]
-            views = [view(loaded, part, name) for name, part in prepared]
-            _written(csv, lambda path: write_csv(path, prepared))
+            prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in opened.paths()]
+            views = [view(part, name) for name, part in prepared]
+            if csv is not None:
+                with written(csv):
+                    write_csv(csv, prepared)
     except ConfigError as error:
         raise ConfigError(loaded.locate(str(error))) from error
     if plot is not None:
         from streamer.cli.plan_plot import draw
 
-        _written(plot, lambda path: draw(views, path))
+        with written(plot):
+            draw(views, plot)
     if as_json:
         print(json.dumps({"recordings": [plain(found) for found in views]}, indent=2))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = screen()
     for found in views:
         _show(console, found)
 
 
-def _written(path: Path | None, write: Any) -> None:
-    if path is None:
-        return
-    try:
-        write(path)
-    except (OSError, ValueError) as error:  # matplotlib says so of an ending that it does not know
-        msg = f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}"
-        raise OutputError(msg) from error
-
-
 def _show(console: Console, found: View) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from streamer.cli.alignment import as_json as plain
+    from streamer.cli.screen import table
 
     values = plain(found)
     left_out = values["planned"] - values["frames"]
@@ -100,15 +99,12 @@ def _show(console: Console, found: View) -> None:
         f"{Path(found.path).name}: {values['frames']} frames of {values['planned']} ticks, {left_out} left out{length}"
     )
     console.print(Text(line), soft_wrap=True)
-    table = Table("  stream", box=None, pad_edge=False)
-    for heading in ("messages", "|offset| median", "95 %", "largest", "held", "in gaps", "none"):
-        table.add_column(heading, justify="right")
-    table.add_column("offsets, least … largest")
+    rows = []
     for name, s in values["streams"].items():
         sizes = [_ms(s["offset_ms"][key]) for key in ("median", "p95", "largest")]
         counts = [str(s[kind]["frames"]) for kind in ("held", "gaps", "none")]
-        table.add_row(f"  {name}", str(s["messages"]), *sizes, *counts, _bars(s["histogram"]))
-    console.print(table)
+        rows.append((f"  {name}", str(s["messages"]), *sizes, *counts, _bars(s["histogram"])))
+    console.print(table(_HEADINGS, rows, console.width), soft_wrap=True)
     for line in _lines(found):
         console.print(Text(f"  {line}"), soft_wrap=True)
 

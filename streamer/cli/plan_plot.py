@@ -52,7 +52,7 @@ def draw(views: Sequence[View], path: Path) -> None:
             else:
                 axes.set_xlabel("seconds from the first tick", color=_INK)
         row += 1
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    figure.legend(handles=_legend(views), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     try:
         figure.savefig(path, dpi=150)
     finally:
@@ -139,13 +139,15 @@ def _bare(axes: Any, name: str) -> None:
     axes.tick_params(axis="x", labelsize=8, labelcolor=_INK, color=_FAINT)
 
 
-def _legend() -> list[Any]:
+def _legend(views: Sequence[View]) -> list[Any]:
+    """Explain what the picture shows, and nothing that it does not."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    shown = {kind for found in views for lane in found.lanes for kind, spans in lane.spans.items() if spans}
     return [
         Line2D([], [], color=_OFFSET, marker=".", label="frame; offset of each sample"),
-        Line2D([], [], color=_COLORS["gaps"], label="tick left out"),
+        *([Line2D([], [], color=_COLORS["gaps"], label="tick left out")] if any(v.left_out for v in views) else []),
         Patch(color=_BAND, label="topic has messages"),
-        *(Patch(color=color, alpha=0.55, label=_WORDS[kind]) for kind, color in _COLORS.items()),
+        *(Patch(color=color, alpha=0.55, label=_WORDS[kind]) for kind, color in _COLORS.items() if kind in shown),
     ]

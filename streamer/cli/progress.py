@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from streamer.cli.screen import let_go, say
 from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def make_observer(*, json_lines: bool = False) -> Iterator[Observer]:
     if json_lines:
         yield _JsonLines()
         return
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         yield _Lines()
         return
     from rich import progress as rich
@@ -84,7 +85,7 @@ class _Bar:
 
 class _Lines:
     def __init__(self) -> None:
-        self._broken = sys.stderr is None
+        self._broken = False
         self._said = time.monotonic()
 
     def planned(self, about: dict[str, Any]) -> None:
@@ -117,9 +118,6 @@ class _Lines:
 class _JsonLines:
     """One JSON object a line on standard output; ``event`` says which: planned, progress, note."""
 
-    def __init__(self) -> None:
-        self._broken = sys.stdout is None
-
     def planned(self, about: dict[str, Any]) -> None:
         keys = ("recording", "frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
         self._say("planned", {key: about[key] for key in keys if key in about})
@@ -131,9 +129,7 @@ class _JsonLines:
         self._say("note", {"text": text, **about})
 
     def _say(self, event: str, values: dict[str, Any]) -> None:
-        if self._broken:
-            return
         try:
-            print(json.dumps({"event": event, "time": time.time(), **values}), flush=True)
-        except OSError:  # who was reading has gone: no reason to stop the work
-            self._broken = True
+            say(json.dumps({"event": event, "time": time.time(), **values}))
+        except OSError:  # it cannot be written: no reason to stop the work
+            let_go()

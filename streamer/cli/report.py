@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,17 +19,17 @@ def report(
 
     Example: streamer report .streamer
     """
-    from rich.console import Console
     from rich.text import Text
 
     from streamer.cli.memory import read_report
+    from streamer.cli.screen import say, screen
     from streamer.cli.summary import show_recording
 
     found = read_report(run)
     if as_json:
-        print(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         raise typer.Exit(found["exit_code"])
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = screen()
     console.print(Text(f"configuration: {found['config']}"), soft_wrap=True)
     for values in found["recordings"]:
         show_recording(console, Path(values["path"]).name, values["state"], values)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streamer.errors import UsageError
+from streamer.errors import OutputError, UsageError
 
 
 def run(
@@ -31,6 +31,7 @@ def run(
     Example: streamer run configs/quickstart.yaml chunk_size=50 'pool=256 MB'
     """
     from streamer.cli.progress import make_observer
+    from streamer.cli.screen import say
     from streamer.cli.summary import show_summary
     from streamer.config.load import load
     from streamer.supervisor.run import run as run_all
@@ -39,18 +40,21 @@ def run(
     if resume and restart:
         msg = "--resume continues a run and --restart forgets it: give one of them"
         raise UsageError(msg)
+    if report is not None and not report.absolute().parent.is_dir():
+        msg = f"--report: {report}: the folder does not exist"
+        raise OutputError(msg)
     loaded = load(config, overrides or ())
     mode = "resume" if resume else "restart" if restart else "fresh"
     part = None if only is None else _part(only)
     with make_observer(json_lines=json_lines) as observer:
         found = run_all(loaded, mode, observer, part)
-    if report is not None:
-        found.write(report)
     if json_lines:
         error = str(found.error) if found.error else None
-        print(json.dumps({"event": "end", "exit_code": found.exit_code, "error": error, **found.as_json()["frames"]}))
+        say(json.dumps({"event": "end", "exit_code": found.exit_code, "error": error, **found.as_json()["frames"]}))
     else:
         show_summary(found, loaded, workdir_of(loaded, part))
+    if report is not None:
+        found.write(report)
     raise typer.Exit(found.exit_code)
 
 

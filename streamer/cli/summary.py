@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from streamer.cli.screen import screen, table
 from streamer.records import Damage
 from streamer.source.find import recording_name
 
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
 def show_summary(report: Report, loaded: Loaded, workdir: Path) -> None:
     """Print what became of each recording, and where things are: the processes of one, of many a line for each."""
-    if sys.stdout is None:  # closed by whoever started us: nobody to tell
-        return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = screen()
     many = len(report.recordings) > 1
     for streamed in report.recordings:
         show_recording(console, streamed.path.name, streamed.state, streamed.values, brief=many)
@@ -84,9 +81,9 @@ def show_recording(console: Console, name: str, state: str, values: dict[str, An
     if brief:
         for remark in _remarks(values["consumers"]):
             console.print(Text(f"  {remark}"), soft_wrap=True)
-    elif frames["planned"]:
-        console.print(_streams(values["streams"]))
-        console.print(_consumers(values["consumers"], values["reader"]))
+    elif frames["delivered"] or state == "done":
+        console.print(_streams(values["streams"], console.width), soft_wrap=True)
+        console.print(_consumers(values["consumers"], values["reader"], console.width), soft_wrap=True)
         for remark in _remarks(values["consumers"]):
             console.print(Text(remark), soft_wrap=True)
         pool = values["pool"]
@@ -96,28 +93,24 @@ def show_recording(console: Console, name: str, state: str, values: dict[str, An
         )
 
 
-def _streams(streams: dict[str, Any]) -> Table:
-    table = Table("stream", box=None, pad_edge=False)
-    for heading in ("held", "interpolated", "in gaps", "none", "largest offset"):
-        table.add_column(heading, justify="right")
-    for name, s in streams.items():
-        cells = [str(s[key]) for key in ("held", "interpolated", "gaps", "none")]
-        table.add_row(name, *cells, f"{s['max_offset_ms']:.1f} ms")
-    return table
+def _streams(streams: dict[str, Any], width: int) -> Text:
+    rows = [
+        (name, *(str(s[key]) for key in ("held", "interpolated", "gaps", "none")), f"{s['max_offset_ms']:.1f} ms")
+        for name, s in streams.items()
+    ]
+    return table(("stream", "held", "interpolated", "in gaps", "none", "largest offset"), rows, width)
 
 
-def _consumers(consumers: dict[str, Any], reader: dict[str, Any]) -> Table:
+def _consumers(consumers: dict[str, Any], reader: dict[str, Any], width: int) -> Text:
     """Show each process; memory is its own (anonymous) memory in MB, of which the pool is no part."""
-    table = Table("process", box=None, pad_edge=False)
-    for heading in ("frames", "chunks", "processes", "recycled", "crashed", "MB at start", "peak", "end", "given back"):
-        table.add_column(heading, justify="right")
-    table.add_column("memory")
+    headings = ("process", "frames", "chunks", "processes", "recycled", "crashed")
+    rows = []
     for name, c in consumers.items():
         restarts = c["restarts"]
         numbers = [c["frames"], c["chunks"], c["generations"], restarts["planned"], restarts["crash"]]
-        table.add_row(name, *map(str, numbers), *_memory(c["anon_mb"]), *_verdict(c["memory"]))
-    table.add_row("reader", "", "", "", "", "", *_memory(reader["anon_mb"]), *_verdict(reader["memory"]))
-    return table
+        rows.append((name, *map(str, numbers), *_memory(c["anon_mb"]), *_verdict(c["memory"])))
+    rows.append(("reader", *[""] * 5, *_memory(reader["anon_mb"]), *_verdict(reader["memory"])))
+    return table((*headings, "MB at start", "peak", "end", "given back", "memory"), rows, width)
 
 
 def _verdict(memory: dict[str, Any]) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from streamer.errors import StreamerError
 from streamer.records import Decoding, Index
 from streamer.runtime.prepare import header_stamps
 from streamer.source.types import Types
+from streamer.units import show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ _EARLY = 1.0  # seconds before the camera's end: such a stream would cut the tim
 _LATE = 0.05  # of the recording
 _REGULAR = 20  # messages; a topic of fewer speaks when it has something to say
 _SKEW = 500.0  # milliseconds between a header's stamp and its receipt
+_YEARS = 1e11  # milliseconds; such stamps count from the start of something, not from 1970
 _LOOKS = 8  # messages of a topic that are looked at
 _JOINTS = re.compile(r"position|positions|joint_?(?:q|pos|positions?|angles?)|q|qpos")
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
@@ -92,7 +94,7 @@ def survey(source: Source) -> dict[str, Any]:
         "files": len(source.files),
         "size_bytes": source.size,
         "compression": source.compression,
-        "indexed": not source.damage,
+        "indexed": not source.damage and not source.walked,
         "damage": [asdict(damage) for damage in source.damage],
         "start_ns": start,
         "duration_s": (end - start) / 1e9,
@@ -131,6 +133,11 @@ def _sample(source: Source, types: Types, name: str) -> Looked:
 
 def _warnings(source: Source, topics: list[Found], looks: dict[str, Looked], duration: float) -> Iterator[str]:
     """Say in plain words what will surprise a person later."""
+    if source.walked and not source.damage:
+        yield (
+            "unindexed: the file has no message index, so all of it was read to make one; each run does so again "
+            "('mcap recover' writes a copy with an index)"
+        )
     if bare := [t.name for t in topics if t.count and not source.topics[t.name].definition_format]:
         yield (
             f"no message definitions inside for {', '.join(bare)}: those of ROS are used where it has them; "
@@ -150,9 +157,11 @@ def _warnings(source: Source, topics: list[Found], looks: dict[str, Looked], dur
             continue
         if abs(look.skew_ms) > _SKEW:
             which = "behind" if look.skew_ms > 0 else "ahead of"
+            apart = show_duration(round(abs(look.skew_ms) * 1e6))
+            simulated = ", as of a simulation or a clock that was not set" if abs(look.skew_ms) > _YEARS else ""
             yield (
-                f"{topic.name}: clock skew, its header stamps are {abs(look.skew_ms) / 1e3:.3g} s {which} the receive "
-                "stamps: give all streams the same 'clock:'"
+                f"{topic.name}: clock skew, its header stamps are {apart} {which} the receive stamps{simulated}: "
+                "give all streams the same 'clock:'"
             )
         elif look.skew_to_ms - look.skew_from_ms > _SKEW / 2:
             yield (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,17 +20,28 @@ from streamer.config.model import (
     StreamConfig,
     TimelineConfig,
 )
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, nearest_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Where = tuple[str | int, ...]
 
-_SETTING = re.compile(
-    r"(source|timeline|streams|consumers|pool|workdir|types|chunk_size|threads|jobs|memory|keep_going|engine|ray|free_space|http)(\.[\w-]+)*:"
-)
+_OFFER = "; 'streamer init RECORDING' writes a configuration to begin with"
+_SETTING = re.compile(rf"({'|'.join(Config.model_fields)})(\.[\w-]+)*:")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_WANTED = {  # in words, by pydantic's type of error and its context
+    "literal_error": "{expected}",
+    "greater_than_equal": "at least {ge}",
+    "too_short": "at least {min_length} entry",
+    "too_long": "at most {max_length} entries",
+    "string_type": "a text",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "a group of settings (key: value)"),
+}
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Config,
     ("source",): SourceConfig,
@@ -62,7 +72,7 @@ class Loaded:
 
     @property
     def workdir(self) -> Path:
-        """The work folder."""
+        """The folder in which a run keeps what is its own."""
         return self.base / Path(self.config.workdir).expanduser()
 
     def locate(self, message: str) -> str:
@@ -85,10 +95,10 @@ def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = 
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        msg = f"{path}: the configuration cannot be read: {error.strerror}"
+        msg = f"{path}: the configuration cannot be read: {error.strerror}{_OFFER}"
         raise ConfigError(msg) from error
     except UnicodeDecodeError as error:
-        msg = f"{path}: the configuration is no text in UTF-8: {error.reason} at byte {error.start}"
+        msg = f"{path}: the configuration is no text in UTF-8 (at byte {error.start}){_OFFER}"
         raise ConfigError(msg) from error
     reader = _Reader(path)
     values = reader.read(text)
@@ -114,18 +124,27 @@ def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] |
     return Loaded(path, config, values, lines)
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes a date for the text as which it is written: no setting is one, and options go to other processes."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc] # the stubs take it for an instance's
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 class _Reader:
     """YAML → plain values, with the line of each."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._loader = yaml.SafeLoader("")
+        self._loader = _Loader("")
         self.lines: dict[Where, int | None] = {}
         self._open: set[int] = set()  # nodes that are being read: an alias of one of them has no end
 
     def read(self, text: str) -> dict[str, Any]:
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            node = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
@@ -133,7 +152,8 @@ class _Reader:
             raise ConfigError(msg) from error
         value = {} if node is None else self._value(node, ())
         if not isinstance(value, dict):
-            msg = f"{self._path}: the configuration should be a mapping (key: value), it is a {type(value).__name__}"
+            kind = type(value).__name__
+            msg = f"{self._path}: the configuration should be a mapping (key: value), it is a {kind}{_OFFER}"
             raise ConfigError(msg)
         return value
 
@@ -202,7 +222,7 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
         msg = f"{override!r} is not an override: write key.path=value, such as chunk_size=50"
         raise ConfigError(msg)
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = text if not text or text.startswith("*") else yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader; a pattern is no alias
     except yaml.YAMLError as error:
         msg = f"{override!r}: the value is not valid YAML; a text with such signs takes quotes: {keys}='\"{text}\"'"
         raise ConfigError(msg) from error
@@ -223,17 +243,23 @@ def _explain(path: Path, lines: dict[Where, int | None], error: Any) -> str:
     name = ".".join(map(str, where))
     if error["type"] == "extra_forbidden":
         known = _keys_at(where[:-1])
-        near = difflib.get_close_matches(str(where[-1]), known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        text = f"unknown key {name!r}; {hint}"
+        hint = nearest_name(str(where[-1]), known) or f"; known here: {', '.join(known)}"
+        text = f"unknown key {name!r}{hint}"
     elif error["type"] == "missing":
         text = f"{name!r} is missing"
-    else:
+    elif error["type"] == "value_error":  # ours: it says what was found where that helps
         reason = error["msg"].removeprefix("Value error, ")
-        quoted = error["input"] if isinstance(error["input"], (str, int, float)) else None
-        said = f" (found {quoted!r})" if quoted is not None and repr(quoted) not in reason else ""
-        text = f"{name}: {reason}{said}" if name else reason
+        text = f"{name}: {reason}" if name else reason
+    else:
+        wanted, context = _WANTED.get(error["type"], "another value"), error.get("ctx", {})
+        hint = nearest_name(str(error["input"]), _choices(context)) if "expected" in context else ""
+        text = f"{name}: should be {wanted.format(**context)}, it is {error['input']!r}{hint}"
     return f"{_place(path, lines, where)}: {text}"
+
+
+def _choices(context: dict[str, str]) -> list[str]:
+    """Return the words between the quotes of 'nearest', 'previous' or 'linear'."""
+    return context["expected"].split("'")[1::2]
 
 
 def _keys_at(where: Where) -> list[str]:

@@ -7,7 +7,6 @@ plain CDR: each primitive aligned to its size, counted from after the four bytes
 
 from __future__ import annotations
 
-import difflib
 import re
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from rosbags.interfaces import Nodetype
 
-from streamer.errors import ConfigError, DecodeError
+from streamer.errors import ConfigError, DecodeError, nearest_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -322,11 +321,11 @@ class Wire:
         return ConfigError(f"field {path!r} of {msgtype} is no number ({kind}); it has: {offer}")
 
     def _no_such(self, msgtype: str, path: str, walked: str, name: str, names: list[str]) -> ConfigError:
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         where = f"{walked!r} in {msgtype}" if walked else msgtype
         offer = ", ".join(self.numeric_paths(msgtype)[:16]) or "nothing numeric"
-        return ConfigError(f"field {path!r}: {where} has no {name!r}{hint}; numbers in {msgtype}: {offer}")
+        return ConfigError(
+            f"field {path!r}: {where} has no {name!r}{nearest_name(name, names) or '.'} Numbers in {msgtype}: {offer}"
+        )
 
 
 def _parse(path: str) -> list[tuple[str, slice | int | None]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -10,7 +9,8 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from streamer.contract import Consumer
-from streamer.errors import ConfigError, StreamerError
+from streamer.errors import ConfigError, StreamerError, nearest_name
+from streamer.runtime.options import mistake_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ def make_consumer(name: str, use: str, options: Mapping[str, Any]) -> Consumer:
     if not callable(found):
         msg = f"consumers.{name}.use: {use} is a {type(found).__name__}, neither a class nor a function"
         raise ConfigError(msg)
-    _check_options(name, use, found, options, frame=True)
+    _check_options(name, use, found, options, given=1)
     return _Function(functools.partial(found, **options))
 
 
@@ -58,11 +58,9 @@ def _find(name: str, use: str) -> Any:
     if not colon:
         known = {entry.name: entry for entry in entry_points(group=GROUP)}
         if use not in known:
-            near = difflib.get_close_matches(use, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
             msg = (
-                f"consumers.{name}.use: there is no consumer {use!r}{hint} Known: {', '.join(sorted(known))}; "
-                "your own is written 'module:Name'"
+                f"consumers.{name}.use: there is no consumer {use!r}{nearest_name(use, known) or '.'} "
+                f"Known: {', '.join(sorted(known))}; your own is written 'module:Name'"
             )
             raise ConfigError(msg)
         module, _, attribute = known[use].value.partition(":")
@@ -81,26 +79,13 @@ def _find(name: str, use: str) -> Any:
 
 
 def _check_options(
-    name: str, use: str, target: Callable[..., object], options: Mapping[str, Any], *, frame: bool = False
+    name: str, use: str, target: Callable[..., object], options: Mapping[str, Any], *, given: int = 0
 ) -> None:
-    """Hold the options against the signature, so that a typing error is found before anything runs."""
-    signature = inspect.signature(target)
-    accepted = [p.name for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)][
-        1 if frame else 0 :
-    ]
-    open_ended = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
-    for option in options:
-        if option not in accepted and not open_ended:
-            near = difflib.get_close_matches(option, accepted, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            takes = ", ".join(accepted) or "no options"
-            msg = f"consumers.{name}.options: {use!r} takes no option {option!r}{hint} It takes: {takes}"
-            raise ConfigError(msg)
-    try:
-        signature.bind(*([None] if frame else []), **options)
-    except TypeError as error:
-        msg = f"consumers.{name}.options: {use!r}: {error}"
-        raise ConfigError(msg) from error
+    """Hold the options against the signature and its annotations, so that a mistake is found before anything runs."""
+    mistake = mistake_in(target, options, given)
+    if mistake is not None:
+        option, what = mistake
+        raise _misfit(name, f"{use!r} {what}", option)
 
 
 def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:
@@ -110,8 +95,13 @@ def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:
         msg = f"consumers.{name}.options: {error}"
         raise type(error)(msg) from error
     except (TypeError, ValueError) as error:
-        msg = f"consumers.{name}.options: {error}"
-        raise ConfigError(msg) from error
+        begins = str(error).partition(" ")[0]  # 'frames is at least 1': about the option of that name
+        raise _misfit(name, str(error), begins if begins in options else "") from error
+
+
+def _misfit(name: str, what: str, option: str) -> ConfigError:
+    """Name an option by its path, by which its line is found."""
+    return ConfigError(f"consumers.{name}.options{'.' if option else ''}{option}: {what}")
 
 
 def _complete(consumer: object) -> Consumer:

@@ -5,7 +5,6 @@ This is where stages are joined: source → index → timeline → plan → deco
 
 from __future__ import annotations
 
-import difflib
 import time
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +14,7 @@ import numpy as np
 
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.plan import make_plan
 from streamer.records import Index, Spec
@@ -53,9 +52,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the loader needs; ``seconds`` says how long opening and planning took."""
+    """What the loader needs; ``ticks`` are all of the timeline; ``seconds`` say how long opening and planning took."""
 
     source: Source
+    ticks: NDArray[np.int64]
     plan: Plan
     streams: tuple[Stream, ...]
     layout: Layout
@@ -96,7 +96,7 @@ def prepare(
     )
     rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    return Prepared(source, plan, ready, make_layout(specs), rate, seconds, _warnings(source, types, plan))
+    return Prepared(source, ticks, plan, ready, make_layout(specs), rate, seconds, _warnings(source, types, plan))
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
@@ -107,11 +107,10 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
     for name in settings.topics:
         if name in source.topics:
             return source.topics[name]
-    near = difflib.get_close_matches(settings.topics[0], source.topics, 1, 0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    hint = nearest_name(settings.topics[0], source.topics)
     wanted = " or ".join(map(repr, settings.topics))
     topics = ", ".join(sorted(source.topics))
-    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint} It has: {topics}"
+    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint or '.'} It has: {topics}"
     raise ConfigError(msg)
 
 
@@ -119,8 +118,13 @@ def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict, enco
     try:
         return make_decoder(topic, types, encoding, settings.decoding)
     except ConfigError as error:
-        msg = f"streams.{settings.name}: {error}"
+        msg = f"streams.{settings.name}{_setting(error)}: {error}"
         raise ConfigError(msg) from error
+
+
+def _setting(error: ConfigError) -> str:
+    """Return the setting of a stream that an error is about, by which its line is found."""
+    return ".field" if str(error).startswith("field ") else ""
 
 
 def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
@@ -199,11 +203,9 @@ def make_ticks(
     else:
         name = _busiest(images, indexes) if timeline.source == "busiest" else timeline.source
         if name not in indexes:
-            near = difflib.get_close_matches(name, indexes, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            msg = (
-                f"timeline.from: there is no stream {name!r}{hint} Streams: {', '.join(indexes)}, or 'busiest', 'grid'"
-            )
+            hint = nearest_name(name, indexes) or "."
+            offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
+            msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {offered}"
             raise ConfigError(msg)
         ticks = follow(indexes[name], rate, name)
     return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
@@ -234,7 +236,7 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
             if settings.undecodable == "error":
                 raise where(error, settings.name, int(number), None) from error
         except ConfigError as error:
-            msg = f"streams.{settings.name}: {error}"
+            msg = f"streams.{settings.name}{_setting(error)}: {error}"
             raise ConfigError(msg) from error
     if spec is None:
         return Spec((0,), "<f8")

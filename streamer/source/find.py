@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from streamer.errors import RecordingError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SALVAGE = "'source.on_damage: salvage' reads what is intact"  # what can be done about a damaged recording
+# what can be done about a damaged recording
+SALVAGE = "'source.on_damage: salvage' reads what is intact (info, init: --salvage)"
 
 
 def recording_name(path: Path) -> str:
@@ -21,6 +23,16 @@ def recording_name(path: Path) -> str:
     for ending in (".zstd", ".active", ".bag", ".mcap", ".db3"):
         name = name.removesuffix(ending)
     return name or path.name
+
+
+def is_text(path: Path) -> bool:
+    """Tell whether a path is text in UTF-8, and not any bytes, which a file's name may be."""
+    return printable(path) == str(path)
+
+
+def printable(path: Path) -> str:
+    """Return a path as text; bytes that are no UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def find_recordings(patterns: Iterable[str], base: Path, *, salvage: bool = False) -> list[Path]:
@@ -41,6 +53,9 @@ def find_recordings(patterns: Iterable[str], base: Path, *, salvage: bool = Fals
             paths = [Path(p) for p in sorted(glob.glob(absolute, recursive=True))]  # noqa: PTH207 - takes absolute patterns
         if not paths:
             msg = f"no recording matches {pattern!r} (looked for {absolute})"
+            raise RecordingError(msg)
+        if others := [path for path in paths if not is_text(path)]:
+            msg = f"{printable(others[0])}: its name is no text in UTF-8; rename it"
             raise RecordingError(msg)
         for path in paths:
             found.update(dict.fromkeys(_recordings_at(path, salvage=salvage)))

@@ -61,6 +61,7 @@ class McapSource:
 
     kind = "mcap"
     damage: Damage | None = None
+    walked = False
 
     def __init__(self, path: Path, *, salvage: bool = False) -> None:
         """Read the summary: channels, schemas, and the place of each chunk's index; ``salvage`` as in `Source`.
@@ -205,6 +206,7 @@ class McapSource:
     def _list_all(self, end: int) -> None:
         """List the messages by walking the records: heads outside chunks and in uncompressed ones, others unpacked."""
         self._blocks, self._found, self._losses = self._blocks[:1], Found(), []
+        self.walked = True
         self._starts.sort()
         self._losses += walk(partial(self._take, end), len(MAGIC), end, self._starts)
         self._counts = dict(self._found.counts())

@@ -20,6 +20,7 @@ class Reader(Protocol):
     encoding: str
     topics: dict[str, Topic]
     size: int
+    walked: bool  # there was no whole index: it was made by reading through the file
 
     @property
     def damage(self) -> Damage | None:

@@ -51,6 +51,7 @@ class Ros1Source:
     encoding = "ros1"
 
     damage: Damage | None = None
+    walked = False
 
     def __init__(self, path: Path, *, salvage: bool = False) -> None:
         """Read the connections, the chunk list and the place of each chunk's index; ``salvage`` as in `Source`.

@@ -112,6 +112,11 @@ class Source:
         return bytes(reader.payload(int(index.block[0]), int(index.offset[0])).head()[:4]) == _ZSTD_MAGIC
 
     @property
+    def walked(self) -> bool:
+        """Tell whether a file had no whole index, so that opening it read through all of it."""
+        return any(reader.walked for reader in self._readers)
+
+    @property
     def damage(self) -> tuple[Damage, ...]:
         """What the files have lost that were salvaged; empty where nothing is wrong."""
         return tuple(self._damage)
@@ -126,6 +131,11 @@ class Source:
             return self._list_by_metadata()
         except DamagedError as error:
             found = data_files(self.path)
+            if not found and not (self.path / "metadata.yaml").exists():
+                bags = ", ".join(sorted(path.name for path in self.path.glob("*.bag")))
+                hint = f"; name one of its bags: {bags}" if bags else ""
+                msg = f"{self.path}: the folder is no recording: it has no metadata.yaml, no .db3 and no .mcap{hint}"
+                raise RecordingError(msg) from error
             if not self._salvage or not found:
                 raise
             self._lacks_metadata = True

@@ -56,6 +56,7 @@ class SqliteSource:
     blocks = 1
     blocks_loaded = 0
     damage: Damage | None = None
+    walked = False
 
     def __init__(self, path: Path, *, mapped: bool = False) -> None:
         """Read the topics and count their messages; ``mapped`` as in `Source`.

@@ -5,14 +5,13 @@ Parsing of definitions is rosbags' (`rosbags.typesys`); only the types that are 
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
-from streamer.errors import ConfigError, RecordingError
+from streamer.errors import ConfigError, RecordingError, nearest_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,8 +114,7 @@ def _store(name: str) -> Stores:
     if found is None:
         names = [store.value for store in Stores if store is not Stores.EMPTY]
         short = [value.rpartition("_")[2] for value in names]
-        near = difflib.get_close_matches(name.lower(), [*names, *short], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = nearest_name(name, [*names, *short])
         msg = f"types: {name!r} is neither a folder nor one of {', '.join(names)}{hint}"
         raise ConfigError(msg)
     return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from streamer.records import Alignment, TimelineSettings
 from streamer.runtime.about import about_plan
 from streamer.runtime.plugin import make_consumer
 from streamer.runtime.prepare import make_ticks, prepare
+from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.supervisor.recordings import recordings
@@ -81,19 +83,37 @@ def check(loaded: Loaded) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
     found = Checked()
     config = loaded.config
+    watched = config.source.watch is not None
     try:
-        paths = recordings(loaded)
+        paths = _newest(loaded, found) if watched else recordings(loaded)
     except StreamerError as error:
         found.add(error)
         paths = []
     names = unique_names(paths)
     with _importing(loaded.base):
         for name in config.consumers:
-            _check_consumer(loaded, name, next(iter(names.values()), "recording"), found, several=len(paths) > 1)
+            _check_consumer(
+                loaded, name, next(iter(names.values()), "recording"), found, several=watched or len(paths) > 1
+            )
     for path in paths:
         _check_recording(loaded, path, found)
-    _check_room(loaded, loaded.workdir, found)
+    _check_memory(loaded, found)
+    _check_disk(loaded, next(iter(names.values()), "recording"), found)
     return found
+
+
+def _newest(loaded: Loaded, found: Checked) -> list[Path]:
+    """Return the newest recording in the watched folders, to stand for those that will come."""
+    paths: list[Path] = []
+    for folder in loaded.config.source.watch or ():
+        if not (loaded.base / Path(folder).expanduser()).is_dir():
+            found.warn(f"source.watch: there is no folder {folder!r} (yet)")
+        for pattern in (folder, f"{folder}/*.mcap", f"{folder}/*.db3"):
+            with suppress(RecordingError):  # none of the kind is there
+                paths += find_recordings([pattern], loaded.base)
+    if not paths:
+        found.warn("source.watch: no recording lies there yet, so topics and fields are not checked")
+    return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
 
 
 @contextmanager
@@ -136,7 +156,10 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
     config = loaded.config
     settings = stream_settings(config)
     try:
-        with tempfile.TemporaryDirectory(prefix="streamer-") as scratch, Source(path, Path(scratch)) as source:
+        with (
+            tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
+            Source(path, Path(scratch), salvage=config.source.salvage) as source,
+        ):
             types = Types(tuple(config.types), source.distro, loaded.base)
             streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
             if len(streams) < len(settings):
@@ -213,12 +236,14 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
 # ---- the machine
 
 
-def _check_room(loaded: Loaded, workdir: Path, found: Checked) -> None:
-    config = loaded.config
-    processes = 1 + len(config.consumers)
+def _check_memory(loaded: Loaded, found: Checked) -> None:
     pool = max((r["pool_bytes"] for r in found.recordings), default=0)
     available = psutil.virtual_memory().available
-    found.memory = {"pool_bytes": pool, "processes": processes, "available_bytes": available}
+    found.memory = {
+        "pool_bytes": pool,
+        "processes": 1 + len(loaded.config.consumers),
+        "available_bytes": available,
+    }
     if pool > available:
         found.add(
             ConfigError(
@@ -226,18 +251,31 @@ def _check_room(loaded: Loaded, workdir: Path, found: Checked) -> None:
                 f"available: set 'pool: {max(available // 2 // 10**6, 1)} MB' or less"
             )
         )
-    above = next(folder for folder in (workdir, *workdir.parents) if folder.exists())
-    free = shutil.disk_usage(above).free
+
+
+def _check_disk(loaded: Loaded, recording: str, found: Checked) -> None:
+    """Look at every folder that will be written to: the work folder, and what consumers' options call ``out``."""
+    places = {"workdir": loaded.workdir}
+    for name, consumer in loaded.config.consumers.items():
+        if isinstance(out := fill_in(consumer.options, recording).get("out"), str):
+            places[f"consumers.{name}.options.out"] = loaded.base / out
     arrays = sum(r["frames"] * r["frame_bytes"] for r in found.recordings)
-    found.disk = {"folder": str(above), "free_bytes": free, "frames_bytes": arrays}
-    if not _writable(above):
-        found.add(OutputError(f"workdir: {above} cannot be written to; set 'workdir' to a folder that can"))
-    if free < _SMALL:
-        found.add(OutputError(f"workdir: {above} has only {show_size(free)} free"))
-    elif free < arrays:
+    found.disk = {"frames_bytes": arrays}
+    for setting, place in places.items():
+        folder = place.parent if place.is_file() else place
+        folder = next(above for above in (folder, *folder.parents) if above.exists())
+        if not _writable(folder):
+            found.add(OutputError(f"{setting}: {folder} cannot be written to; name a folder that can"))
+            continue
+        free = shutil.disk_usage(folder).free
+        if free < found.disk.get("free_bytes", math.inf):
+            found.disk |= {"folder": str(folder), "free_bytes": free}
+        if free < _SMALL:
+            found.add(OutputError(f"{setting}: {folder} has only {show_size(free)} free"))
+    if _SMALL < found.disk.get("free_bytes", math.inf) < arrays:
         found.warn(
-            f"all frames as they are take {show_size(arrays)} and {above} has {show_size(free)} free: enough only for "
-            "consumers that compress or keep little"
+            f"all frames as they are take {show_size(arrays)} and {found.disk['folder']} has "
+            f"{show_size(found.disk['free_bytes'])} free: enough only for consumers that compress or keep little"
         )
 
 

@@ -71,6 +71,8 @@ def _stream(board: Any, job: dict[str, Any]) -> dict[str, Any]:
     It waits for no answer: Ray gives the cores of a task that waits to another one.
     """
     name, folder = job["name"], Path(job["folder"])
+    if job["anew"]:
+        shutil.rmtree(folder, ignore_errors=True)  # what it knows is of an earlier run
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < job["scratch"]:
@@ -78,7 +80,8 @@ def _stream(board: Any, job: dict[str, Any]) -> dict[str, Any]:
         return asdict(Ended("failed", BusyError.exit_code, text, kind=BusyError.__name__)) | {"said": []}
     os.chdir(job["cwd"])
     loaded = checked(Path(job["config"]), job["values"])
-    pipeline = Pipeline(loaded, Path(job["path"]), name, folder, threads=job["threads"], mode=job["mode"], part=True)
+    settings = {"threads": job["threads"]}
+    pipeline = Pipeline(loaded, Path(job["path"]), name, folder, settings=settings, part=True)
     try:
         return _told(board, name, pipeline)
     finally:
@@ -242,7 +245,7 @@ def cluster(loaded: Loaded, mode: str, memory: int) -> Iterator[Callable[[Work],
                 "cwd": str(Path.cwd()),
                 "scratch": needs["scratch"],
                 "threads": math.ceil(config.cpus),
-                "mode": "resume" if work.tries > 1 or mode == "resume" else "restart",
+                "anew": work.tries == 1 and mode != "resume",
             }
             joined.begin(work.name)
             return _Task(joined, work.name, task.remote(joined.board, job))

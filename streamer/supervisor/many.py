@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import selectors
+import shutil
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -119,8 +120,9 @@ def _local(loaded: Loaded, mode: str, jobs: int) -> Callable[[Work], Unit]:
     threads = max(1, loaded.config.threads // jobs)
 
     def start(work: Work) -> Unit:
-        again = "resume" if work.tries > 1 or mode == "resume" else "restart"
-        return Pipeline(loaded, work.path, work.name, work.folder, threads=threads, mode=again, part=True)
+        if mode != "resume" and work.tries == 1:
+            shutil.rmtree(work.folder, ignore_errors=True)  # what it knows is of an earlier run
+        return Pipeline(loaded, work.path, work.name, work.folder, settings={"threads": threads}, part=True)
 
     return start
 

@@ -39,7 +39,6 @@ class Ended:
     exit_code: int = 0
     error: str = ""
     frames: dict[str, Any] | None = None
-    outputs: dict[str, str] | None = None
     kind: str = ""
     values: dict[str, Any] | None = None
     cursors: dict[str, tuple[int, bytes | None]] | None = None
@@ -48,38 +47,38 @@ class Ended:
 class Pipeline:
     """The process that streams one recording, as seen from whoever started it."""
 
-    def __init__(  # noqa: PLR0913 - what a pipeline is given
+    def __init__(
         self,
         loaded: Loaded,
         path: Path,
         name: str,
         folder: Path,
         *,
-        pool: int | None = None,
-        threads: int | None = None,
-        mode: str = "resume",
+        settings: dict[str, Any] | None = None,
         flush: bool = False,
         part: bool = False,
     ) -> None:
-        """Start it; ``folder`` is its work folder, ``name`` what the recording is called.
+        """Start it, or go on where an earlier one ended; ``folder`` is its work folder, ``name`` the recording's.
 
-        ``pool`` (in bytes) and ``threads`` replace the configuration's; ``flush`` waits until the outputs are on the
-        disk; ``part`` says that they are merged later.
+        ``settings`` replace those of the configuration, with ``flush`` the outputs are on the disk before it is done;
+        ``part`` says that they are merged later.
+
+        Raises:
+            OSError: the system refuses a process or the folder.
+
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self._child = Child("streamer.supervisor.pipeline", "pipeline", folder=Path.cwd(), log=folder / "pipeline.log")
         self._ended: Ended | None = None
-        own: dict[str, Any] = {"workdir": str(folder)} | ({} if pool is None else {"pool": f"{pool} B"})
-        own |= {} if threads is None else {"threads": threads}
+        self._said: list[dict[str, Any]] = []
         self._child.channel.send(
             "job",
             config=str(loaded.path),
             values=loaded.values,
-            own=own,
+            own={"workdir": str(folder), **(settings or {})},
             path=str(path),
             name=name,
-            mode=mode,
             flush=flush,
             part=part,
         )
@@ -95,7 +94,6 @@ class Pipeline:
 
     def heard(self) -> list[dict[str, Any]]:
         """Return what it has said up to now: ``planned`` and ``note`` messages; does not wait."""
-        found = []
         for message in self._child.heard():
             if message["event"] == "ended":
                 message.pop("event")
@@ -104,15 +102,16 @@ class Pipeline:
                 kind = message["kind"]
                 self._ended = Ended("failed", by_name(kind).exit_code, message["message"], kind=kind)
             else:
-                found.append(message)
-        return found
+                self._said.append(message)
+        said, self._said = self._said, []
+        return said
 
     def ended(self) -> Ended | None:
         """Tell how it ended; None while the process lives."""
         code = self._child.ended()
         if code is None:
             return None
-        self.heard()
+        self._said = self.heard()
         if self._ended is None:
             self._ended = Ended("died", StreamerError.exit_code, f"its supervisor ended ({how_it_ended(code)})")
         return self._ended
@@ -182,7 +181,7 @@ def main(channel: Channel) -> None:
     job = channel.receive_one()
     config, path = Path(job["config"]), Path(job["path"])
     loaded = Loaded(config, checked(config, job["values"] | job["own"]).config, job["values"])
-    found = run_one(loaded, path, job["name"], job["mode"], _Told(channel), _Asked(channel), part=job["part"])
+    found = run_one(loaded, path, job["name"], _Told(channel), _Asked(channel), part=job["part"])
     streamed = found.recordings[0] if found.recordings else None
     state = "failed" if streamed is None or found.error else streamed.state
     if state == "done" and job["flush"]:
@@ -196,7 +195,6 @@ def main(channel: Channel) -> None:
         exit_code=found.exit_code,
         error=error,
         frames=streamed.values["frames"] if streamed else None,
-        outputs={},
         kind=type(found.error).__name__ if found.error else "",
         values=streamed.values if streamed else None,
         cursors=_cursors(loaded, path) if state == "done" else None,

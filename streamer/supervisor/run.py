@@ -144,12 +144,17 @@ def run(loaded: Loaded, mode: str, observer: Observer, only: tuple[int, int] | N
 
 
 def run_one(
-    loaded: Loaded, path: Path, name: str, mode: str, observer: Observer, stops: Stops, *, part: bool = False
+    loaded: Loaded, path: Path, name: str, observer: Observer, stops: Stops, *, part: bool = False
 ) -> report.Report:
-    """Stream one recording of many; ``name`` is what it is called among them. Otherwise as `run`."""
+    """Stream one recording of many, from where an earlier run ended; ``name`` is what it is called among them.
+
+    Otherwise as `run`; ``part`` says that outputs are merged later.
+    """
     with open_workdir(loaded.workdir) as workdir:
         status = Status(observer, workdir.status, str(loaded.path))
-        return _run(Over(loaded, workdir, lambda: {path: name}, status, stops, many=True, part=part), mode, stream_here)
+        return _run(
+            Over(loaded, workdir, lambda: {path: name}, status, stops, many=True, part=part), "resume", stream_here
+        )
 
 
 def workdir_of(loaded: Loaded, only: tuple[int, int] | None = None) -> Path:

@@ -211,9 +211,9 @@ class Session:
             self._error = self._error_of(seat)
 
     def _error_of(self, seat: Seat) -> StreamerError:
-        if seat.misfit:
-            return ConfigError(seat.last_error)
         kind = self._kinds.get(seat.name, ConsumerError)
+        if seat.misfit or kind is ConfigError:  # said by us, with the setting's name: no log says more
+            return ConfigError(seat.last_error)
         at = "" if seat.frame is None else f", at frame {seat.frame}"
         tries = "" if seat.fatal or not self._policy.begun else f" (after {seat.crashed} failures{at})"
         where = "" if seat.last_error.startswith("consumer") else f"consumer {seat.name}: "

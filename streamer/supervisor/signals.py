@@ -30,6 +30,7 @@ class Signals:
         """Read wake-ups from ``wake``."""
         self._wake = wake
         self.asked = 0
+        self.hung_up = 0  # SIGHUP, where it means something of its own
 
     def fileno(self) -> int:
         """Return the descriptor, readable after any signal (the end of a child among them)."""
@@ -47,10 +48,15 @@ class Signals:
         del number, frame
         self.asked += 1
 
+    def note_hang_up(self, number: int, frame: object) -> None:
+        """Handle SIGHUP that asks for something else than an end."""
+        del number, frame
+        self.hung_up += 1
+
 
 @contextmanager
-def listen() -> Iterator[Signals]:
-    """Take SIGINT, SIGTERM, SIGHUP and SIGCHLD for the time of the block."""
+def listen(*, hang_up: bool = False) -> Iterator[Signals]:
+    """Take SIGINT, SIGTERM, SIGHUP and SIGCHLD for the time of the block; with ``hang_up`` SIGHUP asks for no end."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
@@ -61,6 +67,8 @@ def listen() -> Iterator[Signals]:
         before_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         for number in stops:
             signal.signal(number, signals.note)
+        if hang_up:
+            signal.signal(signal.SIGHUP, signals.note_hang_up)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
             yield signals

@@ -58,17 +58,17 @@ def test_all_findings_are_told_each_with_its_line(tmp_path: Path, config: Config
     lines = (tmp_path / "config.yaml").read_text().splitlines()
     for name, setting, words in (
         ("typo", "topic", "did you mean '/camera_0/image_raw/compressed'"),
-        ("field", "", "positon"),
-        ("reach", "", "position[90]"),
+        ("field", "field", "positon"),
+        ("reach", "field", "position[90]"),
         ("linear", "align", "'linear' is for vectors"),
         ("unknown", "use", "did you mean 'lerobot'"),
-        ("option", "options", "did you mean 'out'"),
-        ("value", "options", "frames"),
+        ("option", "outt", "did you mean 'out'"),
+        ("value", "frames", "frames"),
         ("module", "use", "no_such_module"),
     ):
         at = next(n for n, line in enumerate(lines) if line == f"  {name}:")
         if setting:
-            at = next(n for n in range(at, len(lines)) if lines[n].startswith(f"    {setting}:"))
+            at = next(n for n in range(at + 1, len(lines)) if lines[n].strip().startswith(f"{setting}:"))
         (said,) = [line for line in checked.out.splitlines() if f"{name}" in line and f"config.yaml:{at + 1}:" in line]
         assert words in said
     assert "8 errors" in checked.out
@@ -139,3 +139,17 @@ def test_outputs_that_would_overwrite_each_other_and_damage_at_the_end_are_found
     assert cut.code == 65, cut
     assert "b.bag" in cut.out
     assert "a.bag: 10 frames" in cut.out.replace(str(tmp_path), "")
+
+
+def test_of_a_damaged_recording_it_expects_what_a_run_salvages(tmp_path: Path, config: Config, small_bag: Path) -> None:
+    content = small_bag.read_bytes()
+    (tmp_path / "cut.bag").write_bytes(content[: len(content) // 2])
+    config["source"] = {"path": "cut.bag"}
+    refused = check(tmp_path, config)
+    assert refused.code == 65, refused
+    assert "on_damage: salvage" in refused.out
+    config["source"]["on_damage"] = "salvage"
+    checked = check(tmp_path, config, "--json")
+    assert checked.code == 0, checked
+    (found,) = json.loads(checked.out)["recordings"]
+    assert found["frames"] == run(tmp_path, config).report["frames"]["delivered"]

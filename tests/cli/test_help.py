@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.pipeline.driver import Run
-
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.cli.conftest import Command
 
 
-def said(folder: Path, *arguments: str) -> str:
-    with Run(folder, *arguments) as running:
-        finished = running.end()
-    assert finished.code == 0, finished
-    return finished.out
+def test_the_version_is_the_packages(tmp_path: Path, commands: Command) -> None:
+    assert commands(tmp_path, "--version").out == f"rosbag-streamer {version('rosbag-streamer')}\n"
 
 
-def test_the_version_is_the_packages(tmp_path: Path) -> None:
-    assert said(tmp_path, "--version") == f"rosbag-streamer {version('rosbag-streamer')}\n"
-
-
-def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path) -> None:
-    whole = said(tmp_path, "--help")
+def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path, commands: Command) -> None:
+    whole = commands(tmp_path, "--help").out
     assert "Exit codes: 0 done" in whole
     verbs = re.findall(r"^│ (\w+) ", whole.partition("Commands")[2], re.MULTILINE)
     assert {"init", "info", "check", "plan", "run", "top", "report", "memory", "schema", "bench", "demo"} == set(verbs)
     for verb in verbs:
         words = ("demo", "tabletop") if verb == "demo" else (verb,)
-        assert f"Example: streamer {' '.join(words)}" in " ".join(said(tmp_path, *words, "--help").split())
+        assert f"Example: streamer {' '.join(words)}" in " ".join(commands(tmp_path, *words, "--help").out.split())
+
+
+def test_completion_installs_itself_into_bash_and_completes_verbs_and_options(tmp_path: Path) -> None:
+    environment = os.environ | {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    install = [str(Path(sys.executable).parent / "streamer"), "--install-completion", "bash"]
+    subprocess.run(install, env=environment, check=True, capture_output=True)
+    script = """
+    source ~/.bashrc
+    for words in "streamer in" "streamer run --res"; do
+        COMP_WORDS=($words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        $(complete -p streamer | sed 's/.*-F \\([^ ]*\\).*/\\1/') streamer
+        echo "${COMPREPLY[@]}"
+    done
+    """
+    shell = subprocess.run(
+        [shutil.which("bash") or "bash", "-c", script], env=environment, check=True, capture_output=True, text=True
+    )
+    assert shell.stdout.splitlines() == ["init info", "--resume --restart"]

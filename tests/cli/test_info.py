@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+import termios
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from rosbags.highlevel import AnyReader
 
-from tests.bags import SECOND, START, Message, joints, numbers, record
-from tests.pipeline.driver import Run
+from tests.bags import SECOND, START, Message, joints, mcap_by_hand, numbers, record
+from tests.pipeline.driver import ROOT, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +78,36 @@ def test_the_skew_of_a_real_recording_is_that_of_its_messages(tmp_path: Path, re
             said = reader.deserialize(raw, c.msgtype).header.stamp  # type: ignore[attr-defined]
             skews.append((stamp - said.sec * SECOND - said.nanosec) / 1e6)
     assert min(skews) <= topic["skew_from_ms"] <= topic["skew_ms"] <= topic["skew_to_ms"] <= max(skews)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_file_whose_index_had_to_be_made_is_said_to_be_unindexed(tmp_path: Path, *, indexed: bool) -> None:
+    messages = joints("/arm", range(START, START + SECOND, SECOND // 10), "cdr")
+    path = tmp_path / "bare.mcap"
+    if indexed:
+        (path,) = record(tmp_path / "bag", "mcap", messages).glob("*.mcap")
+    else:
+        mcap_by_hand(path, messages, None, summary=True)
+    found = info(tmp_path, path)
+    assert found["indexed"] is indexed
+    assert any(warning.startswith("unindexed: ") for warning in found["warnings"]) is not indexed
+
+
+def test_tables_are_readable_at_80_columns(tmp_path: Path) -> None:
+    """On a terminal of that width no number is folded, and a topic stands whole in a line of its own."""
+    topic = "/robot/arm_left/joint_states_as_they_were_measured"
+    path = record(tmp_path / "bag", "ros1", joints(topic, range(START, START + 70 * SECOND, SECOND // 10)))
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    program = [sys.executable, "-c", "from streamer.cli import main; main()", "info", str(path)]
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(program, stdout=slave, env=environment, cwd=tmp_path, check=False)
+    os.close(slave)
+    with os.fdopen(master, "rb") as terminal:
+        said = terminal.read1(1 << 16).decode().replace("\r", "").splitlines()
+    assert done.returncode == 0
+    at = said.index(f"{topic}  sensor_msgs/msg/JointState")
+    assert said[at - 1].split() == ["messages", "size", "rate", "jitter", "begins", "gaps", "largest", "gap", "skew"]
+    assert said[at + 1].split()[0] == "700"
+    assert "10 Hz" in said[at + 1]
+    assert max(map(len, said[1 : at + 2])) <= 80

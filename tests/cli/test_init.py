@@ -93,8 +93,13 @@ def test_a_topic_that_ends_early_does_not_cut_the_run_and_one_whose_length_varie
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_schema_takes_the_examples(path: Path) -> None:
-    valid(path)
+def test_the_schema_takes_the_examples_and_an_editor_is_told_where_it_is(path: Path) -> None:
+    values = valid(path)
+    assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+    for where in (values, *values["streams"].values(), *values["consumers"].values(), values["source"]):
+        where["topik"] = 1
+        assert not SCHEMA.is_valid(values)
+        del where["topik"]
 
 
 @pytest.mark.parametrize(

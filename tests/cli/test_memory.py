@@ -30,7 +30,7 @@ def test_every_process_is_sampled_at_each_commit_and_what_recycling_gave_back_is
     found = values["consumers"]["digest"]["memory"]
     assert [life["chunks"] for life in found["generations"]] == [[0, 1, 2], [3, 4, 5], [6, 7]]
     assert [life["ended"] for life in found["generations"][:2]] == ["planned", "planned"]
-    assert found["returned_mb"] == pytest.approx(sum(life["end_mb"] for life in found["generations"][:2]))
+    assert found["returned_mb"] == pytest.approx(sum(life["end_mb"] for life in found["generations"][:2]), abs=0.002)
     assert found["handover_ms"]["median"] > 0
     for process in (values["reader"], values["supervisor"]):
         assert process["memory"]["generations"][0]["chunks"] == list(range(8))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from streamer.config.model import Config
 
+OFFER = "'streamer init RECORDING' writes a configuration to begin with"
 GOOD = """\
 source: {path: data/*.bag}
 streams:
@@ -143,7 +144,7 @@ def test_a_value_without_its_unit_is_quoted(path: Path) -> None:
 def test_a_value_out_of_range_is_quoted(path: Path) -> None:
     told = mistake(path, f"{GOOD}chunk_size: -3\n")
     assert told.startswith("run.yaml:6: chunk_size: ")
-    assert "(found -3)" in told
+    assert "should be at least 1, it is -3" in told
 
 
 @pytest.mark.parametrize("gone", ["source", "streams", "consumers"])
@@ -166,9 +167,9 @@ def test_what_is_missing_is_named(path: Path, gone: str) -> None:
         ("head:", "busiest:", "a stream cannot be called 'busiest'"),
         ("checksum}", "checksum, streams: [haed]}", "there is no stream 'haed'; streams: head"),
         ("checksum}", "checksum, mode: latest}", "at least one must be 'mode: lossless'"),
-        ("checksum}", "checksum, recycle: {chunks: 0}}", "greater than or equal to 1"),
-        ("  head: {topic: /cam}", "  {}", "at least 1 item"),
-        ("/cam}", "[]}", "at least 1 item"),
+        ("checksum}", "checksum, recycle: {chunks: 0}}", "should be at least 1, it is 0"),
+        ("  head: {topic: /cam}", "  {}", "at least 1 entry"),
+        ("/cam}", "[]}", "at least 1 entry"),
     ],
 )
 def test_what_does_not_fit_is_explained(path: Path, old: str, new: str, reason: str) -> None:
@@ -189,13 +190,13 @@ def test_text_that_is_not_yaml_is_an_error_with_its_line(path: Path) -> None:
     assert mistake(path, f"{GOOD}pool: [1\n").startswith("run.yaml:7: not valid YAML: ")
 
 
-def test_an_impossible_date_is_an_error_with_its_line(path: Path) -> None:
-    assert mistake(path, f"{GOOD}workdir: 2020-13-45\n").startswith("run.yaml:6: '2020-13-45' is not valid: ")
+def test_a_value_that_is_not_of_the_tag_it_bears_is_an_error_with_its_line(path: Path) -> None:
+    assert mistake(path, f"{GOOD}chunk_size: !!int ten\n").startswith("run.yaml:6: 'ten' is not valid: ")
 
 
 @pytest.mark.parametrize(("text", "kind"), [("- 1\n- 2\n", "list"), ("word", "str")])
 def test_a_file_that_is_no_mapping_is_an_error(path: Path, text: str, kind: str) -> None:
-    assert mistake(path, text).endswith(f"should be a mapping (key: value), it is a {kind}")
+    assert mistake(path, text).endswith(f"should be a mapping (key: value), it is a {kind}; {OFFER}")
 
 
 def test_an_empty_file_lacks_what_must_be_there(path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(path: Path) -> None:
 
 def test_a_file_that_is_no_text_is_an_error_with_the_place(path: Path) -> None:
     path.write_bytes(b"pool: \xff\n")
-    with pytest.raises(ConfigError, match="no text in UTF-8: invalid start byte at byte 6"):
+    with pytest.raises(ConfigError, match=r"no text in UTF-8 \(at byte 6\); 'streamer init"):
         load(path)
 
 
@@ -343,3 +344,9 @@ def test_an_override_that_is_no_yaml_is_quoted(path: Path) -> None:
     assert mistake(path, GOOD, "pool=[1") == (
         "'pool=[1': the value is not valid YAML; a text with such signs takes quotes: pool='\"[1\"'"
     )
+
+
+def test_a_date_is_the_text_as_which_it_is_written(path: Path) -> None:
+    config = read(path, GOOD.replace("checksum", "checksum, options: {out: 2024-01-31}"), "workdir=2024-02-01")
+    assert config.consumers["out"].options == {"out": "2024-01-31"}
+    assert config.workdir == "2024-02-01"

@@ -39,6 +39,18 @@ class BuiltIn(ConsumerContract):
     seeds: ClassVar[tuple[int, ...]] = (1,)
 
 
+class Brief(BuiltIn):
+    """Of consumers whose outputs are made like those of others: what takes longest is the soak's."""
+
+    @pytest.mark.soak
+    def test_its_memory_does_not_grow_over_300_chunks(self, tmp_path: Path) -> None:
+        super().test_its_memory_does_not_grow_over_300_chunks(tmp_path)
+
+    @pytest.mark.soak
+    def test_killed_at_random_points_it_loses_and_doubles_nothing(self, tmp_path: Path, clean: Any) -> None:
+        super().test_killed_at_random_points_it_loses_and_doubles_nothing(tmp_path, clean)
+
+
 @pytest.mark.soak
 class TestNull(BuiltIn):
     """Has no options and no output."""
@@ -61,7 +73,7 @@ class TestChecksum(BuiltIn):
         return without_provenance(out / "sums.json")
 
 
-class TestStats(BuiltIn):
+class TestStats(Brief):
     """Adds up over the lives of its processes."""
 
     use = "stats"
@@ -87,7 +99,7 @@ class TestStatsPlot(TestStats):
         return super().digest(out), pixels(out)
 
 
-class TestPreview(BuiltIn):
+class TestPreview(Brief):
     """Puts one picture together from the shares of its chunks."""
 
     use = "preview"
@@ -150,7 +162,7 @@ class TestParquet(BuiltIn):
         return pq.read_table(path).to_pylist(), pq.read_metadata(path).num_row_groups
 
 
-class TestZarr(BuiltIn):
+class TestZarr(Brief):
     """Writes every chunk to its place."""
 
     use = "zarr"
@@ -162,7 +174,7 @@ class TestZarr(BuiltIn):
         return {name: content for name, content in every_file(out).items() if not name.endswith(".zarr/zarr.json")}
 
 
-class TestVideo(BuiltIn):
+class TestVideo(Brief):
     """Joins the segments of its chunks."""
 
     use = "video"

@@ -474,7 +474,7 @@ _FULL_FILES = {"data_file_mb": 0.0095, "video_file_mb": 0.036}
     [
         pytest.param({}, 4, id="shared"),
         pytest.param({}, 1, id="shared-all", marks=pytest.mark.soak),
-        pytest.param(_FULL_FILES, 4, id="full"),
+        pytest.param(_FULL_FILES, 4, id="full", marks=pytest.mark.soak),
         pytest.param(_FULL_FILES, 1, id="full-all", marks=pytest.mark.soak),
     ],
 )

@@ -242,8 +242,8 @@ def test_a_path_says_where_its_quaternions_are(msgtype: str, path: str, columns:
 @pytest.mark.parametrize(
     ("msgtype", "path", "words"),
     [
-        (JOINTS, "positon", r"no 'positon' \(did you mean 'position'\?\); numbers in .*position \(float64\[\]\)"),
-        (JOINTS, "zzz", r"sensor_msgs/msg/JointState has no 'zzz'; numbers in .*velocity \(float64\[\]\)"),
+        (JOINTS, "positon", r"no 'positon'; did you mean 'position'\? Numbers in .*position \(float64\[\]\)"),
+        (JOINTS, "zzz", r"sensor_msgs/msg/JointState has no 'zzz'\. Numbers in .*velocity \(float64\[\]\)"),
         (ODOMETRY, "pose.pose.positio.x", r"'pose\.pose' in nav_msgs/msg/Odometry has no 'positio'.*'position'"),
         (JOINTS, "name", r"field 'name' of sensor_msgs/msg/JointState is no number \(string\); it has: .*position"),
         (JOINTS, "", r"is no number \(header\); it has: .*position"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.faults.harness import MISFITS, Config
 from tests.pipeline.driver import digests, run
 
@@ -43,6 +45,7 @@ def test_whatever_ends_a_callback_once_is_told_and_changes_no_output(
     assert finished.report["frames"] == {"planned": 60, "delivered": 60, "skipped": {}, "remaining": 0}
 
 
+@pytest.mark.soak
 def test_it_does_not_matter_in_which_callback_it_happens(
     tmp_path: Path, config: Config, expected: dict[str, Any]
 ) -> None:

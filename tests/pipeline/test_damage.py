@@ -28,6 +28,7 @@ from tests.bags import (
     record_split,
     store,
 )
+from tests.forms import SOME_FORMS
 from tests.pipeline.driver import run, start, wait_until
 from tests.pipeline.probes import Hasher
 
@@ -87,7 +88,7 @@ def failed(finished: Finished, *words: str, codes: tuple[int, ...] = (65,)) -> N
 # Truncated while it is read
 
 
-@pytest.mark.parametrize("form", ["ros1", "ros1-lz4", "mcap", "mcap-zstd", "db3"])
+@pytest.mark.parametrize("form", SOME_FORMS)
 def test_a_recording_that_is_cut_while_it_is_read_ends_the_run_and_gives_no_wrong_data(
     tmp_path: Path, form: str
 ) -> None:

@@ -25,6 +25,7 @@ from tests.bags import (
     record,
     store,
 )
+from tests.forms import SOME_FORMS
 from tests.pipeline.driver import digests, run
 from tests.pipeline.probes import Recorder
 
@@ -268,6 +269,8 @@ def _arm(stamp: int, said: int, arm: int) -> bytes:
 # Forty consumers
 
 
+@pytest.mark.soak
+@pytest.mark.soak
 def test_forty_consumers_of_every_mode_each_get_their_frames(tmp_path: Path) -> None:
     count = 24
     path = record(tmp_path / "bag", "ros1", numbers("/n", range(START, START + count * MS, MS)))
@@ -341,7 +344,7 @@ def test_a_timeline_of_one_frame_is_one_frame_in_one_chunk(tmp_path: Path, timel
 # Messages out of order in the file
 
 
-@pytest.mark.parametrize("form", ["ros1", "ros1-lz4", "mcap", "mcap-zstd", "db3"])
+@pytest.mark.parametrize("form", SOME_FORMS)
 def test_messages_out_of_order_in_the_file_come_in_the_order_of_their_stamps(tmp_path: Path, form: str) -> None:
     encoding = encoding_of(form)
     late = [stamp + 3 * MS for stamp in SCRAMBLED[::2]]

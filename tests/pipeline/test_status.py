@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import psutil
 
 from streamer.supervisor.status import Pace
 from tests.pipeline.driver import Finished, Run, run, start, wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Config = dict[str, Any]
 
@@ -21,7 +21,7 @@ def command(folder: Path, *arguments: str) -> Finished:
 
 
 def look(folder: Path) -> Any:
-    finished = command(folder, "top", "--once", "--json")
+    finished = command(folder, "top", ".streamer", "--once", "--json")
     assert finished.code == 0, finished
     return json.loads(finished.out)
 
@@ -44,6 +44,40 @@ def test_top_shows_where_a_running_pipeline_stands_and_for_whom_it_waits(tmp_pat
         running.signal(signal.SIGKILL)
         running.process.wait()
         assert look(tmp_path)["state"] == "gone"
+
+
+def test_top_without_an_argument_shows_every_running_pipeline_and_none_that_was_killed(
+    tmp_path: Path, config: Config
+) -> None:
+    config["consumers"]["gate"] = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 12}}
+    folders = [tmp_path / name for name in ("one", "two three", "killed")]
+
+    def shown() -> dict[Path, dict[str, Any]]:
+        found = json.loads(command(tmp_path, "top", "--once", "--json").out)  # others of this machine may run, too
+        return {Path(p["workdir"]).parent: p for p in found if Path(p["workdir"]).is_relative_to(tmp_path)}
+
+    with start(folders[0], config), start(folders[1], config), start(folders[2], config) as killed:
+        for folder in folders:
+            wait_until((folder / "here").exists, "the gate")
+        wait_until(lambda: set(shown()) == set(folders), "all of them")
+        killed.signal(signal.SIGKILL)
+        killed.process.wait()
+        found = shown()
+        assert set(found) == set(folders[:2])
+        assert all(pipeline["state"] == "streaming" for pipeline in found.values())
+        tables = command(tmp_path, "top", "--once").out
+        assert all(f"{folder}/config.yaml: streaming" in tables for folder in folders[:2])
+    assert not shown()
+
+
+def test_top_shows_of_a_pipeline_of_another_version_what_it_understands(tmp_path: Path) -> None:
+    mine = psutil.Process()
+    status = {"pid": mine.pid, "began": mine.create_time(), "state": "watching", "config": "c.yaml", "frames": 3}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    with (tmp_path / "lock").open("w"):  # as a supervisor holds it
+        shown = command(tmp_path, "top", "--once")
+    assert shown.code == 0, shown
+    assert f"c.yaml: watching    process {mine.pid}" in shown.out
 
 
 def test_json_lines_tell_the_plan_the_progress_and_the_end(tmp_path: Path, config: Config) -> None:
@@ -76,7 +110,7 @@ def test_report_says_again_what_the_run_said(tmp_path: Path, config: Config) -> 
 
 
 def test_a_folder_without_a_run_is_said_to_be_one(tmp_path: Path) -> None:
-    for arguments in (("top", "--once"), ("report",)):
+    for arguments in (("top", ".streamer", "--once"), ("report",)):
         refused = command(tmp_path, *arguments)
         assert refused.code == 64
         assert ".streamer" in refused.err

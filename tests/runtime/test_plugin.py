@@ -20,6 +20,9 @@ FRAME = Frame(3, 4, 5, {"a": Sample(np.zeros(2), 5, 0, 0)})
 RECORDING = Recording("r", "/r.bag", 1, 1, None, 0, 0, {})
 
 MODULE = """
+from pathlib import Path
+from typing import Any, Literal, Optional
+
 from streamer.contract import Consumer
 from streamer.errors import OutputError
 
@@ -75,6 +78,31 @@ class Careful:
 
 class Space:
     class Inner(Only):
+        pass
+
+class Typed:
+    def __init__(
+        self,
+        out: str,
+        frames: int | None = 8,
+        *,
+        rate: float = 1.0,
+        deep: bool = False,
+        kind: Literal["small", "large"] = "small",
+        names: Optional[list[str]] = None,
+        features: dict[str, str | list[str]] | None = None,
+        other: Path | Any = None,
+    ):
+        seen.append("typed")
+
+    def on_frame(self, frame):
+        pass
+
+class Odd:
+    def __init__(self, out: "NoSuchName"):
+        pass
+
+    def on_frame(self, frame):
         pass
 
 def count(frame, into=None, *, by=1):
@@ -187,6 +215,44 @@ def test_an_attribute_error_inside_a_module_is_not_a_missing_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"out": 3}, r"consumers\.a\.options\.out: 'shelf:Typed' wants out to be a text, and it is 3"),
+        ({"out": True}, "a text, and it is True"),
+        ({"frames": "8"}, r"options\.frames: .* a whole number, and it is '8'"),
+        ({"frames": 8.5}, "a whole number, and it is 8.5"),
+        ({"frames": True}, "a whole number, and it is True"),
+        ({"rate": "10 Hz"}, "a number, and it is '10 Hz'"),
+        ({"deep": "yes"}, "true or false, and it is 'yes'"),
+        ({"kind": "smal"}, "'small' or 'large', and it is 'smal'"),
+        ({"names": "head"}, r"a list \(of a text\), and it is 'head'"),
+        ({"names": ["head", 3]}, r"a list \(of a text\), and it is \['head', 3\]"),
+        ({"features": ["head"]}, r"a mapping \(of a text or a list \(of a text\)\), and it is \['head'\]"),
+        ({"features": {"a": 3}}, r"a mapping \(of .*\), and it is \{'a': 3\}"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_told_before_the_constructor_runs(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        make_consumer("a", "shelf:Typed", {"out": "x"} | options)
+    assert seen() == []
+
+
+def test_options_that_fit_their_annotations_are_taken_and_annotations_of_other_kinds_are_let_be() -> None:
+    fits: dict[str, Any] = {
+        "out": "x",
+        "frames": None,
+        "rate": 3,
+        "deep": False,
+        "kind": "large",
+        "names": [],
+        "other": 7,
+    }
+    make_consumer("a", "shelf:Typed", fits | {"features": {"a": "b", "c": ["d"]}})
+    assert seen() == ["typed"]
+    make_consumer("a", "shelf:Odd", {"out": 3})  # its annotation names what does not exist
+
+
+@pytest.mark.parametrize(
     ("use", "options", "words"),
     [
         (
@@ -195,11 +261,15 @@ def test_an_attribute_error_inside_a_module_is_not_a_missing_name() -> None:
             r"takes no option 'qualty'; did you mean 'quality'\? It takes: out, quality, codec",
         ),
         ("shelf:Whole", {"zzz": 5, "out": "x"}, r"takes no option 'zzz'.* It takes: out, quality, codec"),
-        ("shelf:Whole", {}, r"consumers\.a\.options: 'shelf:Whole': missing a required argument: 'out'"),
+        (
+            "shelf:Whole",
+            {},
+            r"consumers\.a\.options: 'shelf:Whole' cannot be made of.*missing a required argument: 'out'.*It takes",
+        ),
         ("shelf:Only", {"out": "x"}, r"takes no option 'out'.* It takes: no options"),
         ("shelf:count", {"frame": 1}, r"takes no option 'frame'.* It takes: into, by"),
         ("shelf:count", {"int": 1}, r"takes no option 'int'; did you mean 'into'\?"),
-        ("shelf:nothing", {}, r"consumers\.a\.options: 'shelf:nothing': too many positional arguments"),
+        ("shelf:nothing", {}, r"consumers\.a\.options: 'shelf:nothing' cannot.*too many positional arguments"),
         ("shelf:Picky", {"out": "x"}, r"consumers\.a\.options: out: x is not good"),
         ("null", {"out": "x"}, r"'null' takes no option 'out'"),
     ],

@@ -1,0 +1,79 @@
+"""Text and tables → standard output, also when who was reading it has gone: the exit code tells what was done."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.text import Text
+
+_WIDE = 200  # characters, for files and pipes: no column is folded there
+
+
+def screen() -> Console:
+    """Return the console of a command: as wide as the terminal, or wide enough for any table."""
+    from rich.console import Console
+
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:  # where rich would end the process
+            self.quiet = True
+            let_go()
+
+    return Screen(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Text:
+    """Write rows below their headings; numbers to the right.
+
+    What is too wide is not folded: a row's first cell stands in a line above the others then, and where these are still
+    too wide, each with its heading before it.
+    """
+    from rich.text import Text
+
+    columns = list(zip(headings, *rows, strict=True))
+    sizes = [max(map(len, column)) for column in columns]
+    numbers = [all(cell[:1] in "0123456789+-" for cell in column[1:]) for column in columns]  # "" is in it, too
+
+    def line(cells: Sequence[str], begin: int = 0) -> str:
+        laid = zip(cells[begin:], sizes[begin:], numbers[begin:], strict=True)
+        text = "  ".join(cell.rjust(size) if number else cell.ljust(size) for cell, size, number in laid)
+        return f"{'  ' * begin}{text}".rstrip()
+
+    needed = sum(sizes) + 2 * (len(sizes) - 1)
+    if needed <= width:
+        lines = [line(headings), *map(line, rows)]
+    elif needed - sizes[0] <= width:
+        lines = [line(headings, 1), *(text for row in rows for text in (row[0], line(row, 1)))]
+    else:
+        lines = [text for row in rows for text in (row[0], _in_words(headings, row, width))]
+    text = Text("\n".join(lines))
+    if needed - sizes[0] <= width:
+        text.stylize("bold", 0, len(lines[0]))
+    return text
+
+
+def _in_words(headings: Sequence[str], row: Sequence[str], width: int) -> str:
+    """Write the cells behind the first, each with its heading, in as many lines as that takes."""
+    told = (f"{heading} {cell}" for heading, cell in zip(headings[1:], row[1:], strict=True) if cell)
+    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in told)  # no line breaks within a part
+    lines = textwrap.fill(whole, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+    return lines.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        let_go()
+
+
+def let_go() -> None:
+    """Send what is still to be printed nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

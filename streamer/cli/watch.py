@@ -1,0 +1,286 @@
+"""``streamer watch CONFIG`` and what is asked of it while it runs: status, retry, quarantine, drain, reload."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamer.errors import BusyError, ConfigError, UsageError
+from streamer.units import show_duration, show_size
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from streamer.config.load import Loaded
+
+_CONFIG = typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)
+_WITH = typer.Option("--config", "-c", metavar="CONFIG", help="the daemon's configuration", show_default=False)
+_JSON = typer.Option("--json", help="print JSON")
+_SECONDS = 1.0
+
+quarantine = typer.Typer(no_args_is_help=True, help="Recordings that were put aside: list, show, retry.")
+
+
+def watch(
+    config: Annotated[Path, _CONFIG],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
+    ] = None,
+    reprocess: Annotated[
+        bool, typer.Option("--reprocess", help="do again what was done with another configuration")
+    ] = False,
+) -> None:
+    """Watch folders for recordings and stream each to the consumers, for months; SIGTERM ends it, SIGHUP reloads.
+
+    Example: streamer watch watch.yaml
+    """
+    try:
+        from streamer.ingest.daemon import watch as run
+        from streamer.ingest.log import make_log
+
+        log = make_log()
+    except ModuleNotFoundError as error:
+        msg = f"streamer watch needs the package {error.name!r}: pip install 'rosbag-streamer[watch]'"
+        raise UsageError(msg) from error
+    run(lambda: _checked(config, overrides or []), log, reprocess=reprocess)
+
+
+def status(
+    config: Annotated[Path, _CONFIG],
+    live: Annotated[bool, typer.Option("--watch", help="show it again every second")] = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Say what a daemon is doing, and what became of every recording; also when it is not running.
+
+    Example: streamer status watch.yaml
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    loaded = _load(config)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    if as_json:
+        while True:
+            print(json.dumps(_status(loaded), indent=None if live else 2), flush=True)
+            if not live:
+                return
+            time.sleep(_SECONDS)
+    if not live:
+        console.print(_table(_status(loaded)))
+        return
+    with Live(_table(_status(loaded)), console=console, auto_refresh=False) as screen:
+        while True:
+            time.sleep(_SECONDS)
+            screen.update(_table(_status(loaded)), refresh=True)
+
+
+def retry(
+    recording: Annotated[str, typer.Argument(metavar="RECORDING", help="its name, path or number", show_default=False)],
+    config: Annotated[Path, _WITH],
+) -> None:
+    """Queue a recording again, from its first attempt: one that failed, was put aside, or is done.
+
+    Example: streamer retry run_7 -c watch.yaml
+    """
+    for values in _retry(_load(config), recording):
+        print(f"{values['name']}: queued ({values['path']})")
+
+
+def drain(config: Annotated[Path, _CONFIG]) -> None:
+    """Let a daemon finish the chunks at hand and end; what is not done goes on when it is started again.
+
+    Example: streamer drain watch.yaml
+    """
+    from streamer.ingest.control import ask
+
+    print(ask(_load(config).workdir, "drain")["text"])
+
+
+def reload(config: Annotated[Path, _CONFIG]) -> None:
+    """Have a daemon read its configuration again; with a mistake in it the old one stays.
+
+    Example: streamer reload watch.yaml
+    """
+    from streamer.ingest.control import ask
+
+    print(ask(_load(config).workdir, "reload")["text"])
+
+
+@quarantine.command("list")
+def quarantine_list(config: Annotated[Path, _CONFIG], as_json: Annotated[bool, _JSON] = False) -> None:
+    """List the recordings that were put aside, with the reason.
+
+    Example: streamer quarantine list watch.yaml
+    """
+    found = [values for values in _status(_load(config))["recordings"] if values["state"] == "quarantined"]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for values in found:
+        print(f"#{values['id']} {values['name']}: {values['error']} ({values['path']})")
+    if not found:
+        print("nothing is quarantined")
+
+
+@quarantine.command("show")
+def quarantine_show(
+    recording: Annotated[str, typer.Argument(metavar="RECORDING", help="its name, path or number", show_default=False)],
+    config: Annotated[Path, _WITH],
+) -> None:
+    """Show everything that is known of a recording, with the report of its last attempt.
+
+    Example: streamer quarantine show run_7 -c watch.yaml
+    """
+    loaded = _load(config)
+    found = [
+        values
+        for values in _status(loaded)["recordings"]
+        if recording.removeprefix("#") in (str(values["id"]), values["name"], values["path"])
+        or str(Path(recording).absolute()) == values["path"]
+    ]
+    if not found:
+        msg = f"no recording is known as {recording!r}: 'streamer quarantine list {config}' names them"
+        raise UsageError(msg)
+    for values in found:
+        report = loaded.workdir / "reports" / f"{values['id']}.json"
+        whole = {"report": json.loads(report.read_text(encoding="utf-8"))} if report.exists() else {}
+        print(json.dumps(values | whole, indent=2))
+
+
+@quarantine.command("retry")
+def quarantine_retry(
+    config: Annotated[Path, _CONFIG],
+    recording: Annotated[
+        str, typer.Argument(metavar="[RECORDING]", help="its name, path or number; all where left out")
+    ] = "all",
+) -> None:
+    """Queue again what was put aside, from its first attempt.
+
+    Example: streamer quarantine retry watch.yaml
+    """
+    found = _retry(_load(config), recording)
+    for values in found:
+        print(f"{values['name']}: queued ({values['path']})")
+    if not found:
+        print("nothing is quarantined")
+
+
+def _checked(config: Path, overrides: list[str]) -> Loaded:
+    """Read the configuration, and have a process that ends again make its consumers: what they import stays there.
+
+    Raises:
+        ConfigError: it has a mistake, or a consumer does not take its options. Better now than once a recording comes.
+
+    """
+    from streamer.config.load import load
+
+    loaded = load(config, overrides)
+    if loaded.config.source.watch is None:
+        msg = f"{config} names recordings, not folders to watch: streamer run {config}"
+        raise UsageError(msg)
+    command = [sys.executable, "-m", "streamer", "check", "--json", str(config), *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - our own
+    try:
+        findings = json.loads(done.stdout)["findings"]
+    except ValueError as error:
+        msg = f"{config} could not be checked: {done.stderr.strip()}"
+        raise ConfigError(msg) from error
+    mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code and f["recording"] is None]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return loaded
+
+
+def _load(config: Path) -> Loaded:
+    """Read a configuration for where its work folder is."""
+    from streamer.config.load import load
+
+    loaded = load(config)
+    if loaded.config.source.watch is None:
+        msg = f"{config}: names recordings, not folders to watch; 'streamer top' shows a run, 'streamer report' its end"
+        raise UsageError(msg)
+    return loaded
+
+
+def _status(loaded: Loaded) -> dict[str, Any]:
+    """Ask the daemon; where none is running, read what it left."""
+    from streamer.ingest.control import ask
+    from streamer.ingest.queue import Queue
+    from streamer.ingest.snapshot import Live, snapshot
+
+    try:
+        found: dict[str, Any] = ask(loaded.workdir, "status")["status"]
+    except BusyError:
+        if not (loaded.workdir / "queue.sqlite").exists():
+            msg = f"no daemon has run in {loaded.workdir}; start one with: streamer watch {loaded.path}"
+            raise UsageError(msg) from None
+        with Queue(loaded.workdir / "queue.sqlite") as queue:
+            return snapshot(queue, Live(str(loaded.path)))
+    return found
+
+
+def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
+    """Have the daemon queue recordings again; where none is running, do it in its place."""
+    from streamer.ingest.control import ask
+    from streamer.ingest.daemon import retry as queue_again
+    from streamer.ingest.queue import Queue
+    from streamer.ingest.snapshot import as_json
+    from streamer.supervisor.run import open_workdir
+
+    if not what.startswith("#") and Path(what).exists():
+        what = str(Path(what).absolute())
+    try:
+        found: list[dict[str, Any]] = ask(loaded.workdir, "retry", what=what)["recordings"]
+    except BusyError:
+        with open_workdir(loaded.workdir) as workdir, Queue(workdir.path / "queue.sqlite") as queue:
+            return [as_json(entry) for entry in queue_again(queue, what)]
+    return found
+
+
+def _table(found: dict[str, Any]) -> Group:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from streamer.cli.progress import words
+
+    counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count) or "no recordings yet"
+    used = f", {show_size(found['memory']['used'])} of memory" if found["pid"] else ""
+    lines = [Text(f"{Path(found['config']).name}: {found['state']}{used}; {counts}")]
+    lines += [Text(text, style="yellow") for text in [found["paused"], *found["warnings"]] if text]
+    for one in found["running"]:
+        values = one["status"]
+        frames = values.get("frames")
+        how = f"{frames['done']}/{frames['all']} frames, {words(values)}" if frames else "opening"
+        lines.append(Text(f"{one['name']}: {how}"))
+    table = Table("#", "recording", "state", box=None, pad_edge=False)
+    for heading in ("attempts", "size", "frames"):
+        table.add_column(heading, justify="right")
+    table.add_column("took", justify="right")
+    table.add_column("what", overflow="fold")
+    for values in found["recordings"]:
+        took = (values["ended"] or 0) - (values["began"] or 0) if values["state"] == "done" else 0
+        again = f"; again {_clock(values['next_try'])}" if values["next_try"] else ""
+        cells = (
+            str(values["id"] or ""),
+            Text(values["name"]),
+            values["state"],
+            str(values["attempts"] or ""),
+            show_size(values["size"]),
+            "" if values["frames"] is None else str(values["frames"]),
+            show_duration(round(took * 1e9)) if took > 0 else "",
+            Text("; ".join(text for text in (values["error"], values["note"]) if text) + again),
+        )
+        table.add_row(*cells)
+    return Group(*lines, *([table] if found["recordings"] else []))
+
+
+def _clock(when: float) -> str:
+    return time.strftime("at %H:%M:%S", time.localtime(when))

@@ -1,0 +1,1 @@
+"""Folders in which recordings appear → datasets, for months: find them, queue them, run their pipelines."""

@@ -1,0 +1,133 @@
+"""What the daemon does and what its queue remembers → one object, fit for JSON, that status, page and metrics show."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from streamer.ingest.queue import Entry, Queue
+    from streamer.ingest.watch import Sight
+
+_MOST_DONE = 200  # that are shown, the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A recording whose pipeline is at work: ``status`` reads what that last wrote, ``image`` is its newest picture."""
+
+    entry: Entry
+    status: Callable[[], dict[str, Any]]
+    image: Callable[[], Path | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What only the daemon's process knows; replaced as a whole, so any thread may read it."""
+
+    config: str
+    pid: int = 0
+    began: float = 0.0
+    state: str = "not running"  # | watching | paused | draining
+    paused: str | None = None
+    warnings: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
+    last_scan: float = 0.0
+    jobs: int = 1
+    budget: int | None = None
+    disks: tuple[Path, ...] = ()
+    sights: tuple[Sight, ...] = ()
+    running: tuple[Running, ...] = field(default=())
+    own_memory: Callable[[], int] = lambda: 0
+
+
+def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
+    """Put together what there is to see; times in Unix seconds, sizes in bytes."""
+    entries = queue.all("state <> 'done'", order="id DESC")
+    entries += queue.all("state = 'done'", order="ended DESC", most=_MOST_DONE)
+    known = {entry.path for entry in entries}
+    waiting = [sight for sight in live.sights if sight.state != "settled" and sight.candidate.path not in known]
+    running = [_running(one) for one in live.running]
+    states = [_shown(sight)["state"] for sight in waiting]
+    return {
+        "config": live.config,
+        "pid": live.pid,
+        "version": version("rosbag-streamer"),
+        "began": live.began,
+        "updated": time.time(),
+        "state": live.state,
+        "paused": live.paused,
+        "warnings": list(live.warnings),
+        "watch": list(live.watch),
+        "last_scan": live.last_scan or None,
+        "jobs": live.jobs,
+        "memory": {"used": live.own_memory() + sum(_memory(one["status"]) for one in running), "budget": live.budget},
+        "free": {str(path): shutil.disk_usage(path).free for path in live.disks if path.exists()},
+        "counts": {"seen": states.count("seen"), "settling": states.count("settling"), **queue.counts()},
+        "frames_done": queue.frames(),
+        "recordings": [_shown(sight) for sight in waiting] + [as_json(entry) for entry in entries],
+        "running": running,
+    }
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Return what there is to say of an entry."""
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "path": str(entry.path),
+        "state": entry.state,
+        "attempts": entry.attempts,
+        "error": entry.error,
+        "note": "; ".join(text for text in (entry.note, entry.filed) if text),
+        "size": entry.mark.size,
+        "seen": entry.seen,
+        "began": entry.began,
+        "ended": entry.ended,
+        "next_try": entry.next_try,
+        "frames": entry.frames,
+        "outputs": entry.outputs,
+        "configuration": entry.configuration,
+    }
+
+
+def _shown(sight: Sight) -> dict[str, Any]:
+    """Show what has no entry yet in the same form."""
+    nothing = dict.fromkeys(("id", "seen", "began", "ended", "next_try", "frames"))
+    return nothing | {
+        "name": sight.candidate.path.name,
+        "path": str(sight.candidate.path),
+        "state": "seen" if sight.state == "seen" else "settling",
+        "attempts": 0,
+        "error": sight.problem,
+        "note": "",
+        "size": sight.candidate.mark.size,
+        "outputs": {},
+        "configuration": "",
+    }
+
+
+def _running(one: Running) -> dict[str, Any]:
+    entry = one.entry
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "path": str(entry.path),
+        "began": entry.began,
+        "attempts": entry.attempts,
+        "image": f"/image/{entry.id}" if one.image() else None,
+        "status": one.status(),
+    }
+
+
+def _memory(status: dict[str, Any]) -> int:
+    """Add up the anonymous memory of a pipeline's processes and the pages of its pool."""
+    pool = status.get("pool", {"allocated": 0, "slot_bytes": 0})
+    processes = sum(memory["anon"] for memory in status.get("memory", {}).values())
+    return int(processes + pool["allocated"] * pool["slot_bytes"])

@@ -1,0 +1,77 @@
+"""The real daemon in a real browser: a pipeline at work, a kill, a restart, a recording that was put aside."""
+
+from __future__ import annotations
+
+import socket
+from http.client import HTTPConnection
+from pathlib import Path
+
+from tests.ingest.browser import browser
+from tests.ingest.driver import Watch, settings
+from tests.pipeline.driver import wait_until
+
+GATE = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 17}}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get(address: str, path: str) -> tuple[int, str]:
+    """Return status and text of what the daemon answers."""
+    connection = HTTPConnection(address, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_a_person_sees_what_runs_what_was_put_aside_and_a_restart(tmp_path: Path, small_bag: Path) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    config = settings(incoming) | {"http": f"127.0.0.1:{free_port()}"}
+    config["consumers"]["gate"] = GATE
+    config["consumers"]["preview"] = {"options": {"out": "sheets"}}
+    (incoming / "bad.bag").write_bytes(b"#ROSBAG V2.0\n" + bytes(5000))
+    config["source"] |= {"give_up_after": "500 ms"}
+    url = f"http://{config['http']}/"
+    with browser(tmp_path / "profile") as window:
+        with Watch(tmp_path, config) as daemon:
+            (incoming / "good.bag").write_bytes(small_bag.read_bytes())
+            wait_until((tmp_path / "here").exists, "the gate")
+            window.open(url)
+            window.until_text("good", ".run h3")
+            window.until_text("of 40", ".run .facts")
+            window.until(lambda: window.run("return document.querySelector('.run img')?.naturalWidth"), "the picture")
+            daemon.wait(bad="quarantined")
+            window.until_text("its recorder has not closed it", "#recordings")
+            window.until_text("quarantined", "#headline")
+            assert window.complaints() == []
+            daemon.kill()
+            window.until(lambda: "quarantined" not in window.text("#headline"), "that the daemon is gone")
+        (tmp_path / "go").touch()
+        with Watch(tmp_path, config) as daemon:
+            daemon.wait(good="done")
+            window.until_text("40 frames", "#recordings")  # nobody pressed anything
+            assert window.complaints(offline=True) == []
+            assert 'streamer_recordings{state="done"} 1' in get(config["http"], "/metrics")[1]
+            assert get(config["http"], "/livez")[0] == 200
+            assert daemon.end() == 0
+
+
+def test_the_daemon_is_not_ready_while_it_is_paused_and_not_open_to_everybody(tmp_path: Path, small_bag: Path) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    (incoming / "a.bag").write_bytes(small_bag.read_bytes())
+    config = settings(incoming) | {"http": f"127.0.0.1:{free_port()}", "free_space": "900 TB"}
+    with Watch(tmp_path, config) as daemon:
+        wait_until(lambda: daemon.status()["paused"], "the pause")
+        status, text = get(config["http"], "/readyz")
+        assert status == 503
+        assert "below free_space" in text
+    Watch(tmp_path, config | {"http": "0.0.0.0:0"}).process.wait(60)
+    assert "needs a token" in (tmp_path / "daemon.log").read_text()

@@ -1,0 +1,71 @@
+"""What became of each recording is remembered, whatever dies in between."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import StorageError
+from streamer.ingest.queue import Queue
+from streamer.ingest.watch import Mark
+
+MARK = Mark(1000, 1, 5, 7)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue.sqlite"
+
+
+def test_a_name_is_nobody_elses(path: Path) -> None:
+    with Queue(path) as queue:
+        names = [queue.add("run", Path(f"/{n}/run.bag"), f"who {n}", MARK).name for n in range(3)]
+        other = queue.add("run-2", Path("/x/run-2.bag"), "who x", MARK)
+    assert names == ["run", "run-2", "run-3"]
+    assert other.name == "run-2-2"
+
+
+def test_what_is_changed_is_there_for_the_next(path: Path) -> None:
+    with Queue(path) as queue:
+        entry = queue.add("run", Path("/in/run.bag"), "who", MARK)
+        queue.change(entry, state="done", frames=7, outputs={"a": "b"}, mark=Mark(1, 2, 3, 4), path=Path("/moved"))
+    with Queue(path) as queue:
+        entry = queue.get(entry.id)
+        assert (entry.state, entry.frames, entry.outputs) == ("done", 7, {"a": "b"})
+        assert (entry.mark, entry.path) == (Mark(1, 2, 3, 4), Path("/moved"))
+        assert queue.by_identity("who") == entry
+        assert queue.counts()["done"] == 1
+        assert queue.frames() == 7
+        assert queue.places() == {(Path("/in/run.bag"), MARK): "who"}
+
+
+def test_a_person_means_a_recording_by_number_name_or_path(path: Path) -> None:
+    with Queue(path) as queue:
+        entry = queue.add("run", Path("/in/run.bag"), "who", MARK)
+        for text in ("run", "/in/run.bag", str(entry.id), f"#{entry.id}"):
+            assert queue.find(text) == [entry]
+        assert queue.find("other") == []
+
+
+def test_what_was_running_when_the_daemon_died_costs_no_attempt_but_not_for_ever(path: Path) -> None:
+    with Queue(path) as queue:
+        entry = queue.add("run", Path("/in/run.bag"), "who", MARK)
+        for death in range(1, 10):
+            queue.change(queue.get(entry.id), state="running", attempts=1)
+            assert queue.take_up() == []
+            entry = queue.get(entry.id)
+            assert (entry.state, entry.attempts, entry.deaths) == ("queued", 0, death)
+        queue.change(entry, state="running", attempts=1)
+        (given_up,) = queue.take_up()
+        assert given_up.state == "quarantined"
+        assert "10 times" in given_up.error
+
+
+def test_a_queue_of_a_newer_version_is_refused(path: Path) -> None:
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(StorageError, match="newer version"):
+        Queue(path)

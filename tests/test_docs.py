@@ -1,0 +1,127 @@
+"""Every block of code in README.md and docs/, run in its order in an empty folder, as a person would follow the page.
+
+A YAML or Python block whose first line names a file (``# dataset.yaml``) is saved under that name; a Python block
+without a name is run. What cannot run here stands in `EXEMPT` with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+
+import streamer
+from tests.pipeline.driver import ROOT
+
+EXEMPT = {  # how a block begins: why it is not run here
+    "python3 -m venv .venv && .venv/bin/pip install . ": "the first step of .ci/run, to the letter",
+    "python3 -m venv .venv && .venv/bin/pip install -e ": "it runs these tests: the second step of .ci/run",
+}
+PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")))
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_NAMED = re.compile(r"# ([\w.]+\.(?:py|yaml))\b")
+
+
+class Block(NamedTuple):
+    """One fenced block of a page; ``name`` is the file that its first line names, or empty."""
+
+    language: str
+    text: str
+    line: int
+    name: str
+
+
+def blocks(page: str) -> list[Block]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = []
+    for match in _BLOCK.finditer(text):
+        named = _NAMED.match(match[2])
+        found.append(Block(match[1], match[2], text[: match.start()].count("\n") + 1, named[1] if named else ""))
+    return found
+
+
+def follow(page: str, folder: Path) -> None:
+    """Do what a page says."""
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": search, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COLUMNS": "120"}
+    for block in blocks(page):
+        if any(block.text.startswith(begin) for begin in EXEMPT):
+            continue
+        if block.name:
+            (folder / block.name).write_text(block.text)
+            continue
+        shell = [shutil.which("bash") or "bash", "-euo", "pipefail", "-c"]
+        program = {"bash": shell, "python": [sys.executable, "-c"]}[block.language]
+        done = subprocess.run(
+            [*program, block.text], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{page}:{block.line}\n{block.text}\n{done.stdout}\n{done.stderr}"
+
+
+def test_every_block_says_what_it_is_and_every_exemption_is_needed() -> None:
+    texts = []
+    for page in PAGES:
+        for block in blocks(page):
+            assert block.language in ("bash", "python", "yaml"), f"{page}:{block.line}"
+            assert block.name or block.language != "yaml", f"{page}:{block.line}: name its file in the first line"
+            texts.append(block.text)
+    for begin in EXEMPT:
+        assert any(text.startswith(begin) for text in texts), begin
+
+
+def test_the_readme_can_be_followed_from_the_first_block_to_the_last(tmp_path: Path) -> None:
+    follow("README.md", tmp_path)
+    info = json.loads((tmp_path / "dataset" / "meta" / "info.json").read_text())
+    assert (info["total_episodes"], info["fps"]) == (1, 10)
+    assert {"observation.images.front", "observation.depth.front", "observation.state", "action"} <= set(
+        info["features"]
+    )
+    for picture in ("timeline.png", "memory.png", "out/recording.preview.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    parts = [np.load(path) for path in sorted((tmp_path / "joints" / "recording").glob("part-*.npy"))]
+    assert len(parts) > 1
+    assert all(part.shape[1] == 6 for part in parts)
+
+
+def test_the_readmes_dataset_shares_recordings_among_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {
+        "source": {"path": "demo://tabletop?seconds=1"},
+        "timeline": {"from": "grid", "rate": "10 Hz"},
+        "streams": {"joints": {"topic": "/joint_states", "field": "position"}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    worker = types.SimpleNamespace(id=1, num_workers=2)
+    data = types.SimpleNamespace(IterableDataset=object, get_worker_info=lambda: worker)
+    stand_in = types.SimpleNamespace(utils=types.SimpleNamespace(data=data), from_numpy=lambda array: array)
+    monkeypatch.setitem(sys.modules, "torch", stand_in)
+    (text,) = [block.text for block in blocks("README.md") if block.name == "frames.py"]
+    space: dict[str, Any] = {}
+    exec(compile(text, "frames.py", "exec"), space)  # noqa: S102 - it is our own
+    paths = [f"demo://tabletop?seconds=1&seed={seed}" for seed in (1, 2, 3)]
+    found = list(space["Frames"](paths))
+    assert len(found) == 10
+    other = [frame["joints"] for frame in streamer.open("config.yaml", f"source.path={paths[1]}").frames()]
+    assert all((a["joints"] == b).all() for a, b in zip(found, other, strict=True))
+
+
+@pytest.mark.parametrize("page", PAGES[1:])
+def test_other_pages_can_be_followed(tmp_path: Path, page: str) -> None:
+    follow(page, tmp_path)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
