@@ -48,6 +48,12 @@ def replacing(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def list_recordings(before: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put ``ours`` (each with its ``name``) in their order, behind those of others that were listed before."""
+    names = {one["name"] for one in ours}
+    return [one for one in before if one["name"] not in names] + ours
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder for outputs and find out now whether it can be written to."""
     path.mkdir(parents=True, exist_ok=True)

@@ -163,11 +163,15 @@ class Segment:
 
 
 class Part(NamedTuple):
-    """A file to join: how many of its pictures are wanted (None: all), when it begins in seconds (None: counted)."""
+    """A file to join: how many of its pictures are wanted (None: all), when it begins in seconds (None: counted).
+
+    The pictures are wanted from number ``first`` on, which must be a key frame.
+    """
 
     path: Path
     frames: int | None = None
     begins: Fraction | None = None
+    first: int = 0
 
 
 def join(parts: Iterable[Part], out: Path, rate: Fraction) -> int:
@@ -191,7 +195,8 @@ def join(parts: Iterable[Part], out: Path, rate: Fraction) -> int:
                     stream = target.add_stream_from_template(track, opaque=True)
                     stream.time_base = track.time_base
                 step = 1 / (rate * track.time_base)
-                for packet in islice(_packets(source), part.frames):
+                last = None if part.frames is None else part.first + part.frames
+                for packet in islice(_packets(source), part.first, last):
                     if part.begins is None:
                         packet.pts = round(count * step)
                         packet.duration = round((count + 1) * step) - packet.pts

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import make_folder, provenance, remove_folder, replacing, require
+from consumers.files import (
+    list_recordings,
+    make_folder,
+    provenance,
+    remove_folder,
+    replacing,
+    require,
+    write_json,
+)
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
-    from streamer.contract import Chunk, Frame, Recording, Sample, StreamInfo
+    from collections.abc import Sequence
+
+    from streamer.contract import Chunk, Frame, Part, Recording, Sample, StreamInfo
 
 
 class Parquet(Consumer):
@@ -22,7 +32,8 @@ class Parquet(Consumer):
     ``<stream>.stamp`` and ``<stream>.offset`` (int64, ns; null where the frame has no sample) and ``<stream>.held``,
     ``.interpolated``, ``.gap`` (bool); for a vector also ``<stream>``, a list of fixed length of its numbers as they
     are. The file's metadata has the key ``provenance`` (JSON). A chunk lies in a file of its own until the end, so a
-    repeated chunk replaces itself.
+    repeated chunk replaces itself. Of many recordings in one run, ``<out>/_recordings.json`` has the order: name, file
+    and rows of each (what begins with ``_`` is no data to those who read the folder as one dataset).
     """
 
     many_recordings = True
@@ -108,6 +119,14 @@ class Parquet(Consumer):
                 for part in sorted(self._parts.glob("part-*.parquet")):
                     file.write_table(self._pq.read_table(part).cast(schema))
         remove_folder(self._parts)
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        """List the recordings in this order."""
+        path = self._out / "_recordings.json"
+        before = json.loads(path.read_text(encoding="utf-8"))["recordings"] if path.exists() else []
+        files = [(part.name, self._out / f"{part.name}.parquet") for part in parts]
+        ours = [{"name": n, "file": f.name, "rows": self._pq.read_metadata(f).num_rows} for n, f in files]
+        write_json(path, {"recordings": list_recordings(before, ours)})
 
     def _empty(self) -> Any:
         self._clear()

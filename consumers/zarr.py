@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import make_folder, provenance, remove_folder, require
+from consumers.files import list_recordings, make_folder, provenance, remove_folder, require, write_json
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from streamer.contract import Chunk, Frame, Recording, StreamInfo
+    from streamer.contract import Chunk, Frame, Part, Recording, StreamInfo
 
 _ABOUT: dict[str, tuple[str, int, str]] = {  # dtype, value without a sample, unit
     "stamp": ("int64", 0, "ns since the epoch"),
@@ -31,7 +34,8 @@ class Zarr(Consumer):
     stream's own dtype, ``stamp``, ``offset`` and ``flags``. Without a sample, the value is 0 and the flag says so. A
     chunk of frames is a Zarr chunk, so a repeated one replaces itself. The group has its name when it is whole; until
     then it is ``.<recording>.zarr``. Its attributes hold the provenance, those of a stream's group topic, type, kind
-    and clock, those of an array its unit.
+    and clock, those of an array its unit. Of many recordings in one run, ``out`` itself becomes a group of theirs:
+    its attribute ``recordings`` has the order, with name, group and frames of each.
     """
 
     many_recordings = True
@@ -137,3 +141,16 @@ class Zarr(Consumer):
             array.resize((self._done, *array.shape[1:]))
         remove_folder(self._final)
         self._draft.rename(self._final)
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        """Make the folder a group, which lists the recordings in this order."""
+        path = self._out / "zarr.json"
+        there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        attributes = there.get("attributes", {})
+        groups = [(part.name, self._out / f"{part.name}.zarr") for part in parts]
+        ours = [
+            {"name": name, "group": group.name, "frames": self._zarr.open_group(group, mode="r")["tick"].shape[0]}
+            for name, group in groups
+        ]
+        attributes["recordings"] = list_recordings(attributes.get("recordings", []), ours)
+        write_json(path, there | {"attributes": attributes, "node_type": "group", "zarr_format": 3})

@@ -7,7 +7,7 @@ returned from `on_chunk` comes back to its successor in `open`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,8 @@ class Recording:
 
     ``frames`` is how many frames the plan has, ``rate`` the timeline's pace in hertz (None where it
     has none), ``start`` and ``end`` the first and last tick in nanoseconds (0 without frames);
-    ``provenance`` says where all this comes from, in plain values fit for JSON.
+    ``provenance`` says where all this comes from, in plain values fit for JSON. ``part`` says that
+    others write to the same ``out`` meanwhile and `Consumer.merge` will be called when all are done.
     """
 
     name: str
@@ -55,6 +56,16 @@ class Recording:
     end: int
     streams: Mapping[str, StreamInfo]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A recording of many that is closed: its name and path, and what its last `on_chunk` returned."""
+
+    name: str
+    path: str
+    state: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +157,14 @@ class Consumer:
     replaced, and the chunk comes again from its first frame; so write a chunk's output under a name
     of its own, and a repeated chunk replaces itself. `close` may be repeated likewise.
 
+    A run over many recordings gives each a process of its own, some at the same time, and they end in
+    any order. One that numbers what it writes keeps a recording's part to itself where the recording
+    says ``part``, and puts the parts together in `merge`, which is called at the end of the run, in a
+    process that is constructed for that alone: with the recordings that are done, in the order of the
+    configuration; again after a crash; and again, with all of them, when missing ones have come. So
+    its result must depend on nothing but the parts and their order. It is not called where ``out``
+    holds ``{recording}``, nor for a single recording, nor by ``streamer watch``.
+
     The constructor must not touch any output: the next process is constructed while this one works.
     """
 
@@ -162,3 +181,6 @@ class Consumer:
 
     def close(self, recording: Recording) -> None:
         """Finish the outputs (merge, footer, rename): no frame comes any more."""
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        """Put the outputs of many recordings together, in this order; repeat what a killed process began."""

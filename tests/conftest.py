@@ -49,6 +49,14 @@ def _small(folder: Path, seed: int) -> Path:
 
 
 @pytest.fixture(scope="session")
+def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with three recordings of a second or less."""
+    from tests.pipeline.takes import make_takes
+
+    return make_takes(tmp_path_factory.mktemp("takes"))
+
+
+@pytest.fixture(scope="session")
 def small_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a bag of 4 s: one JPEG camera at 30 Hz (120 frames) and joints at 100 Hz."""
     return _small(tmp_path_factory.mktemp("recordings"), 1)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from consumers.files import make_folder, provenance, remove_folder, require
 from consumers.lerobot.dataset import Dataset, Settings, locked
+from consumers.lerobot.episode import Shared
 from consumers.lerobot.features import make_features
+from consumers.lerobot.merge import Wanted, leave_part, merge
 from consumers.lerobot.share import Share
 from consumers.mp4 import Coding
 from streamer.contract import Consumer
@@ -20,7 +22,7 @@ from streamer.errors import ConfigError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamer.contract import Chunk, Frame, Recording
+    from streamer.contract import Chunk, Frame, Part, Recording
 
 _SECOND = 10**9
 _LATE = 0.85  # of a period: a frame that comes later than this, frames are missing before it
@@ -45,7 +47,8 @@ class LeRobot(Consumer):
 
     Every chunk becomes a share of its own (rows, video segments, histograms) under ``<out>/.shares``; at the end of the
     recording the shares are joined, without encoding again, into the files of the dataset, of which the episodes table
-    comes last. So whatever is killed when, a chunk or the joining is repeated and replaces itself.
+    comes last. So whatever is killed when, a chunk or the joining is repeated and replaces itself. Of many recordings
+    in one run, the shares stay until all are done, and are joined in the order of the configuration.
 
     A picture goes from shared memory through the colour conversion to the encoder, which holds the stream up where it
     is slower: no frame is dropped. In memory are the frames that are being encoded and one chunk's numbers.
@@ -153,7 +156,7 @@ class LeRobot(Consumer):
         if state is not None:
             self._key, self._ignored = state["key"], state["ignored"]
             self._at = _Progress(**state["at"])
-        self._shares = self._out / ".shares" / f"{recording.name}-{self._key}"
+        self._shares = _shares(self._out, recording.name, self._key)
         shutil.rmtree(self._shares if state is None else self._shares / _UNDER_WAY, ignore_errors=True)
 
     def _choose_key(self, recording: Recording, dataset: Dataset) -> str:
@@ -239,8 +242,12 @@ class LeRobot(Consumer):
         """Join the shares into episodes."""
         if self._ignored:
             return
+        origin = provenance(recording, "pyarrow", "av")
+        if recording.part:
+            leave_part(self._shares, self._at.episode + 1, self._text, origin)
+            return
         if self._shares.exists():  # else an earlier process came as far as to tidy up
-            self._add_episodes(provenance(recording, "pyarrow", "av"))
+            self._add_episodes(origin)
         remove_folder(self._shares)
         _remove_if_empty(self._shares.parent)
 
@@ -250,8 +257,15 @@ class LeRobot(Consumer):
             for number in range(self._at.episode + 1):
                 shares = sorted(self._shares.glob(f"chunk-*/{number:06d}"))
                 if dataset.episode_of(f"{self._key}/{number}") is None:
-                    dataset.append(shares, self._text, f"{self._key}/{number}", origin)
+                    dataset.append(Shared(f"{self._key}/{number}", self._text, origin, shares))
             dataset.write_totals()
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        """Join the shares of many recordings into episodes, numbered in this order."""
+        found = [(part.name, part.state["key"]) for part in parts if part.state and not part.state["ignored"]]
+        if found:
+            merge(self._out, [Wanted(name, key, _shares(self._out, name, key)) for name, key in found])
+            _remove_if_empty(self._out / ".shares")
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -287,6 +301,11 @@ def _whole_rate(rate: float | None) -> int:
         msg = f"a LeRobot dataset has a whole number of frames a second, the timeline {seen}: set timeline.rate"
         raise ConfigError(msg)
     return round(rate)
+
+
+def _shares(out: Path, name: str, key: str) -> Path:
+    """Return where the shares of a recording lie."""
+    return out / ".shares" / f"{name}-{key}"
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shares of an episode → the files of a LeRobot v3.0 dataset, to which it is added whole or not at all.
+"""Episodes → the files of a LeRobot v3.0 dataset, to which it is added whole or not at all.
 
 The format is that of ``lerobot/datasets`` (0.4.4): ``meta/info.json``, ``meta/stats.json``, ``meta/tasks.parquet``,
 ``meta/episodes/``, ``data/`` and ``videos/<key>/``, the last three in ``chunk-XXX/file-XXX`` that many episodes share
@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,18 +25,19 @@ import numpy as np
 
 from consumers import mp4
 from consumers.files import replacing, require, write_bytes, write_json
-from consumers.lerobot.features import COUNTED
+from consumers.lerobot.episode import Written
+from consumers.lerobot.features import COUNTED, Feature
 from consumers.lerobot.share import arrow_type
-from consumers.lerobot.stats import aggregate, column_stats, picture_stats
+from consumers.lerobot.stats import aggregate, column_stats
 from streamer.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from consumers.lerobot.features import Feature
+    from consumers.lerobot.episode import Episode
     from consumers.lerobot.stats import Stats
 
 VERSION = "v3.0"
@@ -43,6 +45,9 @@ _FILES_IN_CHUNK = 1000
 _MB = 2**20
 _DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+_OF_THE_LINE = ("episode_index", "key", "task", "frames")  # what provenance.jsonl has besides an episode's origin
+_FOLDERS = ("meta", "data", "videos")
+_NEXT, _BEFORE = ".merged", ".replaced"  # a dataset that is about to take this one's place; what it has replaced
 _EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 
@@ -55,6 +60,18 @@ class Settings:
     robot_type: str | None = None
     data_mb: float = 100
     video_mb: float = 200
+
+    @classmethod
+    def of(cls, root: Path) -> Settings:
+        """Read those of a dataset that is there."""
+        info = json.loads((root / "meta" / "info.json").read_text(encoding="utf-8"))
+        features = tuple(
+            Feature(key, (), f["dtype"], tuple(f["shape"]), tuple(f["names"]))
+            for key, f in info["features"].items()
+            if key not in COUNTED
+        )
+        sizes = (info["data_files_size_in_mb"], info["video_files_size_in_mb"])
+        return cls(info["fps"], features, info["robot_type"], *sizes)
 
     @property
     def videos(self) -> list[str]:
@@ -151,14 +168,29 @@ class Dataset:
         lines = [json.loads(line) for line in self._provenance()]
         return next((line["episode_index"] for line in lines if line["key"] == key), None)
 
+    def written(self) -> list[Written]:
+        """Return all episodes, as something that another dataset can take in."""
+        pq = require("pyarrow.parquet", "lerobot")
+        rows = [row for path in self._files for row in pq.read_table(path).to_pylist()]
+        return [self._written(row, json.loads(line)) for row, line in zip(rows, self._provenance(), strict=True)]
+
+    def _written(self, row: dict[str, Any], line: dict[str, Any]) -> Written:
+        def place(name: str) -> tuple[int, int]:
+            return row[f"{name}/chunk_index"], row[f"{name}/file_index"]
+
+        videos = {v: self._file(_VIDEO, place(f"videos/{v}"), video_key=v) for v in self._settings.videos}
+        origin = {key: value for key, value in line.items() if key not in _OF_THE_LINE}
+        data = self._file(_DATA, place("data"))
+        return Written(line["key"], line["task"], origin, row, data, videos, self._settings.fps, tuple(COUNTED))
+
     def _provenance(self) -> list[str]:
         path = self.root / "meta" / "provenance.jsonl"
         return path.read_text(encoding="utf-8").splitlines()[: self.episodes] if path.exists() else []
 
     # ---- adding an episode
 
-    def append(self, shares: Sequence[Path], task: str, key: str, provenance: dict[str, Any]) -> int:
-        """Add an episode from its shares, in order; return its number.
+    def append(self, episode: Episode) -> int:
+        """Add an episode; return its number.
 
         Raises:
             OSError: a file cannot be read or written.
@@ -166,17 +198,18 @@ class Dataset:
         """
         self._cut_back()
         number, tasks = self.episodes, self._tasks()
+        task = episode.task
         task_index = tasks.index(task) if task in tasks else len(tasks)
         row: dict[str, Any] = {"episode_index": number, "tasks": [task]}
-        place, length = self._append_rows(shares, number, task_index)
+        place, length = self._append_rows(episode, number, task_index)
         row |= {"length": length} | place
         row |= {"dataset_from_index": self.frames, "dataset_to_index": self.frames + length}
         for video in self._settings.videos:
-            row |= self._append_video(video, [share / f"{video}.mp4" for share in shares])
-        row |= _flat(self._stats(shares, number, task_index, length))
+            row |= self._append_video(video, *episode.video(video))
+        row |= _flat(self._stats(episode, number, task_index, length))
         if task_index == len(tasks):
             self._write_tasks([*tasks, task])
-        line = {"episode_index": number, "key": key, "task": task, "frames": length} | provenance
+        line = {"episode_index": number, "key": episode.key, "task": task, "frames": length} | episode.origin
         text = "\n".join([*self._provenance(), json.dumps(line, sort_keys=True)])
         write_bytes(self.root / "meta" / "provenance.jsonl", f"{text}\n".encode())
         self._append_episode(row)
@@ -205,7 +238,7 @@ class Dataset:
         """Return how many frames the last episode's video file holds."""
         return round(self._last[f"videos/{key}/to_timestamp"] * self._settings.fps) if self._last else 0
 
-    def _append_rows(self, shares: Sequence[Path], number: int, task_index: int) -> tuple[dict[str, int], int]:
+    def _append_rows(self, episode: Episode, number: int, task_index: int) -> tuple[dict[str, int], int]:
         """Put the rows behind those of the last episode, or into a new file where that one is full."""
         pq = require("pyarrow.parquet", "lerobot")
         schema = self._settings.data_schema()
@@ -215,12 +248,9 @@ class Dataset:
         with _replacing(path) as draft, pq.ParquetWriter(draft, schema, compression="snappy") as out:
             for table in self._kept_rows(path):
                 out.write_table(table.cast(schema))
-            for share in shares:
-                with pq.ParquetFile(share / "rows.parquet") as rows:
-                    for group in range(rows.num_row_groups):
-                        table = rows.read_row_group(group)
-                        out.write_table(self._counted(table, number, length, task_index).cast(schema))
-                        length += table.num_rows
+            for table in episode.tables():
+                out.write_table(self._counted(table, number, length, task_index).cast(schema))
+                length += table.num_rows
         return {"data/chunk_index": place[0], "data/file_index": place[1]}, length
 
     def _kept_rows(self, path: Path) -> Iterator[Any]:
@@ -234,11 +264,11 @@ class Dataset:
                     yield table
 
     def _counted(self, table: Any, number: int, first: int, task_index: int) -> Any:
-        """Put the columns that count to a share's rows, of which the first is frame ``first`` of the episode."""
+        """Put the columns that count to an episode's rows, of which the first is frame ``first`` of the episode."""
         pa = require("pyarrow", "lerobot")
         for name, column in self._counts(number, first, table.num_rows, task_index).items():
             table = table.append_column(name, pa.array(column))
-        return table.drop_columns(["frame"])
+        return table
 
     def _counts(self, number: int, first: int, rows: int, task_index: int) -> dict[str, NDArray[Any]]:
         frame = np.arange(first, first + rows)
@@ -250,12 +280,11 @@ class Dataset:
             "task_index": np.full(rows, task_index),
         }
 
-    def _append_video(self, key: str, segments: list[Path]) -> dict[str, Any]:
-        """Put the segments behind the last episode's video, or into a new file."""
-        size = sum(path.stat().st_size for path in segments)
+    def _append_video(self, key: str, pictures: list[mp4.Part], size: int) -> dict[str, Any]:
+        """Put the pictures behind the last episode's video, or into a new file."""
 
         def fits(path: Path) -> bool:
-            return path.stat().st_size + size < self._settings.video_mb * _MB and mp4.alike(path, segments[0])
+            return path.stat().st_size + size < self._settings.video_mb * _MB and mp4.alike(path, pictures[0].path)
 
         name = f"videos/{key}"
         place = self._place(name, fits, _VIDEO, video_key=key)
@@ -264,7 +293,7 @@ class Dataset:
         before = self._frames_in_video(key) if shared else 0
         with _replacing(path) as draft:
             parts = [mp4.Part(path, before)] if before else []
-            total = mp4.join([*parts, *map(mp4.Part, segments)], draft, self._rate)
+            total = mp4.join([*parts, *pictures], draft, self._rate)
         return {
             f"{name}/chunk_index": place[0],
             f"{name}/file_index": place[1],
@@ -288,25 +317,8 @@ class Dataset:
     def _file(self, pattern: str, place: tuple[int, int], **keys: str) -> Path:
         return self.root / pattern.format(chunk_index=place[0], file_index=place[1], **keys)
 
-    def _stats(self, shares: Sequence[Path], number: int, task_index: int, length: int) -> dict[str, Stats]:
-        pq = require("pyarrow.parquet", "lerobot")
-
-        def column(key: str, width: int) -> Callable[[], Iterator[NDArray[Any]]]:
-            def batches() -> Iterator[NDArray[Any]]:
-                for share in shares:
-                    values = pq.read_table(share / "rows.parquet", columns=[key])[key].combine_chunks()
-                    flat = values if width == 1 else values.flatten()
-                    yield flat.to_numpy().reshape(-1, width)
-
-            return batches
-
-        stats: dict[str, Stats] = {}
-        for feature in self._settings.features:
-            if feature.dtype == "float32":
-                stats[feature.key] = column_stats(column(feature.key, feature.shape[0]))
-            else:
-                counts = sum(_histogram(share, feature.key) for share in shares)
-                stats[feature.key] = picture_stats(np.asarray(counts), length, channels=feature.shape[2])
+    def _stats(self, episode: Episode, number: int, task_index: int, length: int) -> dict[str, Stats]:
+        stats = episode.stats(self._settings.features, length)
         for key, values in self._counts(number, 0, length, task_index).items():
             stats[key] = column_stats(lambda values=values: [values.reshape(-1, 1)])  # type: ignore[misc] # a default in a lambda
         return stats
@@ -395,9 +407,34 @@ def locked(root: Path) -> Iterator[None]:
     folder = os.open(root, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
+        _take_in(root)
         yield
     finally:
         os.close(folder)
+
+
+def replace(root: Path, other: Path) -> None:
+    """Put another dataset, which lies in a folder below, in the place of this one; whoever has it `locked` may.
+
+    Its folder's new name is the decision: from then on, the next who locks finishes what a killed process began. The
+    folder ``meta`` goes first and comes last, so that a reader finds the one, the other, or for a moment no dataset.
+    """
+    other.rename(root / _NEXT)
+    _take_in(root)
+
+
+def _take_in(root: Path) -> None:
+    new, old = root / _NEXT, root / _BEFORE
+    if new.exists():
+        old.mkdir(exist_ok=True)
+        for name in _FOLDERS:
+            if (new / name).exists() and (root / name).exists():
+                (root / name).rename(old / name)
+        for name in reversed(_FOLDERS):
+            if (new / name).exists():
+                (new / name).rename(root / name)
+        shutil.rmtree(new)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -405,12 +442,6 @@ def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
         yield draft
-
-
-def _histogram(share: Path, key: str) -> NDArray[np.int64]:
-    with np.load(share / "histograms.npz") as found:
-        counts: NDArray[np.int64] = found[key]
-    return counts
 
 
 def _flat(stats: dict[str, Stats]) -> dict[str, Any]:

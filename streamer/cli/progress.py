@@ -47,11 +47,14 @@ def make_observer(*, json_lines: bool = False) -> Iterator[Observer]:
 
 
 def words(values: dict[str, Any]) -> str:
-    """Write a snapshot's speed, pool, waiting and recycles for a person."""
-    frames, pool, consumers = values["frames"], values["pool"], values["consumers"]
-    parts = [f"{frames['per_second']:.0f} frames/s, {show_size(values['bytes_per_second'])}/s"]
+    """Write a snapshot's speed, pool, waiting and recycles for a person; of many recordings, how many are done."""
+    parts = [f"{values['frames']['per_second']:.0f} frames/s, {show_size(values['bytes_per_second'])}/s"]
     if values["seconds_left"]:
         parts.append(f"{show_duration(round(values['seconds_left'] * 1e9))} left")
+    if (many := values.get("recordings")) is not None:
+        failed = f", {many['failed']} failed" if many["failed"] else ""
+        return ", ".join([f"{many['done']}/{many['all']} recordings, {many['running']} running{failed}", *parts])
+    pool, consumers = values["pool"], values["consumers"]
     parts.append(f"pool {pool['in_use']}/{pool['allocated']}")
     if len(consumers) > 1 and any(c["behind"] for c in consumers.values()):
         parts.append(f"waits for {values['waits_for']}")
@@ -65,12 +68,15 @@ class _Bar:
         self._task = progress.add_task("opening", total=None, more="")
 
     def planned(self, about: dict[str, Any]) -> None:
-        self._progress.update(self._task, description="streaming", total=about["frames"])
+        if "recording" not in about:  # else one of many, of which `progress` tells the sum
+            self._progress.update(self._task, description="streaming", total=about["frames"])
         for warning in about["warnings"]:
             self.note(warning)
 
     def progress(self, values: dict[str, Any]) -> None:
-        self._progress.update(self._task, completed=values["frames"]["done"], more=words(values))
+        frames = values["frames"]
+        total = {"description": "streaming", "total": frames["all"]} if "recordings" in values else {}
+        self._progress.update(self._task, completed=frames["done"], more=words(values), **total)
 
     def note(self, text: str, **about: Any) -> None:
         del about
@@ -83,8 +89,9 @@ class _Lines:
         self._said = time.monotonic()
 
     def planned(self, about: dict[str, Any]) -> None:
+        of = f"{about['recording']}: " if "recording" in about else ""
         self.note(
-            f"{about['frames']} frames in {about['chunks']} chunks, "
+            f"{of}{about['frames']} frames in {about['chunks']} chunks, "
             f"at most {about['slots']} slots of {show_size(about['slot_size'])}"
         )
         for warning in about["warnings"]:
@@ -112,8 +119,8 @@ class _JsonLines:
     """One JSON object a line on standard output; ``event`` says which: planned, progress, note."""
 
     def planned(self, about: dict[str, Any]) -> None:
-        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
-        self._say("planned", {key: about[key] for key in keys})
+        keys = ("recording", "frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
+        self._say("planned", {key: about[key] for key in keys if key in about})
 
     def progress(self, values: dict[str, Any]) -> None:
         self._say("progress", values)

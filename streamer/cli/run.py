@@ -21,6 +21,10 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="progress and end as JSON, one a line")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="INDEX/COUNT", help="every COUNT-th recording, from INDEX (0 is the first) on"),
+    ] = None,
 ) -> None:
     """Stream the recordings of CONFIG to its consumers.
 
@@ -31,6 +35,7 @@ def run(
     from streamer.cli.summary import show_summary
     from streamer.config.load import load
     from streamer.supervisor.run import run as run_all
+    from streamer.supervisor.run import workdir_of
 
     if resume and restart:
         msg = "--resume continues a run and --restart forgets it: give one of them"
@@ -40,13 +45,23 @@ def run(
         raise OutputError(msg)
     loaded = load(config, overrides or ())
     mode = "resume" if resume else "restart" if restart else "fresh"
+    part = None if only is None else _part(only)
     with make_observer(json_lines=json_lines) as observer:
-        found = run_all(loaded, mode, observer)
+        found = run_all(loaded, mode, observer, part)
     if json_lines:
         error = str(found.error) if found.error else None
         say(json.dumps({"event": "end", "exit_code": found.exit_code, "error": error, **found.as_json()["frames"]}))
     else:
-        show_summary(found, loaded)
+        show_summary(found, loaded, workdir_of(loaded, part))
     if report is not None:
         found.write(report)
     raise typer.Exit(found.exit_code)
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Read which of how many parts is meant: 0/4 to 3/4."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        msg = f"--only {text!r}: write INDEX/COUNT with an index from 0 to COUNT - 1, such as 0/4"
+        raise UsageError(msg)
+    return int(index), int(count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,23 +14,33 @@ from streamer.source.find import recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from streamer.config.load import Loaded
     from streamer.supervisor.report import Report
 
 
-def show_summary(report: Report, loaded: Loaded) -> None:
-    """Print what became of each recording, and where things are."""
+def show_summary(report: Report, loaded: Loaded, workdir: Path) -> None:
+    """Print what became of each recording, and where things are: the processes of one, of many a line for each."""
     console = screen()
+    many = len(report.recordings) > 1
     for streamed in report.recordings:
-        show_recording(console, streamed.path.name, streamed.state, streamed.values)
+        show_recording(console, streamed.path.name, streamed.state, streamed.values, brief=many)
+        if many and streamed.error is not None:
+            console.print(Text(f"  {streamed.error}"), soft_wrap=True)
+    if many:
+        counts = Counter(streamed.state for streamed in report.recordings)
+        each = ", ".join(f"{count} {state}" for state, count in counts.items())
+        console.print(Text(f"{len(report.recordings)} recordings: {each}"), soft_wrap=True)
     for line in dict.fromkeys(_outputs(report, loaded)):
         console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"report: {loaded.workdir / 'report.json'}"), soft_wrap=True)
+    console.print(Text(f"report: {workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
         Console(stderr=True, highlight=False).print(
             Text(f"streamer: {loaded.locate(str(report.error))}"), soft_wrap=True
         )
+        if many:
+            console.print(Text(f"Only what is missing: streamer run {loaded.path} --resume"), soft_wrap=True)
     elif report.exit_code:
         begun = any(streamed.values["frames"]["delivered"] for streamed in report.recordings)
         advice = (
@@ -51,8 +62,8 @@ def _outputs(report: Report, loaded: Loaded) -> Iterator[str]:
                     yield f"{name}: {path}"
 
 
-def show_recording(console: Console, name: str, state: str, values: dict[str, Any]) -> None:
-    """Print what became of one recording, from its part of the report."""
+def show_recording(console: Console, name: str, state: str, values: dict[str, Any], *, brief: bool = False) -> None:
+    """Print what became of one recording, from its part of the report; ``brief`` leaves out its processes."""
     frames = values["frames"]
     if values.get("earlier"):
         console.print(Text(f"{name}: done in an earlier run"))
@@ -67,7 +78,10 @@ def show_recording(console: Console, name: str, state: str, values: dict[str, An
     console.print(Text(text), soft_wrap=True)
     for damage in values["damage"]:
         console.print(Text(f"salvaged {Damage(**damage)}"), soft_wrap=True)
-    if frames["delivered"] or state == "done":
+    if brief:
+        for remark in _remarks(values["consumers"]):
+            console.print(Text(f"  {remark}"), soft_wrap=True)
+    elif frames["delivered"] or state == "done":
         console.print(_streams(values["streams"], console.width), soft_wrap=True)
         console.print(_consumers(values["consumers"], values["reader"], console.width), soft_wrap=True)
         for remark in _remarks(values["consumers"]):

@@ -104,6 +104,12 @@ def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
 
     place = f"{Path(found['recording']).name} ({found['number']} of {found['of']})" if "recording" in found else ""
     yield Text(f"{found['config']}: {found['state']}  {place}  process {found['pid']}")
+    if "recordings" in found:
+        frames = found["frames"]
+        yield Text(f"{frames['done']}/{frames['all']} frames, {words(found)}")
+        headings = ("state", "frames", "of", "frames/s", "waits for", "recycled", "crashed", "its work folder")
+        yield table(("recording", *headings), list(_recordings(found["running"])), width)
+        return
     if not found.keys() >= {"frames", "pool", "consumers"}:  # it opens yet, or is of another version than this
         return
     frames = found["frames"]
@@ -112,3 +118,14 @@ def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
     rows = [(name, *(str(c.get(key, "")) for key in keys)) for name, c in found["consumers"].items()]
     headings = ("phase", "process", "position", "behind", "chunks", "holds", "recycled", "crashed")
     yield table(("consumer", *headings), rows, width)
+
+
+def _recordings(running: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Describe the recordings of many that are under way; each has a snapshot of its own in its work folder."""
+    for name, found in running.items():
+        frames = found.get("frames", {})
+        lives = found.get("consumers", {}).values()
+        counts = [sum(life.get(kind, 0) for life in lives) for kind in ("recycled", "crashed")]
+        numbers = [frames.get("done", ""), frames.get("all", ""), round(frames.get("per_second", 0))]
+        cells = [found.get("state", ""), *numbers, found.get("waits_for", ""), *counts, found["folder"]]
+        yield name, *map(str, cells)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streamer.config.model import Config, ConsumerConfig, RecycleConfig, SourceConfig, StreamConfig, TimelineConfig
+from streamer.config.model import (
+    Config,
+    ConsumerConfig,
+    RayConfig,
+    RecycleConfig,
+    SourceConfig,
+    StreamConfig,
+    TimelineConfig,
+)
 from streamer.errors import ConfigError, nearest_name
 
 if TYPE_CHECKING:
@@ -41,6 +49,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("streams", "*"): StreamConfig,
     ("consumers", "*"): ConsumerConfig,
     ("consumers", "*", "recycle"): RecycleConfig,
+    ("ray",): RayConfig,
 }
 
 

@@ -175,6 +175,16 @@ class ConsumerConfig(_Settings):
         return "null" if use is None else use  # YAML reads the bare word null as nothing
 
 
+class RayConfig(_Settings):
+    """Which Ray cluster, and what each recording needs of one of its nodes."""
+
+    address: str = Field("auto", description="auto (the cluster that is there), local (one is started), or host:port")
+    cpus: float = Field(1, gt=0, description="cores for one recording; also its decoding threads, rounded up")
+    memory: Size | None = Field(None, ge=1, description="memory for one; its pool and processes where left out")
+    scratch: Size | None = Field(None, ge=1, description="disk for one: of the resource 'scratch', which nodes declare")
+    folder: str | None = Field(None, description="a node's own folder for work folders; the shared one where left out")
+
+
 class Config(_Settings):
     """The whole configuration of a run."""
 
@@ -185,6 +195,9 @@ class Config(_Settings):
     workdir: str = Field(".streamer", description="ledger, logs and sockets; relative to this file")
     jobs: int = Field(1, ge=1, description="recordings that are streamed side by side")
     memory: Size | None = Field(None, ge=1, description="what all of them together may use, pools and processes")
+    keep_going: bool = Field(True, description="whether the other recordings go on when one has failed")
+    engine: Literal["local", "ray"] = Field("local", description="where they are streamed: here, or by a Ray cluster")
+    ray: RayConfig = RayConfig()
     free_space: Size = Field(10**9, description="free space below which 'streamer watch' begins no recording")
     http: str | None = Field(
         None,
@@ -224,6 +237,9 @@ class Config(_Settings):
                 if stream not in self.streams:
                     msg = f"consumers.{name}.streams: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
                     raise ValueError(msg)
+        if self.engine == "local" and "ray" in self.model_fields_set:
+            msg = "ray says how a cluster is used: it needs 'engine: ray'"
+            raise ValueError(msg)
         for key in ("free_space", "http", "http_token"):
             if key in self.model_fields_set and self.source.watch is None:
                 msg = f"{key} is for 'streamer watch': it needs 'source.watch'"

@@ -64,7 +64,7 @@ class WorkerJob:
     """One generation of a consumer; ``use`` names it, ``paths`` go in front of ``sys.path``.
 
     ``shares_out`` says that another recording's run has the same option ``out``; ``tolerant`` that an array kept
-    beyond its callback is lent on; ``memray`` is a folder.
+    beyond its callback is lent on; ``memray`` is a folder; ``part`` that the outputs are merged later.
     """
 
     name: str
@@ -79,9 +79,21 @@ class WorkerJob:
     tolerant: bool = False
     trace_malloc: bool = False
     memray: str | None = None
+    part: bool = False
 
 
-def to_wire(job: ReaderJob | WorkerJob) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class MergeJob:
+    """The parts of a consumer's output to put together; of each its name, path and packed state, in order."""
+
+    name: str
+    use: str
+    options: dict[str, Any]
+    paths: tuple[str, ...]
+    parts: tuple[tuple[str, str, bytes | None], ...]
+
+
+def to_wire(job: ReaderJob | WorkerJob | MergeJob) -> dict[str, Any]:
     """Turn a job into plain values."""
     return asdict(job)
 

@@ -1,4 +1,4 @@
-"""The name of a consumer and its options → an object with the four methods, checked before it runs."""
+"""The name of a consumer and its options → an object with the methods of the contract, checked before it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamer.contract import Frame
 
 GROUP = "streamer.consumers"
-_METHODS = ("open", "on_frame", "on_chunk", "close")
+_METHODS = ("open", "on_frame", "on_chunk", "close", "merge")
 
 
 class _Function(Consumer):

@@ -1,6 +1,6 @@
 """The worker process: one generation of a consumer, from its import to its exit.
 
-Foreign code is called in one place (`_call`), where whatever it raises is caught and brought home.
+Foreign code is called in one place (`calling`), where whatever it raises is caught and brought home.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 import weakref
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from streamer.contract import Consumer
     from streamer.records import Place
     from streamer.runtime.channel import Channel
+    from streamer.runtime.job import MergeJob
     from streamer.runtime.trace import Growth
 
 _RELEASE_SECONDS = 0.0005
@@ -55,7 +57,7 @@ def main(channel: Channel) -> None:
         growth = stack.enter_context(traced()) if job.trace_malloc else None
         if job.memray is not None:
             stack.enter_context(recorded(Path(job.memray), f"{job.name}.{job.generation}"))
-        with _call(job, "the constructor"):
+        with calling(job, "the constructor"):
             consumer = make_consumer(job.name, job.use, job.options)
         if job.shares_out and not consumer.many_recordings:
             msg = (
@@ -73,7 +75,7 @@ def main(channel: Channel) -> None:
 
 
 @contextmanager
-def _call(job: WorkerJob, what: str) -> Iterator[None]:
+def calling(job: WorkerJob | MergeJob, what: str) -> Iterator[None]:
     """Call foreign code: whatever it raises comes home named, sys.exit and a cancelled task too."""
     process = os.getpid()
     try:
@@ -93,7 +95,7 @@ def _call(job: WorkerJob, what: str) -> Iterator[None]:
             os._exit(1)
 
 
-def _wrapped(job: WorkerJob, what: str, error: BaseException) -> ConsumerError:
+def _wrapped(job: WorkerJob | MergeJob, what: str, error: BaseException) -> ConsumerError:
     return ConsumerError(f"consumer {job.name}: {what} raised {type(error).__name__}: {error}")
 
 
@@ -141,7 +143,7 @@ class _Worker:
         elif kind == Kind.OPEN:
             self._open(*values)
         elif kind == Kind.END:
-            with _call(self._job, "close"):
+            with calling(self._job, "close"):
                 self._consumer.close(self._recording)
             self._channel.send("memory", chunk=None, **held()._asdict())
             self._socket.send(Kind.CLOSED)
@@ -150,10 +152,11 @@ class _Worker:
 
     def _open(self, about: dict[str, Any], state: bytes | None) -> None:
         self._credit = about["credit"]
-        self._recording, self._places = recording_of(about)
+        recording, self._places = recording_of(about)
+        self._recording = replace(recording, part=self._job.part)
         self._pool = PoolView(self._job.pool_fd, Layout(self._places, about["slot_size"]), about["slots"])
         os.close(self._job.pool_fd)
-        with _call(self._job, "open"):
+        with calling(self._job, "open"):
             self._consumer.open(self._recording, unpack_state(state))
 
     def _show_all(self, frames: list[Any]) -> None:
@@ -186,7 +189,7 @@ class _Worker:
             del root
         frame = contract.Frame(number, tick_number, tick, shown)
         try:
-            with _call(self._job, f"on_frame, frame {number},"):
+            with calling(self._job, f"on_frame, frame {number},"):
                 self._consumer.on_frame(frame)
         finally:
             shown.clear()
@@ -228,7 +231,7 @@ class _Worker:
     def _end_chunk(self, number: int, first: int, last: int) -> None:
         chunk = contract.Chunk(number, first, last, self._shown)
         self._shown = 0
-        with _call(self._job, f"on_chunk, chunk {number},"):
+        with calling(self._job, f"on_chunk, chunk {number},"):
             state = self._consumer.on_chunk(chunk)
         try:
             packed = pack_state(state)

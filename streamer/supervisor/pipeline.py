@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.config.load import Loaded, checked
 from streamer.errors import BusyError, StreamerError, by_name
+from streamer.ledger import Ledger
 from streamer.runtime.child import run as run_child
 from streamer.supervisor.child import Child, how_it_ended
-from streamer.supervisor.run import run_one
+from streamer.supervisor.run import Workdir, run_one
 from streamer.supervisor.status import read
 
 if TYPE_CHECKING:
@@ -28,12 +29,19 @@ _SACRIFICE = 500  # added to the badness of a pipeline's processes: memory that 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a pipeline ended: ``state`` is done, interrupted, failed or died; ``frames`` as in the report."""
+    """How a pipeline ended: ``state`` is done, interrupted, failed or died; ``frames`` as in the report.
+
+    ``kind`` is the error's in the tree, ``values`` the recording's part of the report, ``cursors`` how many chunks
+    each consumer has committed, and its state.
+    """
 
     state: str
     exit_code: int = 0
     error: str = ""
     frames: dict[str, Any] | None = None
+    kind: str = ""
+    values: dict[str, Any] | None = None
+    cursors: dict[str, tuple[int, bytes | None]] | None = None
 
 
 class Pipeline:
@@ -48,10 +56,12 @@ class Pipeline:
         *,
         settings: dict[str, Any] | None = None,
         flush: bool = False,
+        part: bool = False,
     ) -> None:
         """Start it, or go on where an earlier one ended; ``folder`` is its work folder, ``name`` the recording's.
 
-        ``settings`` replace those of the configuration, with ``flush`` the outputs are on the disk before it is done.
+        ``settings`` replace those of the configuration, with ``flush`` the outputs are on the disk before it is done;
+        ``part`` says that they are merged later.
 
         Raises:
             OSError: the system refuses a process or the folder.
@@ -70,6 +80,7 @@ class Pipeline:
             path=str(path),
             name=name,
             flush=flush,
+            part=part,
         )
 
     @property
@@ -88,7 +99,8 @@ class Pipeline:
                 message.pop("event")
                 self._ended = Ended(**message)
             elif message["event"] == "error":
-                self._ended = Ended("failed", by_name(message["kind"]).exit_code, message["message"])
+                kind = message["kind"]
+                self._ended = Ended("failed", by_name(kind).exit_code, message["message"], kind=kind)
             else:
                 self._said.append(message)
         said, self._said = self._said, []
@@ -169,7 +181,7 @@ def main(channel: Channel) -> None:
     job = channel.receive_one()
     config, path = Path(job["config"]), Path(job["path"])
     loaded = Loaded(config, checked(config, job["values"] | job["own"]).config, job["values"])
-    found = run_one(loaded, path, job["name"], _Told(channel), _Asked(channel))
+    found = run_one(loaded, path, job["name"], _Told(channel), _Asked(channel), part=job["part"])
     streamed = found.recordings[0] if found.recordings else None
     state = "failed" if streamed is None or found.error else streamed.state
     if state == "done" and job["flush"]:
@@ -183,7 +195,18 @@ def main(channel: Channel) -> None:
         exit_code=found.exit_code,
         error=error,
         frames=streamed.values["frames"] if streamed else None,
+        kind=type(found.error).__name__ if found.error else "",
+        values=streamed.values if streamed else None,
+        cursors=_cursors(loaded, path) if state == "done" else None,
     )
+
+
+def _cursors(loaded: Loaded, path: Path) -> dict[str, tuple[int, bytes | None]]:
+    """Return how far each consumer has committed, and its state."""
+    with Ledger(Workdir(loaded.workdir).ledger) as ledger:
+        number = ledger.recordings(loaded.path.name)[str(path)].number
+        found = {name: ledger.cursor(number, name) for name in loaded.config.consumers}
+    return {name: (cursor.chunk, cursor.state) for name, cursor in found.items()}
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Streamed:
     """One recording's part of the report."""
 
     path: Path
-    state: str  # done | interrupted | failed
+    state: str  # done | interrupted | failed | waiting (of many: it was not begun)
     values: dict[str, Any]
     error: StreamerError | None = None
 
@@ -55,9 +55,12 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values: of one recording, its values; of more, also each one's."""
-        each = [{"path": str(r.path), "state": r.state, **r.values} for r in self.recordings]
+        each = [
+            {"path": str(r.path), "state": r.state, "error": str(r.error) if r.error else None, **r.values}
+            for r in self.recordings
+        ]
         last = each[-1] if each else {"frames": {"planned": 0, "delivered": 0, "skipped": {}}}
-        whole = dict(last)
+        whole = {key: value for key, value in last.items() if key != "error"}  # which is told of the run below
         if len(each) > 1:
             whole["frames"] = _add_up([e["frames"] for e in each])
         error = self.error

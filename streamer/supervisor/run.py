@@ -1,4 +1,4 @@
-"""A configuration → its recordings, streamed one after the other, and a report: one run."""
+"""A configuration → its recordings, streamed here or each by a process of its own, and a report: one run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,42 +119,55 @@ def open_workdir(path: Path) -> Iterator[Workdir]:
             shutil.rmtree(workdir.scratch, ignore_errors=True)
 
 
-def run(loaded: Loaded, mode: str, observer: Observer) -> report.Report:
+def run(loaded: Loaded, mode: str, observer: Observer, only: tuple[int, int] | None = None) -> report.Report:
     """Stream every recording of a configuration; ``mode`` is fresh, resume or restart.
 
     The first SIGINT or SIGTERM lets every consumer finish its chunk, the second stops at once.
 
-    What goes wrong stands in the report.
+    ``only`` (index, count) takes every count-th recording, from the index on, in a work folder of that part's own;
+    nothing is merged. What goes wrong stands in the report.
 
     Raises:
         StreamerError: the work folder is in use or cannot be written to.
 
     """
-    with listen() as signals:
-        return _run(loaded, lambda: unique_names(recordings(loaded)), mode, observer, signals)
+    from streamer.supervisor.many import stream_many  # which starts this module's `run_one` for each
+
+    def find() -> dict[Path, str]:
+        names = unique_names(recordings(loaded))
+        first, step = only or (0, 1)
+        return dict(list(names.items())[first::step])
+
+    with listen() as signals, open_workdir(workdir_of(loaded, only)) as workdir:
+        over = Over(loaded, workdir, find, Status(observer, workdir.status, str(loaded.path)), signals)
+        return _run(over, mode, stream_many if only is None else partial(stream_many, whole=False))
 
 
-def run_one(loaded: Loaded, path: Path, name: str, observer: Observer, stops: Stops) -> report.Report:
-    """Stream one recording of many, from where an earlier run ended; ``name`` is what it is called among them."""
-    return _run(loaded, lambda: {path: name}, "resume", observer, stops, one_of_many=True)
-
-
-def _run(
-    loaded: Loaded,
-    find: Callable[[], dict[Path, str]],
-    mode: str,
-    observer: Observer,
-    stops: Stops,
-    *,
-    one_of_many: bool = False,
+def run_one(
+    loaded: Loaded, path: Path, name: str, observer: Observer, stops: Stops, *, part: bool = False
 ) -> report.Report:
-    with open_workdir(loaded.workdir) as workdir, _written_log(workdir):
-        found = report.Report(str(loaded.path))
+    """Stream one recording of many, from where an earlier run ended; ``name`` is what it is called among them.
+
+    Otherwise as `run`; ``part`` says that outputs are merged later.
+    """
+    with open_workdir(loaded.workdir) as workdir:
         status = Status(observer, workdir.status, str(loaded.path))
+        return _run(
+            Over(loaded, workdir, lambda: {path: name}, status, stops, many=True, part=part), "resume", stream_here
+        )
+
+
+def workdir_of(loaded: Loaded, only: tuple[int, int] | None = None) -> Path:
+    """Return the work folder of a run, or that of a part of it: no two may use one at a time."""
+    return loaded.workdir if only is None else loaded.workdir / f"only-{only[0]}-of-{only[1]}"
+
+
+def _run(over: Over, mode: str, stream: Callable[[Over, str], Iterator[report.Streamed]]) -> report.Report:
+    workdir, status = over.workdir, over.status
+    with _written_log(workdir):
+        found = report.Report(str(over.loaded.path))
         try:
-            names = find()
-            over = _Over(loaded, workdir, names, one_of_many or len(names) > 1, status, stops)
-            for streamed in _stream_all(over, mode):
+            for streamed in stream(over, mode):
                 found.add(streamed)
         except (StreamerError, OSError) as error:
             _log.exception("the run could not go on")
@@ -163,7 +177,7 @@ def _run(
         except StreamerError as error:
             if found.error is None:
                 raise
-            observer.note(str(error))
+            status.note(str(error))
         status.ended(found.exit_code)
         return found
 
@@ -176,26 +190,33 @@ def _refused(error: OSError) -> StorageError:
 
 
 @dataclass(frozen=True, slots=True)
-class _Over:
-    """What a run is over, and who hears of it: ``many`` recordings may share what consumers write."""
+class Over:
+    """What a run is over, and who hears of it.
+
+    ``find`` gives the recordings with their names; it may have to make them. ``many`` recordings may share what
+    consumers write; ``part`` says that it is merged later.
+    """
 
     loaded: Loaded
     workdir: Workdir
-    names: dict[Path, str]
-    many: bool
+    find: Callable[[], dict[Path, str]]
     status: Status
     stops: Stops
+    many: bool = False
+    part: bool = False
 
 
-def _stream_all(over: _Over, mode: str) -> Iterator[report.Streamed]:
-    done = _settle_with_past(over.workdir, over.loaded.path.name, list(over.names), mode)
-    for number, path in enumerate(over.names, 1):
-        over.status.recording(path, number, len(over.names))
+def stream_here(over: Over, mode: str) -> Iterator[report.Streamed]:
+    """Stream the recordings with processes of this one, one after the other, up to the first that fails."""
+    names = over.find()
+    done = _settle_with_past(over.workdir, over.loaded.path.name, list(names), mode)
+    for number, (path, name) in enumerate(names.items(), 1):
+        over.status.recording(path, number, len(names))
         if str(path) in done:
             over.status.note(f"{path.name}: done in an earlier run")
             yield report.already_done(path)
             continue
-        streamed = _stream(over, path)
+        streamed = _stream(over, path, name)
         yield streamed
         if streamed.error is not None or over.stops.asked:
             return
@@ -250,13 +271,13 @@ def unique_names(paths: list[Path]) -> dict[Path, str]:
     return names
 
 
-def _stream(over: _Over, path: Path) -> report.Streamed:
+def _stream(over: Over, path: Path, name: str) -> report.Streamed:
     """Stream one recording; a reader that dies is replaced, and everyone goes on from the last commit."""
     tallies = Tallies({name: Tally() for name in over.loaded.config.consumers})
     began = time.time()
     deaths = 0
     while True:
-        outcome = _session(over, path, tallies)
+        outcome = _session(over, path, name, tallies)
         deaths = 1 if outcome.committed else deaths + 1
         if outcome.state != "died":
             break
@@ -270,8 +291,8 @@ def _stream(over: _Over, path: Path) -> report.Streamed:
     return report.streamed(path, outcome, tallies, began)
 
 
-def _session(over: _Over, path: Path, tallies: Tallies) -> Outcome:
-    loaded, workdir, name = over.loaded, over.workdir, over.names[path]
+def _session(over: Over, path: Path, name: str, tallies: Tallies) -> Outcome:
+    loaded, workdir = over.loaded, over.workdir
     config = loaded.config
     endpoint = workdir.endpoint(loaded.base)
     job = ReaderJob(
@@ -294,14 +315,14 @@ def _session(over: _Over, path: Path, tallies: Tallies) -> Outcome:
         provenance=provenance(loaded),
     )
     consumers = {n: c.model_copy(update={"options": fill_in(c.options, name)}) for n, c in config.consumers.items()}
-    sharing = {n for n, c in config.consumers.items() if "{recording}" not in str(c.options.get("out", "{recording}"))}
     return Session(
         job,
         consumers,
         folder=loaded.base,
         logs=workdir.logs,
         paths=tuple(dict.fromkeys([str(loaded.base), str(Path.cwd())])),
-        sharing=frozenset(sharing if over.many else ()),
+        sharing=sharing(config) if over.many else frozenset(),
+        part=over.part,
         tallies=tallies,
         observer=over.status,
         stops=over.stops,
@@ -320,6 +341,12 @@ def _seats(config: Config) -> dict[str, ConsumerSeat]:
         )
         for name, c in config.consumers.items()
     }
+
+
+def sharing(config: Config) -> frozenset[str]:
+    """Return the consumers to which all recordings give the same ``out``."""
+    outs = {name: str(consumer.options.get("out", "{recording}")) for name, consumer in config.consumers.items()}
+    return frozenset(name for name, out in outs.items() if "{recording}" not in out)
 
 
 def fill_in(value: Any, name: str) -> Any:

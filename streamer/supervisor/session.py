@@ -74,6 +74,7 @@ class Session:
         logs: Path,
         paths: tuple[str, ...],
         sharing: frozenset[str],
+        part: bool,
         tallies: Tallies,
         observer: Observer,
         stops: Stops,
@@ -85,6 +86,7 @@ class Session:
         self._logs = logs
         self._paths = paths
         self._sharing = sharing  # the consumers whose `out` is that of other recordings, too
+        self._part = part  # what those write is merged later
         self._tallies = tallies
         tallies.new_session()
         self._observer = observer
@@ -326,6 +328,7 @@ class Session:
             config.escape == "warn",
             config.trace_malloc,
             str(self._folder / config.memray) if config.memray else None,
+            part=self._part and order.name in self._sharing,
         )
         child.channel.send("job", job=to_wire(job))
         self._children[key] = child

@@ -108,6 +108,15 @@ class Status:
         self._write(**snapshot)
         self._inner.progress(snapshot)
 
+    def planned_one(self, name: str, about: dict[str, Any]) -> None:
+        """Take in the plan of one of many recordings that are under way."""
+        self._inner.planned(about | {"recording": name})
+
+    def many(self, snapshot: dict[str, Any]) -> None:
+        """Take in how far many recordings are together: ``recordings`` counts them, ``running`` has each one's."""
+        self._write(state="streaming", **snapshot)
+        self._inner.progress(snapshot)
+
     def note(self, text: str, **about: Any) -> None:
         """Pass on."""
         self._inner.note(text, **about)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
 import numpy as np
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import zarr
@@ -21,7 +23,7 @@ from consumers.preview import Preview
 from consumers.stats import Stats
 from consumers.video import Video
 from consumers.zarr import Zarr
-from streamer.contract import Chunk, Consumer, Frame, Recording, Sample, StreamInfo
+from streamer.contract import Chunk, Consumer, Frame, Part, Recording, Sample, StreamInfo
 from streamer.errors import ConfigError
 from streamer.records import Flag
 from streamer.transport import pack_state, unpack_state
@@ -212,6 +214,26 @@ def test_a_parquet_file_has_a_row_for_every_frame_and_a_row_group_for_every_chun
     assert table["depth.stamp"].to_pylist() == [None if n == 4 else n * 100 * MS - 3 * MS for n in range(FRAMES)]
     assert "camera" not in table.column_names  # of a picture there is only when it was taken
     assert json.loads(file.schema_arrow.metadata[b"provenance"])["fingerprint"] == "abc"
+
+
+def test_many_recordings_are_listed_in_the_order_of_the_configuration_whichever_came_first(tmp_path: Path) -> None:
+    def merged(*names: str) -> tuple[Any, Any]:
+        parts = [Part(name, f"/{name}.bag", {}) for name in names]
+        Parquet(str(tmp_path / "parquet")).merge(parts)
+        Zarr(str(tmp_path / "zarr")).merge(parts)
+        listed = json.loads((tmp_path / "parquet" / "_recordings.json").read_text())["recordings"]
+        return listed, zarr.open_group(tmp_path / "zarr", mode="r")
+
+    for kind in ("parquet", "zarr"):
+        stream(lambda kind=kind: MAKERS[kind](tmp_path / kind))  # type: ignore[misc] # a default in a lambda
+    shutil.copy(tmp_path / "parquet" / "try.parquet", tmp_path / "parquet" / "after.parquet")
+    shutil.copytree(tmp_path / "zarr" / "try.zarr", tmp_path / "zarr" / "after.zarr")
+    merged("after")
+    files, group = merged("try", "after")
+    assert files == [{"name": name, "file": f"{name}.parquet", "rows": FRAMES} for name in ("try", "after")]
+    assert [one["group"] for one in group.attrs["recordings"]] == ["try.zarr", "after.zarr"]
+    assert sorted(group.group_keys()) == ["after.zarr", "try.zarr"]
+    assert ds.dataset(tmp_path / "parquet", format="parquet", exclude_invalid_files=False).count_rows() == 2 * FRAMES
 
 
 def test_a_zarr_group_holds_every_value_as_it_was(tmp_path: Path) -> None:

@@ -23,17 +23,17 @@ ROOT = Path(__file__).parent.parent.parent
 MARK = "STREAMER_TEST_RUN"  # in the environment of every process of a run: its folder
 
 
-def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], object], what: str = "the condition", deadline: float = DEADLINE) -> None:
     """Wait for a condition.
 
     Raises:
         TimeoutError: it did not come true within the deadline.
 
     """
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + deadline
     while not condition():
         if time.monotonic() > end:
-            message = f"waited {DEADLINE:.0f} s for {what}"
+            message = f"waited {deadline:.0f} s for {what}"
             raise TimeoutError(message)
         time.sleep(0.005)  # between two looks
 
@@ -44,6 +44,7 @@ class Run:
     def __init__(self, folder: Path, *arguments: str, under: Sequence[str] = ()) -> None:
         """Start it in ``folder``, in a process group of its own; ``under`` is a command that starts it in turn."""
         self.folder = folder
+        self._said = ""
         environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120", MARK: str(folder)}
         self.process = subprocess.Popen(
             [*under, sys.executable, "-c", "from streamer.cli import main; main()", *arguments],
@@ -67,10 +68,23 @@ class Run:
         finally:
             self.process.communicate()
 
-    def end(self) -> Finished:
+    def end(self, deadline: float = DEADLINE) -> Finished:
         """Wait for the end."""
-        out, err = self.process.communicate(timeout=DEADLINE)
+        out, err = self.process.communicate(timeout=deadline)
         return Finished(self.folder, self.process.returncode, out, err)
+
+    def said(self) -> str:
+        """Return what the command has written to its error output up to now; does not wait."""
+        assert self.process.stderr is not None
+        fd = self.process.stderr.fileno()
+        os.set_blocking(fd, False)
+        try:
+            self._said += os.read(fd, 65536).decode()
+        except BlockingIOError:
+            pass  # nothing new
+        finally:
+            os.set_blocking(fd, True)
+        return self._said
 
     def children(self) -> dict[str, psutil.Process]:
         """Return the child processes by title."""

@@ -15,7 +15,9 @@ from streamer.contract import Consumer
 from tests.pipeline.driver import wait_until
 
 if TYPE_CHECKING:
-    from streamer.contract import Chunk, Frame, Recording
+    from collections.abc import Sequence
+
+    from streamer.contract import Chunk, Frame, Part, Recording
 
 
 class Recorder(Consumer):
@@ -161,3 +163,32 @@ class Hasher(Consumer):
     def read(out: Path) -> list[str]:
         """Return all lines in the order of the parts."""
         return [line for part in sorted(out.glob("part-*.txt")) for line in part.read_text().splitlines()]
+
+
+class Merger(Consumer):
+    """Counts the frames of each recording, and lists all when they are merged, unless the file ``fails`` exists."""
+
+    many_recordings = True
+
+    def __init__(self, out: str, fails: str | None = None) -> None:
+        self._out = Path(out)
+        self._fails = None if fails is None else Path(fails)
+        self._frames = 0
+
+    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._frames = state["frames"] if state else 0
+        (self._out / f"{recording.name}.part").write_text(str(recording.part))
+
+    def on_frame(self, frame: Frame) -> None:
+        self._frames += 1
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
+        return {"frames": self._frames}
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        if self._fails is not None and self._fails.exists():
+            message = "the parts do not fit"
+            raise ValueError(message)
+        lines = [f"{part.name} {part.state and part.state['frames']}" for part in parts]
+        (self._out / "merged.txt").write_text("\n".join(lines))

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.pipeline.driver import Run, digests, run, start, wait_until
+from tests.pipeline.driver import digests, run, start, wait_until
 
 Config = dict[str, Any]
 GATE = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 17}}
@@ -117,7 +117,7 @@ def test_a_signal_lets_everyone_finish_its_chunk_and_the_run_can_be_continued(
     with start(tmp_path, gated) as running:
         at_the_gate(tmp_path)
         running.signal(number)
-        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        wait_until(lambda: "finishes its chunk" in running.said(), "the announcement")
         open_gate(tmp_path)
         finished = running.end()
     assert finished.code == 75, finished
@@ -134,25 +134,11 @@ def test_a_signal_lets_everyone_finish_its_chunk_and_the_run_can_be_continued(
     assert run(tmp_path, gated, "--resume").code == 0  # nothing is left to do
 
 
-def _first_lines(running: Run) -> str:
-    """Read what stands in the supervisor's error output, without waiting for its end."""
-    assert running.process.stderr is not None
-    fd = running.process.stderr.fileno()
-    os.set_blocking(fd, False)
-    try:
-        running.said = getattr(running, "said", "") + (os.read(fd, 65536).decode())  # type: ignore[attr-defined]
-    except BlockingIOError:
-        pass  # nothing new
-    finally:
-        os.set_blocking(fd, True)
-    return str(getattr(running, "said", ""))
-
-
 def test_a_second_signal_stops_at_once(tmp_path: Path, gated: Config, expected: dict[str, Any]) -> None:
     with start(tmp_path, gated) as running:
         at_the_gate(tmp_path)
         running.signal(signal.SIGTERM)
-        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        wait_until(lambda: "finishes its chunk" in running.said(), "the announcement")
         running.signal(signal.SIGTERM)
         finished = running.end()  # though the gate is still closed
     assert finished.code == 75, finished
@@ -166,7 +152,7 @@ def test_a_signal_to_the_whole_group_is_no_different(tmp_path: Path, gated: Conf
     with start(tmp_path, gated) as running:
         at_the_gate(tmp_path)
         os.killpg(running.process.pid, signal.SIGINT)
-        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        wait_until(lambda: "finishes its chunk" in running.said(), "the announcement")
         open_gate(tmp_path)
         finished = running.end()
     assert finished.code == 75, finished
@@ -239,7 +225,7 @@ def test_what_a_stopped_run_says_was_delivered_is_what_was_committed(tmp_path: P
     with start(tmp_path, gated) as running:
         at_the_gate(tmp_path)
         running.signal(signal.SIGTERM)
-        wait_until(lambda: "finishes its chunk" in _first_lines(running), "the announcement")
+        wait_until(lambda: "finishes its chunk" in running.said(), "the announcement")
         running.signal(signal.SIGTERM)
         finished = running.end()
     frames = finished.report["frames"]

@@ -1,0 +1,134 @@
+"""Where an episode lies → its rows, pictures and statistics, whoever wrote them: shares, or a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from consumers.files import require
+from consumers.lerobot.stats import column_stats, picture_stats
+from consumers.mp4 import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from consumers.lerobot.features import Feature
+    from consumers.lerobot.stats import Stats
+
+
+class Episode(Protocol):
+    """What a dataset takes in."""
+
+    @property
+    def key(self) -> str:
+        """Its name, for ever."""
+
+    @property
+    def task(self) -> str:
+        """What the robot does in it."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from, in plain values."""
+
+    def tables(self) -> Iterator[Any]:
+        """Give its rows, an Arrow table for each row group, without the columns that count."""
+
+    def video(self, key: str) -> tuple[list[Part], int]:
+        """Return the pictures of a video feature, and the bytes that they were when they were encoded."""
+
+    def stats(self, features: Sequence[Feature], length: int) -> dict[str, Stats]:
+        """Return the statistics of the features; ``length`` is its number of frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """An episode that lies in its shares, in order."""
+
+    key: str
+    task: str
+    origin: dict[str, Any]
+    shares: Sequence[Path]
+
+    def tables(self) -> Iterator[Any]:
+        """Give the row groups of all shares."""
+        pq = require("pyarrow.parquet", "lerobot")
+        for share in self.shares:
+            with pq.ParquetFile(share / "rows.parquet") as rows:
+                for group in range(rows.num_row_groups):
+                    yield rows.read_row_group(group).drop_columns(["frame"])
+
+    def video(self, key: str) -> tuple[list[Part], int]:
+        """Return the segments."""
+        paths = [share / f"{key}.mp4" for share in self.shares]
+        return [Part(path) for path in paths], sum(path.stat().st_size for path in paths)
+
+    def stats(self, features: Sequence[Feature], length: int) -> dict[str, Stats]:
+        """Compute them, from the numbers and from the counts of the pictures' values."""
+        return {
+            feature.key: column_stats(self._column(feature.key, feature.shape[0]))
+            if feature.dtype == "float32"
+            else picture_stats(self._histogram(feature.key), length, channels=feature.shape[2])
+            for feature in features
+        }
+
+    def _column(self, key: str, width: int) -> Callable[[], Iterator[NDArray[Any]]]:
+        pq = require("pyarrow.parquet", "lerobot")
+
+        def batches() -> Iterator[NDArray[Any]]:
+            for share in self.shares:
+                values = pq.read_table(share / "rows.parquet", columns=[key])[key].combine_chunks()
+                flat = values if width == 1 else values.flatten()
+                yield flat.to_numpy().reshape(-1, width)
+
+        return batches
+
+    def _histogram(self, key: str) -> NDArray[np.int64]:
+        found = []
+        for share in self.shares:
+            with np.load(share / "histograms.npz") as counts:
+                found.append(counts[key])
+        return np.asarray(sum(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An episode that lies in a dataset: ``row`` is its line in the episodes table."""
+
+    key: str
+    task: str
+    origin: dict[str, Any]
+    row: dict[str, Any]
+    data: Path
+    videos: dict[str, Path]
+    fps: int
+    counted: tuple[str, ...]
+
+    def tables(self) -> Iterator[Any]:
+        """Give its row groups."""
+        with require("pyarrow.parquet", "lerobot").ParquetFile(self.data) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                if table["episode_index"][0].as_py() == self.row["episode_index"]:
+                    yield table.drop_columns(list(self.counted))
+
+    def video(self, key: str) -> tuple[list[Part], int]:
+        """Return its stretch of the video file."""
+        path, length = self.videos[key], self.row["length"]
+        first = round(self.row[f"videos/{key}/from_timestamp"] * self.fps)
+        size = self.origin.get("video_bytes", {}).get(key, 0)
+        return [Part(path, length, first=first)], size
+
+    def stats(self, features: Sequence[Feature], length: int) -> dict[str, Stats]:
+        """Return what the table has."""
+        del length
+        found: dict[str, Stats] = {}
+        for feature in features:
+            names = [name for name in self.row if name.startswith(f"stats/{feature.key}/")]
+            found[feature.key] = {name.rpartition("/")[2]: np.array(self.row[name]) for name in names}
+        return found

@@ -1,0 +1,115 @@
+"""Parts of many recordings → one dataset, numbered by their order, which takes the old one's place or not at all.
+
+A part lies in its shares, or in the dataset already, from which an earlier merging without all of the recordings took
+it. So the result is the same whenever which recording came; only what was in the dataset before all of them, written
+by others, stays in front.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from consumers.files import remove_folder, write_json
+from consumers.lerobot.dataset import Dataset, Settings, locked, replace
+from consumers.lerobot.episode import Shared
+from streamer.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from consumers.lerobot.episode import Episode, Written
+
+_DRAFT = ".merge"
+_ABOUT = "part.json"
+
+
+class Wanted(NamedTuple):
+    """A recording's place in the order: its name, the key of its episodes, where its shares lie or lay."""
+
+    name: str
+    key: str
+    shares: Path
+
+
+def leave_part(shares: Path, episodes: int, task: str, origin: dict[str, Any]) -> None:
+    """Say of a recording's shares what they are, once they are whole."""
+    write_json(shares / _ABOUT, {"episodes": episodes, "task": task, "origin": origin})
+
+
+def merge(root: Path, wanted: Sequence[Wanted]) -> None:
+    """Bring the dataset into the order that is wanted; a draft that a killed process left is taken up.
+
+    Raises:
+        OutputError: of one there is neither a part nor an episode.
+
+    """
+    with locked(root):
+        settings = Settings.of(root)
+        there = Dataset(root, settings).written()
+        order = _order(root, there, wanted)
+        if [episode.key for episode in order] != [episode.key for episode in there]:
+            draft = _draft(root, settings, order, there)
+            for episode in order[draft.episodes :]:
+                draft.append(episode)
+            draft.write_totals()
+            replace(root, draft.root)
+        for one in wanted:
+            remove_folder(one.shares)
+
+
+def _order(root: Path, there: list[Written], wanted: Sequence[Wanted]) -> list[Episode]:
+    by_key = {episode.key: episode for episode in there}
+    ours = {one.key for one in wanted}
+    order: list[Episode] = [episode for episode in there if episode.key.rpartition("/")[0] not in ours]
+    for one in wanted:
+        found = [by_key.get(shared.key, shared) for shared in _shared(one)]
+        found = found or [episode for episode in there if episode.key.rpartition("/")[0] == one.key]
+        if not found:
+            msg = f"{root} has no episode of {one.name}, and its part {one.shares} is gone: stream it again (--restart)"
+            raise OutputError(msg)
+        order += found
+    return order
+
+
+def _shared(one: Wanted) -> Iterator[Shared]:
+    path = one.shares / _ABOUT
+    if not path.exists():
+        return
+    about = json.loads(path.read_text(encoding="utf-8"))
+    for number in range(about["episodes"]):
+        shares = sorted(one.shares.glob(f"chunk-*/{number:06d}"))
+        videos = [video.name.removesuffix(".mp4") for video in shares[0].glob("*.mp4")]
+        bare = Shared(f"{one.key}/{number}", about["task"], about["origin"], shares)
+        sizes = {video: bare.video(video)[1] for video in sorted(videos)}
+        yield Shared(bare.key, bare.task, bare.origin | {"video_bytes": sizes}, shares)
+
+
+def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Written]) -> Dataset:
+    """Return a dataset with the first of the episodes: what was begun, or what is there, or nothing."""
+    folder, keys = root / _DRAFT, [episode.key for episode in order]
+    if folder.exists():
+        begun = Dataset(folder, settings)
+        if [episode.key for episode in begun.written()] == keys[: begun.episodes]:
+            return begun
+        remove_folder(folder)
+    fresh = folder.with_name(f"{_DRAFT}.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    if [episode.key for episode in there] == keys[: len(there)]:
+        for name in ("meta", "data", "videos"):
+            if (root / name).exists():
+                shutil.copytree(root / name, fresh / name, copy_function=_link)
+    fresh.rename(folder)
+    return Dataset(folder, settings)
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file a second name: whoever changes it replaces it; copy it where the file system cannot."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

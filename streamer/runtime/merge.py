@@ -1,0 +1,32 @@
+"""The merging process: a consumer and the recordings that are done → its output, put together from their parts."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from streamer.contract import Part
+from streamer.runtime import child
+from streamer.runtime.job import MergeJob
+from streamer.runtime.plugin import make_consumer
+from streamer.runtime.worker import calling
+from streamer.transport import unpack_state
+
+if TYPE_CHECKING:
+    from streamer.runtime.channel import Channel
+
+
+def main(channel: Channel) -> None:
+    """Construct the consumer and let it merge."""
+    job = MergeJob(**channel.receive_one()["job"])
+    sys.path[:0] = [path for path in job.paths if path not in sys.path]
+    parts = [Part(name, path, unpack_state(state)) for name, path, state in job.parts]
+    with calling(job, "the constructor"):
+        consumer = make_consumer(job.name, job.use, job.options)
+    with calling(job, "merge"):
+        consumer.merge(parts)
+    channel.send("merged")
+
+
+if __name__ == "__main__":
+    child.run(main, foreign=True)
