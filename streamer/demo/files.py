@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -13,7 +14,6 @@ from rosbags.rosbag2.storage_mcap import McapWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from rosbags.rosbag1.writer import WriteChunk
 
@@ -89,6 +89,6 @@ def fresh(out: Path) -> Iterator[Path]:
         raise FileExistsError(message)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}.", suffix=".partial", dir=out.parent) as folder:
-        draft = out.parent / folder / out.name
+        draft = Path(folder) / out.name
         yield draft
         draft.rename(out)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -19,12 +20,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from streamer import demo
 from streamer.demo import motion, record, scene
-from streamer.demo.files import COMPRESSIONS
+from streamer.demo.files import COMPRESSIONS, fresh
 from streamer.demo.record import START, Workload, make, tabletop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -80,6 +80,15 @@ def listen(path: Path) -> list[Heard]:
 
 def on(heard: list[Heard], topic: str) -> list[Heard]:
     return [one for one in heard if one.topic == topic]
+
+
+def test_a_place_in_a_folder_is_found_from_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with fresh(Path("folder") / "arm.bag") as draft:
+        draft.touch()
+    assert (tmp_path / "folder" / "arm.bag").exists()
 
 
 def test_the_hand_reaches_a_block_where_it_lies_and_keeps_hold_of_it() -> None:
