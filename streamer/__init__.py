@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamer.chunked import ChunkedRosbagProcessor
-    from streamer.contract import Chunk, Consumer, Frame, Recording, Sample, StreamInfo
+    from streamer.contract import Chunk, Consumer, Frame, Part, Recording, Sample, StreamInfo
     from streamer.errors import StreamerError
     from streamer.inprocess import open  # noqa: A004 - it is called as streamer.open
 
@@ -34,6 +34,7 @@ _ROOMS = {
     "ChunkedRosbagProcessor": "chunked",
     "Consumer": "contract",
     "Frame": "contract",
+    "Part": "contract",
     "Recording": "contract",
     "Sample": "contract",
     "StreamInfo": "contract",
@@ -45,6 +46,7 @@ __all__ = [
     "ChunkedRosbagProcessor",
     "Consumer",
     "Frame",
+    "Part",
     "Recording",
     "Sample",
     "StreamInfo",

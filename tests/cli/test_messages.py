@@ -69,7 +69,7 @@ TYPED = [
     ("run good.yaml --report none/r.json", 73, ["--report", "none/r.json", "folder does not exist"]),
     ("run good.yaml chunk_size", 78, ["'chunk_size' is not an override", "key.path=value", "chunk_size=50"]),
     ("demo make x.bag --size 3", 64, ["--size: '3'", "two numbers like 848x480"]),
-    ("demo make none/x.bag --seconds 0.1", 73, ["none/x.bag", "cannot be written", "No such file"]),
+    ("demo make cut.bag/x.bag --seconds 0.1", 73, ["cut.bag/x.bag", "cannot be written", "File exists"]),
     ("bench cut.bag --methods fast", 64, ["--methods: 'fast'", "full, chunked, process, stream, limit"]),
     ("plan good.yaml --csv absent/x.csv", 73, ["absent/x.csv", "cannot be written"]),
     ("report none", 64, ["none", "cannot be read", "a run writes it into its work folder"]),
