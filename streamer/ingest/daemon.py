@@ -11,6 +11,7 @@ import os
 import selectors
 import shutil
 import socket
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -641,7 +642,8 @@ def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess:
         StreamerError: it cannot begin: the configuration, the work folder, the address.
 
     """
-    faulthandler.enable()  # a watchdog's SIGABRT then says where every thread stands
+    if sys.stderr is not None:
+        faulthandler.enable()  # a watchdog's SIGABRT then says where every thread stands
     loaded = reload()
     _must_watch(loaded)
     with (
