@@ -11,6 +11,7 @@ import os
 import selectors
 import shutil
 import socket
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -649,7 +650,8 @@ def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess:
         StreamerError: it cannot begin: the configuration, the work folder, the address.
 
     """
-    faulthandler.enable()  # a watchdog's SIGABRT then says where every thread stands
+    if sys.stderr is not None:
+        faulthandler.enable()  # a watchdog's SIGABRT then says where every thread stands
     loaded = reload()
     with (
         open_workdir(loaded.workdir) as workdir,

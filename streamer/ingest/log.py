@@ -47,12 +47,12 @@ class _Through(logging.Handler):
 
 
 class _Lenient:
-    """Standard error, but for its faults: a full disk or a closed pipe behind it is no reason to end."""
+    """Standard error, but for its faults: that it is closed, or its disk full, is no reason to end."""
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):
             sys.stderr.flush()

@@ -19,7 +19,7 @@ import pytest
 from streamer.errors import StreamerError
 from streamer.ingest.control import ask
 from tests.faults.harness import processes
-from tests.ingest.driver import Watch, command
+from tests.ingest.driver import COMMAND, Watch, command
 from tests.ingest.numbered import FRAMES, expected, make, settings
 from tests.pipeline.driver import digests, wait_until
 
@@ -391,6 +391,20 @@ def test_what_cannot_be_filed_is_filed_when_it_can(
         assert not path.exists()
         assert daemon.status()["warnings"] == []
     assert (small_disk / "archive" / "a.bag").read_bytes() == one.read_bytes()
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>&1 | true"])
+def test_a_log_that_cannot_be_written_does_not_end_the_daemon(
+    tmp_path: Path, incoming: Path, watching: Config, one: Path, stderr: str
+) -> None:
+    (tmp_path / "watch.yaml").write_text(json.dumps(watching))
+    line = f'"$@" {stderr}'
+    with subprocess.Popen(["sh", "-c", line, "sh", *COMMAND, "watch", "watch.yaml"], cwd=tmp_path) as shell:  # noqa: S607
+        drop(one, incoming, "a.bag")
+        wait_until((tmp_path / "out" / "a.json").exists, "the output")
+        ask(tmp_path / ".streamer", "drain")
+        shell.wait(60)
+        wait_until(lambda: column(tmp_path, "state") == ["done"], "the end")
 
 
 # clients
