@@ -229,8 +229,8 @@ def _status(loaded: Loaded) -> dict[str, Any]:
 def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
     """Have the daemon queue recordings again; where none is running, do it in its place."""
     from streamer.ingest.control import ask
-    from streamer.ingest.daemon import retry as queue_again
     from streamer.ingest.queue import Queue
+    from streamer.ingest.queue import retry as queue_again
     from streamer.ingest.snapshot import as_json
     from streamer.supervisor.run import open_workdir
 

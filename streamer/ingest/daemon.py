@@ -13,25 +13,23 @@ import shutil
 import socket
 import sys
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from streamer.config.settings import fingerprint
 from streamer.errors import BusyError, ConfigError, OutputError, StorageError, UsageError
 from streamer.ingest.control import Control
-from streamer.ingest.filing import file_away
+from streamer.ingest.filing import Filing
 from streamer.ingest.notify import Systemd
-from streamer.ingest.proof import identity_of
-from streamer.ingest.queue import Queue
+from streamer.ingest.queue import AGAIN, Queue, retry
 from streamer.ingest.snapshot import Live, Running, as_json, snapshot
 from streamer.ingest.watch import Lookout, Sights, files_of, mark_of, scan
 from streamer.memory import anonymous
 from streamer.source.find import is_text, printable, recording_name
+from streamer.supervisor.many import needed
 from streamer.supervisor.pipeline import Ended, Pipeline
 from streamer.supervisor.run import fill_in, open_workdir
 from streamer.supervisor.signals import listen
@@ -51,9 +49,7 @@ if TYPE_CHECKING:
 _S = 10**9  # nanoseconds
 _LONGEST_BACKOFF = 3600.0  # seconds
 _SPACE_SECONDS = 5.0  # between two looks at the free space while something waits for it
-_READER, _CONSUMER = 150 * 10**6, 150 * 10**6  # bytes set aside for a process, where no limit is configured
 _LONGEST_WAIT = 10.0  # seconds for which the loop may stand
-_LEAST_POOL = 16 * 10**6
 _MOST_REPORTS = 1000  # of recordings that are done
 _NO_FAULT_OF_ITS = {OutputError.exit_code, StorageError.exit_code, BusyError.exit_code}  # tried until it works
 _NO_USE = {ConfigError.exit_code, UsageError.exit_code}  # would end the same way again
@@ -88,9 +84,7 @@ class Daemon:
         self._jobs: dict[int, _Job] = {}
         self._settled: dict[Path, Sight] = {}  # that the queue has taken in
         self._stale: dict[Path, int] = {}  # sights that proved wrong: how many looks there had been by then
-        self._filing: dict[int, Future[str]] = {}
-        self._stop_filing = Event()
-        self._unfiled, self._file_again = "", 0.0  # why the last one could not be filed; when to try again (monotonic)
+        self._filing = Filing(queue, log, self.tell)
         self._draining = 0
         self._paused: str | None = None
         self._unread: tuple[str, ...] = ()  # what the last scan had to leave out
@@ -133,8 +127,7 @@ class Daemon:
             for end in (self._wake, self._woken):
                 end.setblocking(False)
                 stack.callback(end.close)
-            self._files = stack.enter_context(ThreadPoolExecutor(1, "filing"))
-            stack.callback(self._stop_filing.set)  # a copy under way is given up, and made when we are started again
+            stack.callback(self._filing.close)
             self._control = Control(self._workdir)
             stack.callback(self._control.close)
             self._sweep()
@@ -175,8 +168,8 @@ class Daemon:
         first = self._queue.all("state = 'failed' AND next_try IS NOT NULL", most=1, order="next_try")
         retries = [(entry.next_try or 0.0) - time.time() for entry in first]
         waits = [_LONGEST_WAIT, self._systemd.period, *(min(max(0.0, wait), _LONGEST_BACKOFF) for wait in retries)]
-        if self._unfiled:
-            waits.append(max(0.0, self._file_again - time.monotonic()))
+        if self._filing.problem:
+            waits.append(max(0.0, self._filing.again - time.monotonic()))
         if self._paused or self._control.watched()[1:] or self._lookout.problem:
             waits.append(_SPACE_SECONDS)
         with selectors.DefaultSelector() as selector:
@@ -199,7 +192,9 @@ class Daemon:
         for job in list(self._jobs.values()):
             self._hear(job)
         self._take_in()
-        self._look_at_filing()
+        self._filing.take_in(self._loaded.config.source.backoff / _S)
+        if self._loaded.config.source.after != "keep" and not self._draining:
+            self._filing.begin(self._archive)
         self._try_again()
         self._begin_what_can_be()
         self._publish()
@@ -298,14 +293,14 @@ class Daemon:
                 return False
             else:  # nothing that counts was made of what lay there before
                 self._log.info("replaced", recording=entry.name, path=str(entry.path))
-                entry = queue.change(entry, identity=sight.identity, **_AGAIN, anew=1, attempts=0, salvage=0)
+                entry = queue.change(entry, identity=sight.identity, **AGAIN, anew=1, attempts=0, salvage=0)
             return self._judge(entry, sight)
         known = self._queue.knows(candidate.path, candidate.mark)
         if entry.state in ("failed", "quarantined") and candidate.mark != entry.mark and not known:
             # size and ends alike: what lies between may have been damaged in the copy that failed, and be whole in this
             self._log.info("another copy", recording=entry.name, path=str(candidate.path), of=str(entry.path))
             queue.place(candidate.path, candidate.mark, entry)
-            queue.change(entry, path=candidate.path, mark=candidate.mark, **_AGAIN, anew=1, attempts=0, salvage=0)
+            queue.change(entry, path=candidate.path, mark=candidate.mark, **AGAIN, anew=1, attempts=0, salvage=0)
             return True
         if entry.path != candidate.path:
             if entry.path.exists():
@@ -316,7 +311,7 @@ class Daemon:
         entry = queue.change(entry, path=candidate.path, mark=candidate.mark)
         queue.place(candidate.path, candidate.mark, entry)
         if entry.state == "failed" and entry.next_try is None:
-            queue.change(entry, **_AGAIN)
+            queue.change(entry, **AGAIN)
         return True
 
     def _judge(self, entry: Entry, sight: Sight) -> bool:
@@ -336,14 +331,14 @@ class Daemon:
     def _begin_what_can_be(self) -> None:
         config = self._loaded.config
         self._paused = None
-        if self._draining or len(self._jobs) >= config.jobs:
+        if self._draining or len(self._jobs) >= self._most:
             return
         newest = config.source.order == "newest"
         waiting = self._queue.all("state = 'queued'")
         waiting.sort(key=lambda entry: entry.mark.changed, reverse=newest)
         if waiting:
             self._paused = self._too_full()
-        for entry in waiting[: config.jobs - len(self._jobs)]:
+        for entry in waiting[: self._most - len(self._jobs)]:
             if self._paused is None:
                 self._begin(entry)
 
@@ -508,36 +503,6 @@ class Daemon:
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _look_at_filing(self) -> None:
-        """Move or delete what is done, where that is wanted: slow work of another thread, one at a time."""
-        for number, future in list(self._filing.items()):
-            if future.done():
-                del self._filing[number]
-                self._filed(self._queue.get(number), future)
-        waits = self._unfiled and time.monotonic() < self._file_again
-        if self._loaded.config.source.after == "keep" or self._draining or waits:
-            return
-        for entry in self._queue.all("state = 'done' AND filed = ''", most=8):
-            if entry.id not in self._filing:
-                future = self._files.submit(_file_away, entry, self._archive, self._stop_filing)
-                future.add_done_callback(lambda _: self.tell())
-                self._filing[entry.id] = future
-
-    def _filed(self, entry: Entry, future: Future[str]) -> None:
-        """Take in what became of a file; where it is not done (the archive is full, not mounted) it is tried again."""
-        try:
-            filed = future.result()
-        except StorageError as error:
-            if str(error) != self._unfiled:
-                self._log.error("not filed", recording=entry.name, error=str(error))
-            self._unfiled = str(error)
-            self._file_again = time.monotonic() + self._loaded.config.source.backoff / _S
-            return
-        self._unfiled = ""
-        place = filed.removeprefix("moved to ") if filed.startswith("moved to ") else entry.path
-        self._queue.change(entry, filed=filed, path=place)
-        self._log.info("filed", recording=entry.name, what=filed)
-
     # ---- configuration
 
     def _read_again(self) -> str:
@@ -572,19 +537,11 @@ class Daemon:
         """Work out what follows from the configuration."""
         config = self._loaded.config
         self._fingerprint = fingerprint(self._loaded)
+        room = config.jobs if config.memory is None else config.memory // needed(self._loaded)
+        self._most = max(1, min(config.jobs, room))  # recordings at once
         self._share: dict[str, Any] = {}
-        if config.memory is not None:
-            processes = _READER + sum(c.recycle.memory or _CONSUMER for c in config.consumers.values())
-            pool = min(config.pool, config.memory // config.jobs - processes)
-            if pool < min(config.pool, _LEAST_POOL):
-                msg = (
-                    f"memory: {show_size(config.memory)} for {config.jobs} jobs leaves no room for a pool: each job's "
-                    f"processes are given {show_size(processes)} (a consumer's recycle.memory counts for it)"
-                )
-                raise ConfigError(msg)
-            self._share["pool"] = f"{pool} B"
         if "threads" not in config.model_fields_set:
-            self._share["threads"] = max(1, config.threads // config.jobs)
+            self._share["threads"] = max(1, config.threads // self._most)
         self._warnings: list[str] = []
         other = len(self._queue.all("state = 'done' AND configuration <> ?", self._fingerprint))
         if other:
@@ -598,7 +555,7 @@ class Daemon:
         """Queue again what was done with another configuration."""
         for entry in self._queue.all("state = 'done' AND configuration <> ?", self._fingerprint):
             if entry.path.exists():
-                self._queue.change(entry, **_AGAIN, anew=1, attempts=0, filed="")
+                self._queue.change(entry, **AGAIN, anew=1, attempts=0, filed="")
                 self._log.info("reprocess", recording=entry.name)
             else:
                 self._log.warning("its file is no longer there", recording=entry.name, path=str(entry.path))
@@ -628,19 +585,16 @@ class Daemon:
             began=self._began,
             state="draining" if self._draining else "paused" if self._paused else "watching",
             paused=self._paused,
-            warnings=tuple(filter(None, (*self._warnings, self._lookout.problem, *self._unread, self._unfiled))),
+            warnings=tuple(filter(None, (*self._warnings, self._lookout.problem, *self._unread, self._filing.problem))),
             watch=tuple(str(_absolute(self._loaded.base, folder)) for folder in config.source.watch or ()),
             last_scan=self._lookout.last,
-            jobs=config.jobs,
+            jobs=self._most,
             budget=config.memory,
             disks=self._seen_disks(),
             sights=self._lookout.sights,
             running=tuple(Running(j.entry, j.pipeline.status, partial(_newest_image, j)) for j in self._jobs.values()),
             own_memory=anonymous,
         )
-
-
-_AGAIN: dict[str, Any] = {"state": "queued", "error": "", "next_try": None, "deaths": 0}
 
 
 def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess: bool = False) -> None:
@@ -664,48 +618,6 @@ def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess:
         daemon.run()
 
 
-def retry(queue: Queue, what: str) -> list[Entry]:
-    """Queue again the recordings that a person means, from their first attempt; ``all`` are the quarantined ones.
-
-    Raises:
-        UsageError: there is none, or it is running.
-
-    """
-    entries = queue.all("state = 'quarantined'") if what == "all" else queue.find(what)
-    if not entries and what != "all":
-        msg = f"no recording is known as {what!r}: give its name, its path or its number (streamer status lists them)"
-        raise UsageError(msg)
-    for entry in entries:
-        if entry.state == "running":
-            msg = f"{entry.name} is running"
-            raise UsageError(msg)
-    return [
-        queue.change(e, **_AGAIN, attempts=0, anew=int(e.state == "done"), mark=mark, filed="")
-        for e, mark in [(entry, _mark_of_the_same(entry)) for entry in entries]
-    ]
-
-
-def _mark_of_the_same(entry: Entry) -> Mark:
-    """Return the mark of what lies at an entry's path.
-
-    Raises:
-        UsageError: it is gone, or another recording has taken its place.
-
-    """
-    try:
-        files, mark = files_of(entry.path), _mark(entry)
-        same = mark == entry.mark or identity_of(files) == entry.identity
-    except OSError as error:
-        msg = f"{entry.name}: {entry.path} is no longer there"
-        raise UsageError(msg) from error
-    if not same:
-        msg = (
-            f"{entry.name}: another recording lies at {entry.path} by now; it is taken in by itself when it has settled"
-        )
-        raise UsageError(msg)
-    return mark
-
-
 def _mark(entry: Entry) -> Mark:
     return mark_of(files_of(entry.path))
 
@@ -717,14 +629,6 @@ def _absolute(base: Path, folder: str) -> Path:
 
 def _left_out(error: OSError) -> str:
     return f"{printable(Path(error.filename or ''))} is left out: {error.strerror}"
-
-
-def _file_away(entry: Entry, folder: Path | None, stop: Event) -> str:
-    try:
-        files = files_of(entry.path)
-    except OSError:
-        return "it is no longer there"
-    return file_away(entry.path, files, entry.identity, folder, stop.is_set)
 
 
 def _newest_image(job: _Job) -> Path | None:

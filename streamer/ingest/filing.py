@@ -10,17 +10,87 @@ import errno
 import filecmp
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Event
 from typing import TYPE_CHECKING
 
 from streamer.errors import StorageError
 from streamer.ingest.proof import identity_of
+from streamer.ingest.watch import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
+    from structlog.typing import FilteringBoundLogger
+
+    from streamer.ingest.queue import Entry, Queue
+
 _PIECE = 1 << 23  # bytes that are copied between two looks whether to stop
+
+
+class Filing:
+    """Files away what is done, one after the other, in a thread of its own: a copy may take long."""
+
+    def __init__(self, queue: Queue, log: FilteringBoundLogger, tell: Callable[[], None]) -> None:
+        """Call ``tell``, from that thread, behind every end; everything else happens in the caller's."""
+        self._queue, self._log, self._tell = queue, log, tell
+        self._thread = ThreadPoolExecutor(1, "filing")
+        self._stop = Event()
+        self._under_way: dict[int, Future[str]] = {}
+        self.problem = ""  # why the last one could not be filed
+        self.again = 0.0  # when to try it again, in monotonic seconds
+
+    def take_in(self, backoff: float) -> None:
+        """Note what has been filed; what could not is tried again when so many seconds have passed."""
+        for number, future in list(self._under_way.items()):
+            if future.done():
+                del self._under_way[number]
+                self._take_in(self._queue.get(number), future, backoff)
+
+    def begin(self, folder: Path | None) -> None:
+        """Begin with what is to be filed: into ``folder``, or deleted without one."""
+        if self.problem and time.monotonic() < self.again:
+            return
+        for entry in self._queue.all("state = 'done' AND filed = ''", most=8):
+            if entry.id not in self._under_way:
+                future = self._thread.submit(_file_away, entry, folder, self._stop)
+                future.add_done_callback(lambda _: self._tell())
+                self._under_way[entry.id] = future
+
+    def close(self) -> None:
+        """Give up a copy that is under way: it is made again when the daemon is started again."""
+        self._stop.set()
+        self._thread.shutdown(cancel_futures=True)
+        ended = {n: f for n, f in self._under_way.items() if not f.cancelled() and f.exception() is None}
+        self._under_way = ended
+        self.take_in(0.0)
+
+    def _take_in(self, entry: Entry, future: Future[str], backoff: float) -> None:
+        """Note what became of a file; where it is not done (the archive is full, not mounted) it is tried again."""
+        try:
+            filed = future.result()
+        except StorageError as error:
+            if str(error) != self.problem:
+                self._log.error("not filed", recording=entry.name, error=str(error))
+            self.problem = str(error)
+            self.again = time.monotonic() + backoff
+            return
+        self.problem = ""
+        place = filed.removeprefix("moved to ") if filed.startswith("moved to ") else entry.path
+        self._queue.change(entry, filed=filed, path=place)
+        self._log.info("filed", recording=entry.name, what=filed)
+
+
+def _file_away(entry: Entry, folder: Path | None, stop: Event) -> str:
+    try:
+        files = files_of(entry.path)
+    except OSError:
+        return "it is no longer there"
+    return file_away(entry.path, files, entry.identity, folder, stop.is_set)
 
 
 def file_away(

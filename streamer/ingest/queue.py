@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamer.ingest.watch import Mark
+from streamer.errors import UsageError
+from streamer.ingest.proof import identity_of
+from streamer.ingest.watch import Mark, files_of, mark_of
 from streamer.ledger import Database
 
 STATES = ("queued", "running", "done", "failed", "quarantined")  # of entries; 'seen' and 'settling' go before
+AGAIN: dict[str, Any] = {"state": "queued", "error": "", "next_try": None, "deaths": 0}
 _MOST_DEATHS = 10  # of the daemon, in a row, while the same recording was running
 _SCHEMA = """
 CREATE TABLE entries (
@@ -140,6 +143,49 @@ class Queue(Database):
         given_up = self.all("state = 'queued' AND deaths >= ?", _MOST_DEATHS)
         why = f"the daemon has ended {_MOST_DEATHS} times while it was running"
         return [self.change(entry, state="quarantined", error=why, ended=time.time()) for entry in given_up]
+
+
+def retry(queue: Queue, what: str) -> list[Entry]:
+    """Queue again the recordings that a person means, from their first attempt; ``all`` are the quarantined ones.
+
+    Raises:
+        UsageError: there is none, or it is running.
+
+    """
+    entries = queue.all("state = 'quarantined'") if what == "all" else queue.find(what)
+    if not entries and what != "all":
+        msg = f"no recording is known as {what!r}: give its name, its path or its number (streamer status lists them)"
+        raise UsageError(msg)
+    for entry in entries:
+        if entry.state == "running":
+            msg = f"{entry.name} is running"
+            raise UsageError(msg)
+    return [
+        queue.change(e, **AGAIN, attempts=0, anew=int(e.state == "done"), mark=mark, filed="")
+        for e, mark in [(entry, _mark_of_the_same(entry)) for entry in entries]
+    ]
+
+
+def _mark_of_the_same(entry: Entry) -> Mark:
+    """Return the mark of what lies at an entry's path.
+
+    Raises:
+        UsageError: it is gone, or another recording has taken its place.
+
+    """
+    try:
+        files = files_of(entry.path)
+        mark = mark_of(files)
+        same = mark == entry.mark or identity_of(files) == entry.identity
+    except OSError as error:
+        msg = f"{entry.name}: {entry.path} is no longer there"
+        raise UsageError(msg) from error
+    if not same:
+        msg = (
+            f"{entry.name}: another recording lies at {entry.path} by now; it is taken in by itself when it has settled"
+        )
+        raise UsageError(msg)
+    return mark
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
