@@ -237,14 +237,10 @@ class Daemon:
         def look() -> list[Candidate]:
             problems: list[str] = []
             found = scan(folders, source.pattern, left_out, lambda error: problems.append(_left_out(error)))
-            named = [candidate for candidate in found if is_text(candidate.path)]
-            problems += [
-                f"{printable(candidate.path)} is left out: its name is no text in UTF-8; rename it"
-                for candidate in found
-                if candidate not in named
-            ]
+            nameless = {candidate.path for candidate in found if not is_text(candidate.path)}
+            problems += [f"{printable(path)} is left out: its name is no text in UTF-8; rename it" for path in nameless]
             self._unread = tuple(problems)
-            return named
+            return [candidate for candidate in found if candidate.path not in nameless]
 
         return Lookout(folders, look, sights, source.scan / _S, self.tell, left_out)
 

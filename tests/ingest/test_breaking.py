@@ -21,7 +21,7 @@ from streamer.ingest.control import ask
 from tests.faults.harness import processes
 from tests.ingest.driver import COMMAND, Watch, command
 from tests.ingest.numbered import FRAMES, expected, make, settings
-from tests.pipeline.driver import digests, wait_until
+from tests.pipeline.driver import digests, run, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +119,33 @@ def column(folder: Path, name: str) -> list[Any]:
 
 def at_the_gate(folder: Path) -> None:
     wait_until((folder / "here").exists, "the gate")
+
+
+# how soon
+
+
+def test_a_recording_is_begun_as_soon_as_it_has_settled(
+    tmp_path: Path, incoming: Path, watching: Config, one: Path
+) -> None:
+    """What comes behind `settle` is a start of processes; a plain run has that, too, and is the measure here."""
+    watching["consumers"]["all"] = {"use": "tests.pipeline.probes:Recorder", "options": {"out": "{recording}-all"}}
+    watching["source"] |= {"settle": "1 s", "scan": "1 h"}  # so only a hint can be the reason
+    plain = watching | {"source": {"path": str(one)}}
+    del plain["free_space"]
+    began = time.time()
+    assert run(tmp_path / "plain", plain).code == 0
+    start = first_chunk(tmp_path / "plain" / "one-all") - began
+    with Watch(tmp_path, watching) as daemon:
+        wait_until(lambda: daemon.status()["last_scan"], "the first look")
+        path = drop(one, incoming, "a.bag")
+        complete = time.time()
+        daemon.wait(a="done")
+    assert path.exists()
+    assert 1.0 <= first_chunk(tmp_path / "a-all") - complete < 1.0 + 1.0 + 2 * start
+
+
+def first_chunk(out: Path) -> float:
+    return (out / "part-000000.txt").stat().st_mtime
 
 
 # names and places
