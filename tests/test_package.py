@@ -38,13 +38,14 @@ def test_every_built_in_consumer_is_an_entry_point_that_loads() -> None:
         assert callable(entry.load())
 
 
-@pytest.mark.timeout(400)  # the whole suite for one consumer
-def test_the_readmes_consumer_keeps_the_contract_as_the_readme_tests_it(tmp_path: Path) -> None:
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("which", ["every_chunk", pytest.param("", marks=pytest.mark.soak, id="all")])
+def test_the_readmes_consumer_keeps_the_contract_as_the_readme_tests_it(tmp_path: Path, which: str) -> None:
     named = {block.name: block.text for block in blocks("README.md")}
     for name in ("joints.py", "test_joints.py"):
         (tmp_path / name).write_text(named[name])
     assert len([line for line in named["joints.py"].splitlines() if line.strip() and line[0] != "#"]) <= 15
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", which, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -93,6 +93,7 @@ class Session:
         self._stops = stops
         self._children: dict[tuple[str, int], Child] = {}
         self._identities: dict[tuple[str, int], str] = {}
+        self._ending = False  # whether the reader has said why it will end
         self._error: StreamerError | None = None
         self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
         self._traces: dict[str, str] = {}
@@ -249,6 +250,7 @@ class Session:
             self._judged(policy.seats[message["name"]], message["frame"])
         elif event == "error":
             self._error = self._error or by_name(message["kind"])(message["message"])
+            self._ending = True
         elif event == "report":
             self._outcome.report = message
 
@@ -303,6 +305,8 @@ class Session:
             self._do[type(order)](self, order)
 
     def _start(self, order: Start) -> None:
+        if self._ending or self._reader.ended() is not None:  # nobody would tell it what to do, or to end
+            return
         key = (order.name, order.generation)
         config = self._consumers[order.name]
         identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"

@@ -49,7 +49,14 @@ def test_streaming_is_several_times_as_fast_as_by_the_book_and_gives_its_memory_
         assert 0 <= m["kept_mb"] <= m["increase_mb"] <= m["peak_mb"]
 
 
-@pytest.mark.parametrize(("form", "image"), [("ros1", "jpeg"), ("mcap", "raw"), ("db3", "jpeg")])
+@pytest.mark.parametrize(
+    ("form", "image"),
+    [
+        pytest.param("ros1", "jpeg", marks=pytest.mark.soak),
+        ("mcap", "raw"),
+        pytest.param("db3", "jpeg", marks=pytest.mark.soak),
+    ],
+)
 def test_all_methods_show_the_same_frames_of_every_format(tmp_path: Path, form: str, image: str) -> None:
     work = Workload(
         cameras=2, width=160, height=120, hz=30, format=form, image=image, joint_topics=1, joint_hz=200, seconds=2

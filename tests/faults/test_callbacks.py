@@ -61,6 +61,7 @@ def test_it_does_not_matter_in_which_callback_it_happens(
     assert "raise-close: consumer raise-close: close raised KeyError" in finished.err
 
 
+@pytest.mark.soak
 def test_those_that_fail_each_time_are_given_up_and_each_is_named(
     tmp_path: Path, config: Config, expected: dict[str, Any]
 ) -> None:

@@ -73,6 +73,7 @@ def test_without_quarantine_the_frame_is_named(tmp_path: Path, config: Config, e
     assert digests(tmp_path / "digest.json") == expected
 
 
+@pytest.mark.soak
 def test_a_continued_run_keeps_what_is_quarantined(tmp_path: Path, config: Config, expected: dict[str, Any]) -> None:
     config["consumers"]["bad"] = numbers("bad", "raise", [17], on_error="quarantine")
     config["consumers"]["a"] = {

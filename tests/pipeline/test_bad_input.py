@@ -186,6 +186,7 @@ def test_a_damaged_picture_ends_the_run_and_can_be_left_out(tmp_path: Path, dama
     assert "undecodable: skip" in failed.err
     assert "Traceback" not in failed.err
     assert failed.report["error"]["kind"] == "DecodeError"
+    assert failed.report["consumers"]["digest"]["generations"] == 1  # a successor would wait for a reader in vain
     again = run(tmp_path, damaged, "--resume", "streams.camera.undecodable=skip")
     assert again.code == 0, again
     frames = again.report["frames"]

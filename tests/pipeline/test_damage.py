@@ -139,7 +139,7 @@ def test_a_message_of_garbage_ends_the_run_or_costs_its_frame(tmp_path: Path, fo
     assert shown == [n for n in range(40) if n != 17]
 
 
-@pytest.mark.parametrize("form", ["ros1", "db3"])
+@pytest.mark.parametrize("form", ["ros1", pytest.param("db3", marks=pytest.mark.soak)])
 def test_an_image_that_shrinks_in_the_middle_ends_the_run_or_is_brought_to_one_size(tmp_path: Path, form: str) -> None:
     messages = images(form, TENTHS[:20]) + images(form, TENTHS[20:], 80, 60)
     config = configure(record(tmp_path / "bag", form, messages), CAMERA)
