@@ -29,6 +29,7 @@ _IGNORED = (".active", ".tmp", ".partial")
 _LONGEST_UNPROVED = 600.0  # seconds between two looks into a recording that stays unfinished
 _SHORTEST_WAIT = 0.2  # seconds between two scans, however much is told …
 _LONGEST_SHARE = 0.1  # … and of the time that scans may take
+_SECOND_LOOK = 1.0  # seconds behind the first: what came before the kernel was asked to tell is not told
 _LONGEST_LOOK = 60.0  # seconds, after which a person is told that it takes long
 _HINT_SECONDS = 5  # between two looks whether a watched folder is still the same
 _log = logging.getLogger("streamer.ingest")
@@ -273,7 +274,7 @@ class Lookout:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            wait = self._every
+            wait = self._every if self.looks else min(self._every, _SECOND_LOOK)
             self._hint.clear()
             self._began = began = time.monotonic()
             try:
