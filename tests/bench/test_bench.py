@@ -72,6 +72,7 @@ def test_all_methods_show_the_same_frames_of_every_format(tmp_path: Path, form: 
         assert m["memory"], m["method"]
 
 
+@pytest.mark.soak
 def test_a_configurations_streams_are_measured_and_its_outputs_are_left_alone(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:

@@ -411,6 +411,7 @@ def test_a_recording_that_is_there_already_is_not_added_unawares(
 
 
 @pytest.mark.parametrize("images", ["video", pytest.param("png", marks=pytest.mark.soak)])
+@pytest.mark.soak
 def test_files_that_are_full_are_followed_by_the_next(tmp_path: Path, bags: list[Path], images: str) -> None:
     config = configured(bags, data_file_mb=1, video_file_mb=1, images=images, quality=1, codec="h264")
     config["streams"]["front"]["resize"] = [640, 480]

@@ -122,7 +122,7 @@ def test_a_recording_that_is_cut_while_it_is_read_ends_the_run_and_gives_no_wron
 # Messages that make no sense
 
 
-@pytest.mark.parametrize("form", ["ros1-lz4", "db3"])
+@pytest.mark.parametrize("form", [pytest.param("ros1-lz4", marks=pytest.mark.soak), "db3"])
 def test_a_message_of_garbage_ends_the_run_or_costs_its_frame(tmp_path: Path, form: str) -> None:
     messages = joints("/j", TENTHS, encoding_of(form))
     garbage = bytearray(random.Random(5).randbytes(len(messages[17].data)))  # noqa: S311 - no secret

@@ -122,7 +122,7 @@ def repeated(suite: _Suite, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("consumer", "test"),
     [
-        (Forgetful, recycled),
+        pytest.param(Forgetful, recycled, marks=pytest.mark.soak),
         pytest.param(Appending, repeated, marks=pytest.mark.soak),
         (Eager, _Suite.test_the_constructor_touches_no_output),
         (Lenient, _Suite.test_an_option_that_does_not_exist_is_refused_before_anything_starts),
