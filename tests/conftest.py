@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Run three tests on two cores: each waits for processes a good part of its time."""
-    return min(4, (os.cpu_count() or 1) * 3 // 2)
-
-
 @pytest.fixture(scope="session")
 def recordings() -> Path:
     """Return the folder of real recordings, which lies beside the project and not in it."""

@@ -479,6 +479,7 @@ _FULL_FILES = {"data_file_mb": 0.0095, "video_file_mb": 0.036}
         pytest.param(_FULL_FILES, 1, id="full-all", marks=pytest.mark.soak),
     ],
 )
+@pytest.mark.soak
 def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(
     tmp_path: Path, sizes: dict[str, Any], stride: int
 ) -> None:

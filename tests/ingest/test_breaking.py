@@ -168,6 +168,7 @@ def test_names_of_any_kind_come_out_and_one_that_is_no_text_is_told(
         assert len([line for line in daemon.log() if "no text in UTF-8" in line["event"]]) == 1
 
 
+@pytest.mark.soak
 def test_a_folder_that_is_not_mounted_yet_goes_and_comes_back_is_told_and_forgotten_of_nothing(
     tmp_path: Path, watching: Config, one: Path, two: Path
 ) -> None:
@@ -268,6 +269,7 @@ def test_a_retry_does_not_read_one_recording_under_the_name_of_another(
 # processes
 
 
+@pytest.mark.soak
 def test_every_process_may_be_killed_and_the_output_is_the_same(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, truth: Config
 ) -> None:
