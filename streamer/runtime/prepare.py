@@ -188,7 +188,7 @@ def make_ticks(
     """
     rate = Fraction(*timeline.rate) if timeline.rate else None
     stamps = {name: found for name, found in indexes.items() if len(found)}
-    endless = {s.name for s in streams if _holds(s)}
+    endless = {s.name for s in streams if s.alignment.endless}
     stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
     if timeline.source == "grid":
         starts = [int(s[0]) for s in stamps.values()]
@@ -209,12 +209,6 @@ def make_ticks(
             raise ConfigError(msg)
         ticks = follow(indexes[name], rate, name)
     return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
-
-
-def _holds(settings: StreamSettings) -> bool:
-    """Tell whether a stream's last value stays good for ever, so that the stream has no end."""
-    how = settings.alignment
-    return how.missing == "hold" or (how.align == "previous" and how.tolerance is None)
 
 
 def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
