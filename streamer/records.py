@@ -208,11 +208,15 @@ class Spec:
 
     ``dtype`` is a numpy dtype description (``np.dtype(dtype)``: a string, or a dict for records);
     where ``variable`` is set, ``shape[0]`` is the capacity and each sample says its own length.
+    ``names`` says which element of a vector is which (as many as ``shape[0]``; empty: they have no names), ``unit``
+    what its numbers count (empty: not known).
     """
 
     shape: tuple[int, ...]
     dtype: Any
     variable: bool = False
+    names: tuple[str, ...] = ()
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ This is where stages are joined: source → index → timeline → plan → deco
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -242,7 +242,7 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded
             continue
-    return Spec((max(rows, 1), *spec.shape[1:]), spec.dtype, variable=True)
+    return replace(spec, shape=(max(rows, 1), *spec.shape[1:]))
 
 
 def _planned(plan: StreamPlan) -> Iterator[int]:
