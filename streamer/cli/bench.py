@@ -132,10 +132,10 @@ def _synthetic(folder: Path) -> Path:
 
 def _suggested(recording: Path) -> dict[str, Any]:
     """Return the configuration that `streamer info` suggests, its timeline thinned."""
-    from streamer.inspect import contents
+    from streamer.inspect import open_contents
     from streamer.inspect.suggestion import suggestion
 
-    with contents(recording) as found:
+    with open_contents(recording) as found:
         values = suggestion(found).values
     rates = {topic.name: topic.rate_hz or 0.0 for topic in found.topics}
     leader = values["streams"].get(values["timeline"]["from"])

@@ -39,7 +39,7 @@ def check(
     """
     from streamer.cli.screen import screen
     from streamer.config.load import load
-    from streamer.inspect.check import check_config
+    from streamer.inspect.checks import check_config
     from streamer.inspect.findings import Checked
 
     try:

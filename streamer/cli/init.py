@@ -48,7 +48,7 @@ def init(
 
     Example: streamer init recording.bag -o config.yaml
     """
-    from streamer.inspect import contents
+    from streamer.inspect import open_contents
     from streamer.inspect.suggestion import suggestion
     from streamer.supervisor.recordings import synthetic
 
@@ -61,7 +61,7 @@ def init(
         path = synthetic(recording, folder / ".streamer" / "demo")
     else:
         path = Path(recording).absolute()
-    with contents(path, salvage=salvage) as inside:
+    with open_contents(path, salvage=salvage) as inside:
         topics = inside.topics
         found = suggestion(inside)
         about = (

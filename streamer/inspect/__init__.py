@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from streamer.inspect.suggestion import Suggestion
     from streamer.inspect.survey import Survey
 
-__all__ = ["check", "contents", "info", "plan", "suggest"]
+__all__ = ["check", "info", "open_contents", "plan", "suggest"]
 
 
 @contextmanager
-def contents(path: str | Path, *, salvage: bool = False) -> Iterator[Contents]:
+def open_contents(path: str | Path, *, salvage: bool = False) -> Iterator[Contents]:
     """Open a recording and read its index once, for the time of the block.
 
     Raises:
@@ -56,7 +56,7 @@ def info(path: str | Path, *, salvage: bool = False) -> Survey:
     """
     from streamer.inspect.survey import survey
 
-    with contents(path, salvage=salvage) as found:
+    with open_contents(path, salvage=salvage) as found:
         return survey(found)
 
 
@@ -69,7 +69,7 @@ def suggest(path: str | Path, *, salvage: bool = False) -> Suggestion:
     """
     from streamer.inspect.suggestion import suggestion
 
-    with contents(path, salvage=salvage) as found:
+    with open_contents(path, salvage=salvage) as found:
         return suggestion(found)
 
 
@@ -81,7 +81,7 @@ def check(config: str | Path, *overrides: str) -> Checked:
 
     """
     from streamer.config.load import load
-    from streamer.inspect.check import check_config
+    from streamer.inspect.checks import check_config
 
     return check_config(load(Path(config), overrides))
 
