@@ -83,13 +83,17 @@ class SourceConfig(_Settings):
     on_damage: Literal["error", "salvage"] = Field(
         "error", description="what to do with a recording that was not closed, is cut off or has damaged chunks"
     )
+    resets: Literal["error", "first", "last", "split"] = Field(
+        "error",
+        description="what to do with stamps that jump back: read the first pass, the last, or each by itself (split)",
+    )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> SourceConfig:
         if (self.path is None) == (self.watch is None):
             msg = "give either 'path' (recordings, for 'streamer run') or 'watch' (folders, for 'streamer watch')"
             raise ValueError(msg)
-        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage"}):
+        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage", "resets"}):
             if self.watch is None:
                 msg = f"{key!r} says how folders are watched: it needs 'watch' instead of 'path'"
                 raise ValueError(msg)

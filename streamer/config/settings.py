@@ -39,7 +39,7 @@ def timeline_settings(config: Config) -> TimelineSettings:
     t = config.timeline
     rate = (t.rate.numerator, t.rate.denominator) if t.rate else None
     start, end_at = (Moment(*given) if given else None for given in (t.start, t.end_at))
-    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at)
+    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at, config.source.resets)
 
 
 _DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
@@ -52,7 +52,8 @@ def fingerprint(loaded: Loaded) -> str:
     for consumer in values["consumers"].values():
         for key in _OPERATION:
             consumer.pop(key)
-    return sha256(json.dumps([values, loaded.config.source.on_damage], sort_keys=True).encode()).hexdigest()[:12]
+    source = loaded.config.source
+    return sha256(json.dumps([values, source.on_damage, source.resets], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def provenance(loaded: Loaded) -> dict[str, Any]:
