@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,17 +45,25 @@ _AFTER_ALL = np.array([1 << 62], np.int64)  # an instant whose nearest message i
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a person should know; ``code`` is the exit code it means, 0 for a warning."""
+    """One thing that a person should know; ``code`` is the exit code it means, 0 for a warning.
+
+    ``key`` is the setting that it is about, as a dotted path.
+    """
 
     code: int
     message: str
     recording: str | None = None
+    key: str = ""
 
 
 @dataclass(slots=True)
 class Checked:
-    """What was found: ``recordings`` has for each its frames, streams and memory, fit for JSON."""
+    """What was found: ``recordings`` has for each its frames, streams and memory, fit for JSON.
 
+    ``loaded`` is the configuration in which settings have their lines; None where it could not be read.
+    """
+
+    loaded: Loaded | None = None
     findings: list[Finding] = field(default_factory=list)
     recordings: list[dict[str, Any]] = field(default_factory=list)
     consumers: dict[str, str] = field(default_factory=dict)
@@ -69,19 +77,34 @@ class Checked:
         return ConfigError.exit_code if ConfigError.exit_code in codes else codes[0] if codes else 0
 
     def add(self, error: StreamerError, recording: str | None = None) -> None:
-        """Take in an error, once."""
-        finding = Finding(error.exit_code, str(error), recording)
-        if not any(known.message == finding.message for known in self.findings):
-            self.findings.append(finding)
+        """Take in an error, or the ones that it stands for, each once."""
+        for part in error.parts or (error,):
+            located = part if self.loaded is None else self.loaded.locate(part)
+            finding = Finding(part.exit_code, str(located), recording, part.where.key)
+            if not any(known.message == finding.message for known in self.findings):
+                self.findings.append(finding)
 
-    def warn(self, message: str, recording: str | None = None) -> None:
+    def warn(self, message: str, recording: str | None = None, *, key: str = "") -> None:
         """Take in what is no error."""
-        self.findings.append(Finding(0, message, recording))
+        warning = StreamerError(message, key=key)
+        located = warning if self.loaded is None else self.loaded.locate(warning)
+        self.findings.append(Finding(0, str(located), recording, key))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {
+            "exit_code": self.exit_code,
+            "findings": [asdict(finding) for finding in self.findings],
+            "recordings": self.recordings,
+            "consumers": self.consumers,
+            "memory": self.memory,
+            "disk": self.disk,
+        }
 
 
 def check(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
-    found = Checked()
+    found = Checked(loaded)
     config = loaded.config
     watched = config.source.watch is not None
     paths: list[Path] = []
@@ -108,13 +131,13 @@ def _newest(loaded: Loaded, found: Checked) -> list[Path]:
     paths: list[Path] = []
     for folder in loaded.config.source.watch or ():
         if not (loaded.base / Path(folder).expanduser()).is_dir():
-            found.warn(f"source.watch: there is no folder {folder!r} (yet)")
+            found.warn(f"there is no folder {folder!r} (yet)", key="source.watch")
             continue
         for pattern in (folder, f"{folder}/*.mcap", f"{folder}/*.db3"):
             with suppress(RecordingError):  # none of the kind is there
                 paths += find_recordings([pattern], loaded.base)
     if not paths:
-        found.warn("source.watch: no recording lies there yet, so topics and fields are not checked")
+        found.warn("no recording lies there yet, so topics and fields are not checked", key="source.watch")
     return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
 
 
@@ -138,14 +161,15 @@ def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *
         found.add(error)
         return
     except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        found.add(ConfigError(f"consumers.{name}: its constructor raised {type(error).__name__}: {error}"))
+        found.add(ConfigError(f"its constructor raised {type(error).__name__}: {error}", key=f"consumers.{name}"))
         return
     out = config.options.get("out")
     if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
         found.add(
             ConfigError(
-                f"consumers.{name}.options.out: several recordings would write {out!r}, each over the last: "
-                "put {recording} into it"
+                f"several recordings would write {out!r}, each over the last",
+                key=f"consumers.{name}.options.out",
+                hint="put {recording} into it",
             )
         )
     found.consumers[name] = use
@@ -249,8 +273,9 @@ def _check_memory(loaded: Loaded, found: Checked) -> None:
     if pool > available:
         found.add(
             ConfigError(
-                f"pool: the run takes {show_size(pool)} of shared memory and this machine has {show_size(available)} "
-                f"available: set 'pool: {max(available // 2 // 10**6, 1)} MB' or less"
+                f"the run takes {show_size(pool)} of shared memory, this machine has {show_size(available)} available",
+                key="pool",
+                hint=f"set 'pool: {max(available // 2 // 10**6, 1)} MB' or less",
             )
         )
 
@@ -267,13 +292,13 @@ def _check_disk(loaded: Loaded, recording: str, found: Checked) -> None:
         folder = place.parent if place.is_file() else place
         folder = next(above for above in (folder, *folder.parents) if above.exists())
         if not _writable(folder):
-            found.add(OutputError(f"{setting}: {folder} cannot be written to; name a folder that can"))
+            found.add(OutputError(f"{folder} cannot be written to", key=setting, hint="name a folder that can"))
             continue
         free = shutil.disk_usage(folder).free
         if free < found.disk.get("free_bytes", math.inf):
             found.disk |= {"folder": str(folder), "free_bytes": free}
         if free < _SMALL:
-            found.add(OutputError(f"{setting}: {folder} has only {show_size(free)} free"))
+            found.add(OutputError(f"{folder} has only {show_size(free)} free", key=setting))
     if _SMALL < found.disk.get("free_bytes", math.inf) < arrays:
         found.warn(
             f"all frames as they are take {show_size(arrays)} and {found.disk['folder']} has "
