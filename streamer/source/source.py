@@ -75,11 +75,11 @@ class Source:
                 self._open(stack, partial(_open_file, scratch=scratch, mapped=mapped, salvage=salvage))
             except DamagedError as error:
                 raise self._named(error) from error
-            self._stack = stack.pop_all()
-        self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
-        self.kind = self._readers[0].kind
-        self.encoding = self._readers[0].encoding
-        self.size = sum(file.stat().st_size for file in self.files)
+            self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
+            self.kind = self._readers[0].kind
+            self.encoding = self._readers[0].encoding
+            self.size = sum(file.stat().st_size for file in self.files)
+            self._stack = stack.pop_all()  # from here on the files are closed by `close`
 
     def _open(self, stack: ExitStack, open_file: Callable[[Path], Reader]) -> None:
         """Open the files; of several that are salvaged, those that can be opened."""

@@ -83,6 +83,9 @@ class SqliteSource:
         except _DAMAGE as error:
             self.close()
             raise self._damaged(error) from error
+        except BaseException:
+            self.close()
+            raise
 
     def _check_whole(self) -> None:
         """Make sure that every page is in the file: SQLite would read a missing one as zeros."""
@@ -118,11 +121,11 @@ class SqliteSource:
         if connection is None:
             uri = f"file:{quote(str(self.path))}?immutable=1"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            if self._mapped:
-                connection.execute(f"PRAGMA mmap_size = {self.size}")  # SQLite maps 2 GB of it, and reads the rest
             self._local.connection = connection
             with self._lock:
-                self._connections.append(connection)
+                self._connections.append(connection)  # before anything can fail: `close` finds it here
+            if self._mapped:
+                connection.execute(f"PRAGMA mmap_size = {self.size}")  # SQLite maps 2 GB of it, and reads the rest
         return connection
 
     def _read_topics(self) -> dict[str, Topic]:
