@@ -76,7 +76,8 @@ class StreamerError(Exception):
     def within(self, **fields: Any) -> Self:
         """Return this error with more said about it: what is known already stays, a hint is added to the hints."""
         known = {name: value for name, value in asdict(self.where).items() if value not in ("", None)}
-        hints = dict.fromkeys(hint for hint in (self.where.hint, fields.get("hint", "")) if hint)
+        old, new = self.where.hint, fields.get("hint", "")
+        hints = [hint for hint in (old, "" if new in old else new) if hint]
         return self.at(**{**fields, **known, "hint": "; ".join(hints)})
 
     def under(self, *names: str) -> Self:
