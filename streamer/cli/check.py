@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from streamer.supervisor.check import Checked
+    from streamer.inspect.findings import Checked
 
 
 def check(
@@ -37,8 +37,8 @@ def check(
     """
     from streamer.cli.screen import screen
     from streamer.config.load import load
-    from streamer.supervisor.check import Checked
-    from streamer.supervisor.check import check as look
+    from streamer.inspect.checks import check_config
+    from streamer.inspect.findings import Checked
 
     try:
         loaded = load(config, overrides or ())
@@ -49,7 +49,7 @@ def check(
         found.add(error)
         print(json.dumps(found.as_json(), indent=2))
         raise typer.Exit(error.exit_code) from error
-    found = look(loaded, with_recordings=with_recordings)
+    found = check_config(loaded, with_recordings=with_recordings)
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
     else:
