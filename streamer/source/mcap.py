@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.heads import close_together, gather, numbers
@@ -71,7 +72,7 @@ class McapSource:
 
         """
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = regular_descriptor(path)
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._channels: dict[int, tuple[str, int, str]] = {}
         self._counts: dict[int, int] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import FileIdentity, open_regular
 from streamer.records import Damage
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.find import SALVAGE, data_files, recording_name
@@ -45,6 +46,8 @@ class Source:
     """One open recording, of one file or of several that a rosbag2 folder lists.
 
     Use it as a ``with`` block. All methods may be called from several threads.
+
+    ``identities`` has the identity of each file as it was opened, by its name; it is empty where that is in doubt.
     """
 
     def __init__(self, path: Path, scratch: Path, *, mapped: bool = False, salvage: bool = False) -> None:
@@ -83,7 +86,10 @@ class Source:
 
     def _open(self, stack: ExitStack, open_file: Callable[[Path], Reader]) -> None:
         """Open the files; of several that are salvaged, those that can be opened."""
+        about = [self.path / "metadata.yaml"] if self.path.is_dir() else []
+        before = _identities(about)
         files = self._list_files()
+        before |= _identities(files)
         self.files: list[Path] = []
         self._readers: list[Reader] = []
         for file in files:
@@ -98,6 +104,7 @@ class Source:
             self._readers.append(reader)
             if reader.damage is not None:
                 self._damage.append(reader.damage)
+        self.identities = before if _identities([*about, *files]) == before else {}
         self.topics = _merge(reader.topics.values() for reader in self._readers)
         if self._damage and not any(topic.count for topic in self.topics.values()):
             msg = f"{self.path}: no message in it can be read: {self._damage[0].why}"
@@ -276,7 +283,7 @@ class Source:
         for file in self.files:
             size = file.stat().st_size
             digest.update(size.to_bytes(8, "little"))
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 digest.update(stream.read(_ENDS))
                 stream.seek(max(size - _ENDS, 0))
                 digest.update(stream.read(_ENDS))
@@ -310,7 +317,7 @@ def _with_path(path: Path, error: RecordingError) -> RecordingError:
 
 def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Reader:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(16)
     except OSError as error:
         msg = f"{path}: cannot be opened: {error.strerror}"
@@ -344,15 +351,27 @@ def _metadata(folder: Path) -> Mapping[str, object]:
     import yaml
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             about = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
         found = about["rosbag2_bagfile_information"]
+    except OSError as error:
+        msg = f"{path}: cannot be opened: {error.strerror}"
+        raise RecordingError(msg) from error
     except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
         msg = f"{path}: not the metadata of a rosbag2 recording: {error}"
         raise DamagedError(msg) from error
     if not isinstance(found, dict):
         msg = f"{path}: not the metadata of a rosbag2 recording"
         raise DamagedError(msg)
+    return found
+
+
+def _identities(paths: Iterable[Path]) -> dict[str, FileIdentity]:
+    """Return the identity of each file by its name; those that cannot be looked at are left out."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):  # whoever opens it says why
+            found[path.name] = FileIdentity.of(path)
     return found
 
 
