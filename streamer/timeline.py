@@ -119,6 +119,13 @@ def finish_at(ticks: Stamps, end: str, stops: Sequence[int], rate: Fraction | No
     return np.concatenate([ticks, more])
 
 
+def window(ticks: Stamps, start: int | None, end: int | None) -> Stamps:
+    """Keep the ticks from ``start`` to ``end`` (both included, nanoseconds); None is no bound."""
+    low = 0 if start is None else int(np.searchsorted(ticks, start))
+    high = len(ticks) if end is None else int(np.searchsorted(ticks, end, side="right"))
+    return ticks[low : max(high, low)]
+
+
 def trim(ticks: Stamps, crop: tuple[float, float], skip: int) -> Stamps:
     """Keep the fraction ``crop`` of the ticks, then leave out ``skip`` of them at both ends."""
     low, high = (round(edge * len(ticks)) for edge in crop)

@@ -21,7 +21,7 @@ from streamer.plan import make_plan
 from streamer.records import Alignment, TimelineSettings
 from streamer.runtime.about import about_plan
 from streamer.runtime.plugin import make_consumer
-from streamer.runtime.prepare import make_ticks, prepare
+from streamer.runtime.prepare import beginning, make_ticks, prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -124,7 +124,7 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
             if len(streams) < len(settings):
                 return
-            ticks = _check_timeline(loaded, settings, streams, found, path)
+            ticks = _check_timeline(loaded, source, settings, streams, found)
             if ticks is None:
                 return
             prepared = prepare(source, types, timeline_settings(config), settings, ticks)
@@ -144,18 +144,20 @@ def _check_stream(source: Source, types: Types, settings: StreamSettings, found:
 
 
 def _check_timeline(
-    loaded: Loaded, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked, path: Path
+    loaded: Loaded, source: Source, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked
 ) -> NDArray[np.int64] | None:
     """Make the ticks and lay each stream against them, so that each stream without samples is told."""
     stamps = {stream.settings.name: stream.index.stamps for stream in streams}
     images = [s.settings.name for s in streams if s.topic.msgtype in IMAGE_TYPES and s.settings.decoding.field is None]
-    ticks = make_ticks(timeline_settings(loaded.config), settings, stamps, images)
+    timeline = timeline_settings(loaded.config)
+    begins = beginning(source, timeline, settings, {stream.settings.name: stream.index for stream in streams})
+    ticks = make_ticks(timeline, settings, stamps, images, begins)
     whole = True
     for stream in settings:
         try:
             make_plan(ticks, {stream.name: (stamps[stream.name], stream.alignment)})
         except RecordingError as error:
-            found.add(error, str(path))
+            found.add(error, str(source.path))
             whole = False
     return ticks if whole else None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from streamer.decode.interpolate import between
+from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import RecordingError
 from streamer.runtime.prepare import where
@@ -129,10 +129,12 @@ class Loader:
             payload = source.payload(stream.index, first)
             if first == second or not isinstance(stream.decoder, VectorDecoder):
                 return stream.decoder.decode(payload, out)
-            a = np.array(stream.decoder.values(payload))
-            b = stream.decoder.values(source.payload(stream.index, second))
-            value = between(a, b, float(plan.weight[load.frame]), stream.decoder.quaternions)
-            return stream.decoder.write(value, out)
+            averaged = stream.settings.alignment.align == "mean"
+            numbers = range(first, second + 1) if averaged else (first, second)
+            values = [np.array(stream.decoder.values(source.payload(stream.index, number))) for number in numbers]
+            turns = stream.decoder.quaternions
+            a, b, weight = values[0], values[-1], float(plan.weight[load.frame])
+            return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
                 return None

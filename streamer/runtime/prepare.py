@@ -20,7 +20,7 @@ from streamer.plan import make_plan
 from streamer.records import Index, Spec
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
-from streamer.timeline import finish_at, follow, grid, trim
+from streamer.timeline import finish_at, follow, grid, trim, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +87,8 @@ def prepare(
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
     if ticks is None:
-        ticks = make_ticks(timeline, streams, {name: index.stamps for name, index in indexes.items()}, images)
+        stamps = {name: index.stamps for name, index in indexes.items()}
+        ticks = make_ticks(timeline, streams, stamps, images, beginning(source, timeline, streams, indexes))
     plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
     specs = {s.name: _probe(s, source, indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
     ready = tuple(
@@ -129,8 +130,9 @@ def _setting(error: ConfigError) -> str:
 
 def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
     for settings in streams:
-        if settings.alignment.align == "linear" and not isinstance(decoders[settings.name], VectorDecoder):
-            msg = f"streams.{settings.name}.align: 'linear' is for vectors; use 'nearest' or 'previous' here"
+        align = settings.alignment.align
+        if align in ("linear", "mean") and not isinstance(decoders[settings.name], VectorDecoder):
+            msg = f"streams.{settings.name}.align: {align!r} is for vectors; use 'nearest' or 'previous' here"
             raise ConfigError(msg)
 
 
@@ -140,7 +142,7 @@ def _on_clock(
     """Return a stream's index on the clock that it asks for."""
     index = indexes[topic.name]
     if settings.clock == "receive":
-        return index
+        return _shifted(index, settings.shift)
     first = types[topic.msgtype][1][:1]
     if not first or first[0][1][1] != "std_msgs/msg/Header":
         msg = f"streams.{settings.name}.clock: {topic.msgtype} has no header, so no header stamp; use 'receive'"
@@ -149,7 +151,31 @@ def _on_clock(
     if len(stamps) and not stamps.any():
         msg = f"streams.{settings.name}.clock: all header stamps of {topic.name} are 0; use 'receive'"
         raise ConfigError(msg)
-    return sorted_index(stamps, index.block, index.offset)
+    return _shifted(sorted_index(stamps, index.block, index.offset), settings.shift)
+
+
+def _shifted(index: Index, shift: int) -> Index:
+    return Index(index.stamps + shift, index.block, index.offset) if shift else index
+
+
+def beginning(
+    source: Source, timeline: TimelineSettings, streams: Sequence[StreamSettings], indexes: Mapping[str, Index]
+) -> int:
+    """Return the recording's first stamp, on the timeline's clock, where the timeline counts from there; otherwise 0.
+
+    The clock of header stamps may be another than the recorder's: what lies between the two at the first message of
+    the timeline's stream is added.
+    """
+    if all(moment is None or moment.absolute for moment in (timeline.start, timeline.end_at)):
+        return 0
+    firsts = [int(index.stamps[0]) for index in source.index(source.topics).values() if len(index.stamps)]
+    begins = min(firsts, default=0)
+    followed = next((s for s in streams if s.name == timeline.source and s.clock == "header"), None)
+    if followed is None or not len(indexes[followed.name].stamps):
+        return begins
+    topic = next(name for name in followed.topics if name in source.topics)
+    received = int(source.index([topic])[topic].stamps[0])
+    return begins + int(indexes[followed.name].stamps[0]) - followed.shift - received
 
 
 def header_stamps(source: Source, index: Index) -> NDArray[np.int64]:
@@ -179,8 +205,11 @@ def make_ticks(
     streams: Sequence[StreamSettings],
     indexes: Mapping[str, NDArray[np.int64]],
     images: Sequence[str],
+    begins: int,
 ) -> NDArray[np.int64]:
     """Return the ticks for streams of these stamps, of which ``images`` are the names of the image streams.
+
+    ``begins`` is the recording's first stamp (see `beginning`).
 
     Raises:
         ConfigError: the timeline's settings do not fit the streams.
@@ -208,7 +237,12 @@ def make_ticks(
             msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {offered}"
             raise ConfigError(msg)
         ticks = follow(indexes[name], rate, name)
-    return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
+    ticks = finish_at(ticks, timeline.end, stops, rate)
+    low, high = (
+        None if moment is None else moment.nanoseconds + (0 if moment.absolute else begins)
+        for moment in (timeline.start, timeline.end_at)
+    )
+    return trim(window(ticks, low, high), timeline.crop, timeline.skip)
 
 
 def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
@@ -222,7 +256,7 @@ def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) ->
 def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:
     """Find out what a stream's arrays look like from the first planned message that decodes."""
     spec = None
-    for number in _planned(plan):
+    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
         try:
             spec = decoder.probe(source.payload(index, number))
             break
@@ -237,7 +271,7 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
     if not spec.variable or settings.decoding.capacity is not None:
         return spec
     rows = 0
-    for number in _planned(plan):
+    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
         try:
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded
@@ -245,12 +279,16 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
     return replace(spec, shape=(max(rows, 1), *spec.shape[1:]))
 
 
-def _planned(plan: StreamPlan) -> Iterator[int]:
+def _planned(plan: StreamPlan, *, averaged: bool) -> Iterator[int]:
     """Yield the messages that a stream's samples are made of, each once, in order."""
     last = -1
     for start in range(0, len(plan.first), _PIECE):
         piece = slice(start, start + _PIECE)
-        for number in np.sort(np.concatenate([plan.first[piece], plan.second[piece]])).tolist():
+        used = np.concatenate([plan.first[piece], plan.second[piece]])
+        if averaged:
+            pairs = zip(plan.first[piece].tolist(), plan.second[piece].tolist(), strict=True)
+            used = np.concatenate([np.arange(first, second + 1) for first, second in pairs])
+        for number in np.sort(used).tolist():
             if number > last:
                 yield (last := number)
 

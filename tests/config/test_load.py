@@ -162,7 +162,7 @@ def test_what_is_missing_is_named(path: Path, gone: str) -> None:
     ("old", "new", "reason"),
     [
         ("/cam}", "/cam, resize: [640, 0]}", "resize is [width, height] in pixels, both above 0"),
-        ("/cam}", "/cam, align: next}", "'nearest', 'previous' or 'linear'"),
+        ("/cam}", "/cam, align: next}", "'nearest', 'previous', 'linear' or 'mean'"),
         ("head:", "grid:", "a stream cannot be called 'grid'"),
         ("head:", "busiest:", "a stream cannot be called 'busiest'"),
         ("checksum}", "checksum, streams: [haed]}", "there is no stream 'haed'; streams: head"),
