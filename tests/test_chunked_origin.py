@@ -337,6 +337,13 @@ def test_gap_value_fills_gaps_of_fields_and_functions_alike(tmp_path: Path, fill
                 assert frame[key]["data"].tolist() == [value] * 3
 
 
+@pytest.mark.parametrize("align", ["linear", "mean"])
+def test_what_only_numbers_can_do_is_refused_for_functions(align: str) -> None:
+    entries = {"arm": {"topic": "/arm", "msg_process_fn": Processor.trajectory, "align": align}}
+    with pytest.raises(ArgumentError, match=f"align: '{align}' is for entries without"):
+        ChunkedRosbagProcessor(None, entries, ["arm"], 10, 10)
+
+
 def test_salvage_reads_what_is_intact_of_a_bag_that_was_cut_off(tmp_path: Path) -> None:
     whole = record(tmp_path / "whole", "ros1", joints("/arm", range(START, START + 20 * SECOND, SECOND // 10)), 2000)
     cut = tmp_path / "cut.bag"
@@ -453,6 +460,21 @@ def test_one_topic_may_be_read_by_functions_and_fields_at_once(tmp_path: Path) -
     }
     for frame in process(path, ChunkedRosbagProcessor(None, entries, ["whole"], 10, 10)):
         assert frame["whole"]["data"][:1].tolist() == frame["first"]["data"].tolist()
+
+
+def test_a_shift_moves_the_samples_of_functions_and_fields_alike(tmp_path: Path) -> None:
+    stamps = range(START, START + SECOND, SECOND // 10)
+    path = record(tmp_path / "bag", "ros1", [*numbers("/camera", stamps), *joints("/arm", stamps)])
+    entries = {
+        "camera": {"topic": "/camera", "field": "data"},
+        "function": {"topic": "/arm", "msg_process_fn": lambda msg: msg.position, "shift": "-200 ms"},
+        "field": {"topic": "/arm", "field": "position", "shift": "-200 ms"},
+    }
+    frames = process(path, ChunkedRosbagProcessor(None, entries, ["camera"], 10, 10))
+    assert len(frames) == 7
+    for number, frame in enumerate(frames):
+        for key in ("function", "field"):
+            assert (frame[key]["data"][0], frame[key]["timestamp"]) == (number + 2, frame["timestamp"])
 
 
 def test_message_is_what_the_recording_says_not_what_a_topic_is_called(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def _key(key: str, entry: Mapping[str, Any]) -> Key:
     if stream.undecodable == "skip":
         msg = f"topic_process_map[{key!r}].undecodable: 'skip' cannot be had here, use 'none'"
         raise ArgumentError(msg)
-    if function is not None and stream.align == "linear":
-        msg = f"topic_process_map[{key!r}].align: 'linear' is for entries without {_FUNCTION}"
+    if function is not None and stream.align in ("linear", "mean"):
+        msg = f"topic_process_map[{key!r}].align: {stream.align!r} is for entries without {_FUNCTION}"
         raise ArgumentError(msg)
     return Key(stream_setting(key, stream), function)

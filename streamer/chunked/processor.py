@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -253,14 +254,18 @@ class ChunkedRosbagProcessor:
             yield stack.enter_context(Source(Path(path).absolute(), Path(scratch), salvage=self.salvage))
 
     def _indexes(self, source: Source) -> dict[str, Index]:
-        """Return the index of each key whose topic has messages."""
+        """Return the index of each key whose topic has messages, shifted where its settings say so."""
         topics = {
             key: topic
             for key, entry in self._keys.items()
             if (topic := next((t for t in entry.settings.topics if t in source.topics), None)) is not None
         }
         found = source.index(set(topics.values()))
-        return {key: found[topic] for key, topic in topics.items() if len(found[topic].stamps)}
+        return {
+            key: replace(found[topic], stamps=found[topic].stamps + self._keys[key].settings.shift)
+            for key, topic in topics.items()
+            if len(found[topic].stamps)
+        }
 
     def _choose(self, stamps: Mapping[str, NDArray[np.int64]]) -> str:
         cameras = [self.main_timeline] if self.main_timeline else self.camera_names
