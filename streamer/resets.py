@@ -166,8 +166,8 @@ def passes(arrivals: Mapping[str, Arrival]) -> list[dict[str, NDArray[np.int64]]
     """
     edges = boundaries(arrivals.values())
     if len(edges) >= _MOST:
-        msg = f"the stamps jump {len(edges)} times: these are no passes, and 'source.resets' cannot tell them apart"
-        raise RecordingError(msg)
+        msg = f"the stamps jump {len(edges)} times: no setting can tell so many passes apart"
+        raise RecordingError(msg, hint="use the other 'clock:'")
     parts = {name: np.searchsorted(edges, arrival.came, side="right") for name, arrival in arrivals.items()}
     return [
         {name: _sorted(arrival, np.flatnonzero(parts[name] == number)) for name, arrival in arrivals.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
@@ -32,12 +31,10 @@ if TYPE_CHECKING:
     from streamer.records import StreamSettings, TimelineSettings
     from streamer.runtime.prepare import Prepared
 
-_STREAM = re.compile(r"streams\.([^.:]+)[.:]")  # the stream that an error is about
-
 
 def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
-    found = Checked()
+    found = Checked(loaded)
     config = loaded.config
     watched = config.source.watch is not None
     paths: list[Path] = []
@@ -64,13 +61,13 @@ def _newest(loaded: Loaded, found: Checked) -> list[Path]:
     paths: list[Path] = []
     for folder in loaded.config.source.watch or ():
         if not (loaded.base / Path(folder).expanduser()).is_dir():
-            found.warn(f"source.watch: there is no folder {folder!r} (yet)")
+            found.warn(f"there is no folder {folder!r} (yet)", key="source.watch")
             continue
         for pattern in (folder, f"{folder}/*.mcap", f"{folder}/*.db3"):
             with suppress(RecordingError):  # none of the kind is there
                 paths += find_recordings([pattern], loaded.base)
     if not paths:
-        found.warn("source.watch: no recording lies there yet, so topics and fields are not checked")
+        found.warn("no recording lies there yet, so topics and fields are not checked", key="source.watch")
     return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
 
 
@@ -94,14 +91,15 @@ def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *
         found.add(error)
         return
     except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        found.add(ConfigError(f"consumers.{name}: its constructor raised {type(error).__name__}: {error}"))
+        found.add(ConfigError(f"its constructor raised {type(error).__name__}: {error}", key=f"consumers.{name}"))
         return
     out = config.options.get("out")
     if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
         found.add(
             ConfigError(
-                f"consumers.{name}.options.out: several recordings would write {out!r}, each over the last: "
-                "put {recording} into it"
+                f"several recordings would write {out!r}, each over the last",
+                key=f"consumers.{name}.options.out",
+                hint="put {recording} into it",
             )
         )
     found.consumers[name] = use
@@ -131,9 +129,9 @@ def _prepare(
         return prepare(source, types, timeline, streams)
     except StreamerError as error:
         found.add(error, str(source.path))
-        named = _STREAM.match(str(error))
-    others = [stream for stream in streams if named is None or stream.name != named[1]]
-    if named is not None and named[1] != timeline.source and others:
+        about = error.where.stream or error.where.key.removeprefix("streams.").partition(".")[0]
+    others = [stream for stream in streams if stream.name != about]
+    if about != timeline.source and 0 < len(others) < len(streams):
         _prepare(source, types, timeline, others, found)
     return None
 

@@ -111,11 +111,11 @@ def _choose_passes(
         name, arrival = next(iter(jumping.items()))
         others = f" (likewise {', '.join(list(jumping)[1:])})" if len(jumping) > 1 else ""
         receive = ", or 'clock: receive'" if clocks[name] == "header" else ""
-        msg = (
-            f"streams.{name}.clock: the {clocks[name]} stamps {tell(arrival)}{others}; set 'source.resets' to 'first' "
-            f"or 'last' (that pass only) or 'split' (each by itself, one after the other){receive}"
+        msg = f"the {clocks[name]} stamps {tell(arrival)}{others}"
+        hint = (
+            "set 'source.resets' to 'first' or 'last' (that pass only) or 'split' (each by itself, one after the other)"
         )
-        raise RecordingError(msg)
+        raise RecordingError(msg, key=f"streams.{name}.clock", hint=hint + receive)
     found = passes(arrivals)
     chosen = {"first": found[:1], "last": found[-1:], "split": found}[timeline.resets]
     name, arrival = next(iter(jumping.items()))
@@ -173,8 +173,8 @@ def make_ticks(
     if timeline.source == "grid":
         starts = [int(s[0]) for s in stamps.values()]
         if rate is None:
-            msg = "timeline.rate: a grid needs a rate, such as '10 Hz'"
-            raise ConfigError(msg)
+            msg = "a grid needs a rate, such as '10 Hz'"
+            raise ConfigError(msg, key="timeline.rate")
         if not starts:
             return np.empty(0, np.int64)
         start = max(starts) if timeline.end == "common" else min(starts)
@@ -185,8 +185,8 @@ def make_ticks(
         if name not in indexes:
             hint = nearest_name(name, indexes) or "."
             offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
-            msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {offered}"
-            raise ConfigError(msg)
+            msg = f"there is no stream {name!r}{hint} Streams: {offered}"
+            raise ConfigError(msg, key="timeline.from")
         ticks = follow(indexes[name], rate, name)
     ticks = finish_at(ticks, timeline.end, stops, rate)
     low, high = (
@@ -199,6 +199,6 @@ def make_ticks(
 def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
     if not images:
         names = ", ".join(indexes)
-        msg = f"timeline.from: 'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
-        raise ConfigError(msg)
+        msg = f"'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
+        raise ConfigError(msg, key="timeline.from")
     return max(images, key=lambda name: len(indexes[name]))

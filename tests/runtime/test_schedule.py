@@ -43,7 +43,7 @@ def frames(folder: Path, path: Path, *overrides: str, clock: str = "receive") ->
 @pytest.mark.parametrize("form", FORMS)
 def test_a_playback_that_loops_is_refused_or_read_pass_by_pass(tmp_path: Path, form: str) -> None:
     path = record(tmp_path / "bag", form, looped(form, 3))
-    with pytest.raises(RecordingError, match=r"streams\.arm\.clock: the receive stamps jump from .* at message 100"):
+    with pytest.raises(RecordingError, match=r"streams\.arm\.clock: .*the receive stamps jump from .* at message 100"):
         frames(tmp_path, path)
     for which in ("first", "last"):
         ticks = [frame.tick for frame in frames(tmp_path, path, f"source.resets={which}")]
