@@ -234,7 +234,7 @@ class ChunkedRosbagProcessor:
         main = self._choose({key: index.stamps for key, index in found.items()})
         ticks = _exact(seconds, found[main].stamps)
         indexes = {key: index for key, index in found.items() if len(wanted.get(key, ()))}
-        types = Types(self._types, source.distro, Path.cwd())
+        types = Types(self._types, source.distro, Path.cwd(), source.topics.values())
         native = [entry.settings for key, entry in self._keys.items() if key in indexes and entry.function is None]
         prepared = prepare(source, types, _GIVEN, native, ticks)
         plans = {stream.name: stream for stream in prepared.plan.streams}
@@ -274,7 +274,7 @@ class _Function:
         self._function = function
         self._source = source
         self._index = index
-        self._msgtype = topic.msgtype
+        self._topic = topic
         self._store = get_typestore(Stores.EMPTY)
         self._store.register(types.fields(topic))
         self._last: tuple[int, dict[str, Any]] = (-1, {})
@@ -283,11 +283,11 @@ class _Function:
         """Return what the function makes of message ``number``; arrays are the caller's own."""
         if self._last[0] != number:
             raw = bytes(self._source.payload(self._index, number).all())
-            parse = self._store.deserialize_ros1 if self._source.encoding == "ros1" else self._store.deserialize_cdr
+            parse = self._store.deserialize_ros1 if self._topic.encoding == "ros1" else self._store.deserialize_cdr
             try:
-                message = parse(raw, self._msgtype)
+                message = parse(raw, self._topic.msgtype)
             except (ValueError, IndexError, AssertionError, UnicodeDecodeError) as error:
-                msg = f"{self._source.path}: message {number} of {self._msgtype} does not parse: {error}"
+                msg = f"{self._source.path}: message {number} of {self._topic.msgtype} does not parse: {error}"
                 raise DecodeError(msg) from error
             made = self._function(message)
             self._last = number, dict(made) if isinstance(made, Mapping) else {"data": np.asarray(made)}

@@ -26,6 +26,10 @@ def info(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
+    ] = None,
 ) -> None:
     """Show topics, rates, gaps and sizes of RECORDING, and a configuration to begin with.
 
@@ -40,7 +44,7 @@ def info(
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
             Source(recording.absolute(), Path(scratch), salvage=salvage) as source,
         ):
-            found = survey(source)
+            found = survey(source, types or ())
     except RecordingError as error:
         if not as_json:
             raise

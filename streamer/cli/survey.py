@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +13,14 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_typestore
 
 from streamer.decode import IMAGE_TYPES, make_decoder
-from streamer.errors import StreamerError
+from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.records import Decoding, Index
 from streamer.runtime.prepare import header_stamps
 from streamer.source.types import Types
 from streamer.units import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from rosbags.interfaces.typing import Typesdict
@@ -82,10 +83,10 @@ class Looked:
     stamped: bool | None = None  # whether headers say a time at all; None without header
 
 
-def survey(source: Source) -> dict[str, Any]:
+def survey(source: Source, named: Sequence[str] = ()) -> dict[str, Any]:
     """Return what the index tells, fit for JSON."""
     topics, start, end = _look_at_all(source)
-    types = Types([], source.distro, source.path.parent)
+    types = Types(named, source.distro, Path.cwd(), source.topics.values())
     looks = {topic.name: _sample(source, types, topic.name) for topic in topics}
     return {
         "path": str(source.path),
@@ -100,8 +101,8 @@ def survey(source: Source) -> dict[str, Any]:
         "duration_s": (end - start) / 1e9,
         "messages": sum(topic.count for topic in topics),
         "topics": [asdict(topic) | asdict(looks[topic.name]) for topic in topics],
-        "warnings": list(_warnings(source, topics, looks, (end - start) / 1e9)),
-        "suggested_config": suggest(source, topics),
+        "warnings": list(_warnings(source, topics, types, looks, (end - start) / 1e9)),
+        "suggested_config": suggest(source, topics, named),
     }
 
 
@@ -120,7 +121,7 @@ def _sample(source: Source, types: Types, name: str) -> Looked:
     some = Index(index.stamps[chosen], index.block[chosen], index.offset[chosen])
     try:
         sizes = [len(source.payload(some, n)) for n in range(len(chosen))]
-        said = header_stamps(source, some) if has_header else np.empty(0, np.int64)
+        said = header_stamps(source, some, topic.encoding) if has_header else np.empty(0, np.int64)
     except StreamerError:
         return Looked()
     skews = ((some.stamps - said) / 1e6).tolist() if has_header else []
@@ -131,18 +132,16 @@ def _sample(source: Source, types: Types, name: str) -> Looked:
     return Looked(mean, total, float(np.median(skews)), min(skews), max(skews), stamped=True)
 
 
-def _warnings(source: Source, topics: list[Found], looks: dict[str, Looked], duration: float) -> Iterator[str]:
+def _warnings(
+    source: Source, topics: list[Found], types: Types, looks: dict[str, Looked], duration: float
+) -> Iterator[str]:
     """Say in plain words what will surprise a person later."""
     if source.walked and not source.damage:
         yield (
             "unindexed: the file has no message index, so all of it was read to make one; each run does so again "
             "('mcap recover' writes a copy with an index)"
         )
-    if bare := [t.name for t in topics if t.count and not source.topics[t.name].definition_format]:
-        yield (
-            f"no message definitions inside for {', '.join(bare)}: those of ROS are used where it has them; "
-            "set 'types:' to a folder with .msg files, or to the distribution that recorded it"
-        )
+    yield from _lacking(source, topics, types)
     late = max(_EARLY, _LATE * duration)
     for topic in topics:
         look = looks[topic.name]
@@ -168,6 +167,25 @@ def _warnings(source: Source, topics: list[Found], looks: dict[str, Looked], dur
                 f"{topic.name}: the delay between header and receive stamps varies from {look.skew_from_ms:.0f} to "
                 f"{look.skew_to_ms:.0f} ms: 'clock: header' is the steadier one"
             )
+
+
+def _lacking(source: Source, topics: list[Found], types: Types) -> Iterator[str]:
+    """Say which topics cannot be read, and which only by a definition that is not their own."""
+    bare = []
+    for topic in (source.topics[t.name] for t in topics if t.count):
+        try:
+            types.fields(topic)
+        except RecordingError as error:
+            yield str(error)
+        except ConfigError:
+            bare.append(topic.name)
+        else:
+            bare += [topic.name] if topic.name in types.warnings else []
+    if bare:
+        yield (
+            f"no message definitions inside for {', '.join(bare)}: those of ROS are used where it has them; "
+            "set 'types:' to a folder with .msg files, or to the distribution that recorded it"
+        )
 
 
 def topics_of(source: Source) -> list[Found]:
@@ -218,14 +236,14 @@ class Suggestion:
     left_out: dict[str, str]  # why, by topic
 
 
-def suggest(source: Source, topics: list[Found]) -> str:
+def suggest(source: Source, topics: list[Found], named: Sequence[str] = ()) -> str:
     """Write a configuration that runs as it is: every stream that can be read without being asked more."""
-    return yaml.safe_dump(suggestion(source, topics).values, sort_keys=False, default_flow_style=None, width=120)
+    return yaml.safe_dump(suggestion(source, topics, named).values, sort_keys=False, default_flow_style=None, width=120)
 
 
-def suggestion(source: Source, topics: list[Found]) -> Suggestion:
+def suggestion(source: Source, topics: list[Found], named: Sequence[str] = ()) -> Suggestion:
     """Find the streams that can be read without being asked more, and a timeline for them."""
-    types = Types([], source.distro, source.path.parent)
+    types = Types(named, source.distro, Path.cwd(), source.topics.values())
     images = [t for t in topics if t.type in IMAGE_TYPES and t.count]
     busiest = max(images, key=lambda t: t.count, default=None)
     rate = (busiest.rate_hz if busiest else None) or 10.0
@@ -255,6 +273,7 @@ def suggestion(source: Source, topics: list[Found]) -> Suggestion:
         source={"path": str(source.path), **({"on_damage": "salvage"} if source.damage else {})},
         timeline=timeline,
         streams=streams,
+        **({"types": [str(Path(n).absolute()) if Path(n).is_dir() else n for n in named]} if named else {}),
         consumers={"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}},
     )
     return found
@@ -270,7 +289,7 @@ def _look_into(source: Source, types: Types, found: Found) -> tuple[dict[str, An
         fields = types.fields(topic)
         field = _FIELDS.get(found.type) or next(iter(vectors_of(found.type, fields)), None)
         settings: dict[str, Any] = {"topic": found.name, **({"field": field} if field else {})}
-        decoder = make_decoder(topic, fields, source.encoding, Decoding(field=field))
+        decoder = make_decoder(topic, fields, Decoding(field=field))
         looks = [int(n) for n in np.unique(np.linspace(0, found.count - 1, _LOOKS))]
         specs = [decoder.probe(source.payload(index, n)) for n in looks]
     except StreamerError as error:  # text, or a type that wants a field: left to the person
@@ -306,7 +325,7 @@ def _names(source: Source, topic: Topic, fields: Typesdict, index: Index) -> lis
     if wanted is None:
         return []
     store = get_typestore(Stores.EMPTY)
-    parse = store.deserialize_ros1 if source.encoding == "ros1" else store.deserialize_cdr
+    parse = store.deserialize_ros1 if topic.encoding == "ros1" else store.deserialize_cdr
     try:
         store.register(fields)
         found = getattr(parse(bytes(source.payload(index, 0).all()), topic.msgtype), wanted)
