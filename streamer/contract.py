@@ -24,7 +24,8 @@ class StreamInfo:
 
     ``kind`` is image (height, width[, 3]), depth (height, width), vector (n,) or points (n,) of
     records; ``shape`` and ``dtype`` are those of every sample, but for the length of a ``variable``
-    stream, of which ``shape[0]`` is the largest.
+    stream, of which ``shape[0]`` is the largest. ``names`` says which element of a vector is which (empty where they
+    have no names), ``unit`` what its numbers count (empty where that is not known).
     """
 
     name: str
@@ -35,6 +36,8 @@ class StreamInfo:
     dtype: np.dtype[Any]
     variable: bool = False
     clock: str = "receive"
+    names: tuple[str, ...] = ()
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

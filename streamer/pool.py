@@ -42,7 +42,11 @@ class Pool:
         try:
             os.ftruncate(fd, slots * layout.slot_size)
             self._map = mmap.mmap(fd, slots * layout.slot_size)
-            self._allocate(first)
+            try:
+                self._allocate(first)
+            except BaseException:
+                self._map.close()
+                raise
         except OSError as error:
             msg = (
                 f"pool: the machine has no {show_size(first * layout.slot_size)} of memory free "

@@ -95,7 +95,7 @@ class Flag(IntFlag):
 
     NONE = 0
     HELD = 1  # the frame before showed the same message, or the value is older than the tolerance
-    INTERPOLATED = 2  # computed from two messages
+    INTERPOLATED = 2  # computed from several messages
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
 
 
@@ -119,13 +119,21 @@ class Decoding:
 class Alignment:
     """How one stream is laid against the ticks: the policy half of a stream's settings.
 
-    ``tolerance`` and ``gap`` in nanoseconds, None for none.
+    ``tolerance`` and ``gap`` in nanoseconds, None for none. A sample is taken ``at`` nanoseconds and ``at_ticks`` ticks
+    after its tick.
     """
 
-    align: str = "nearest"  # nearest | previous | linear
+    align: str = "nearest"  # nearest | previous | linear | mean
     tolerance: int | None = None
     missing: str = "error"  # error | skip | none | hold
     gap: int | None = None
+    at: int = 0
+    at_ticks: int = 0
+
+    @property
+    def endless(self) -> bool:
+        """Whether the last value stays good for ever, so that the stream has no end."""
+        return self.missing == "hold" or (self.align == "previous" and self.tolerance is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +172,10 @@ class StreamPlan:
     """Which messages make one stream's sample, for every frame (n frames).
 
     ``first`` (n,) int32 message numbers in the topic's index, -1 where there is no sample;
-    ``second`` (n,) int32, the other message where the sample is interpolated, else equal to
-    ``first``; ``weight`` (n,) float64, the share of ``second``; ``stamp`` (n,) int64, the stamp of
-    the sample; ``offset`` (n,) int64, stamp of the nearest message used minus the tick;
+    ``second`` (n,) int32, the other message where the sample is interpolated, the last of the messages that are
+    averaged for ``align: mean``, else equal to ``first``; ``weight`` (n,) float64, the share of ``second``; ``stamp``
+    (n,) int64, the stamp of the sample; ``offset`` (n,) int64, stamp of the nearest message used minus the instant at
+    which the sample is taken (the tick, or where the stream's ``at`` puts it);
     ``flags`` (n,) uint8 of `Flag`.
     """
 
@@ -205,11 +214,15 @@ class Spec:
 
     ``dtype`` is a numpy dtype description (``np.dtype(dtype)``: a string, or a dict for records);
     where ``variable`` is set, ``shape[0]`` is the capacity and each sample says its own length.
+    ``names`` says which element of a vector is which (as many as ``shape[0]``; empty: they have no names), ``unit``
+    what its numbers count (empty: not known).
     """
 
     shape: tuple[int, ...]
     dtype: Any
     variable: bool = False
+    names: tuple[str, ...] = ()
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

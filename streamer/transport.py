@@ -7,13 +7,17 @@ know, so a stranger on the socket is recognised and its messages are counted and
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 import zmq
 
 from streamer.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_STATE = 64 * 2**20  # bytes of a consumer's state
 _MAX_MESSAGE = MAX_STATE + 2**16
@@ -52,17 +56,27 @@ class Heard(NamedTuple):
     values: tuple[Any, ...]
 
 
+@contextmanager
+def _closed_on_failure(socket: zmq.Socket[bytes]) -> Iterator[zmq.Socket[bytes]]:
+    """Give a new socket to a block, and close it where the block fails."""
+    try:
+        yield socket
+    except BaseException:
+        socket.close(linger=0)
+        raise
+
+
 class ReaderSocket:
     """The reader's end."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
         """Bind."""
-        self._socket = context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE)
-        self._socket.bind(endpoint)
+        with _closed_on_failure(context.socket(zmq.ROUTER)) as self._socket:
+            self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            self._socket.setsockopt(zmq.LINGER, 0)
+            self._socket.setsockopt(zmq.SNDHWM, 0)
+            self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE)
+            self._socket.bind(endpoint)
         self._peers: set[bytes] = set()
         self.rejected = 0
 
@@ -131,15 +145,15 @@ class ConsumerSocket:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, identity: bytes) -> None:
         """Connect and say hello; waits for the reader where the address holds only in this folder."""
-        self._socket = context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.ROUTING_ID, identity)
-        self._socket.setsockopt(zmq.LINGER, 2000)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
-        if not endpoint.startswith("ipc:///"):
-            self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing can be sent before the connection stands
-        self._socket.connect(endpoint)
-        self._socket.poll(flags=zmq.POLLOUT)
-        self.send(Kind.HELLO)
+        with _closed_on_failure(context.socket(zmq.DEALER)) as self._socket:
+            self._socket.setsockopt(zmq.ROUTING_ID, identity)
+            self._socket.setsockopt(zmq.LINGER, 2000)
+            self._socket.setsockopt(zmq.RCVHWM, 0)
+            if not endpoint.startswith("ipc:///"):
+                self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing can be sent before the connection stands
+            self._socket.connect(endpoint)
+            self._socket.poll(flags=zmq.POLLOUT)
+            self.send(Kind.HELLO)
 
     @property
     def socket(self) -> zmq.Socket[bytes]:

@@ -104,7 +104,11 @@ def _select(base: sqlite3.Connection, row: int, out: NDArray[np.uint8]) -> None:
 
 def _connect(file: Path) -> sqlite3.Connection:
     base = sqlite3.connect(f"file:{quote(str(file))}?immutable=1", uri=True)
-    base.execute(f"PRAGMA mmap_size = {file.stat().st_size}")
+    try:
+        base.execute(f"PRAGMA mmap_size = {file.stat().st_size}")
+    except BaseException:
+        base.close()
+        raise
     return base
 
 

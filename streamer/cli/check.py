@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from streamer.config.load import Loaded
-    from streamer.supervisor.check import Checked
+    from streamer.inspect.findings import Checked
 
 
 def check(
@@ -47,8 +47,8 @@ def check(
     """
     from streamer.cli.screen import screen
     from streamer.config.load import load, with_types
-    from streamer.supervisor.check import Checked
-    from streamer.supervisor.check import check as look
+    from streamer.inspect.checks import check_config
+    from streamer.inspect.findings import Checked
 
     try:
         loaded = load(config, with_types(overrides, types))
@@ -60,7 +60,7 @@ def check(
             found.add(ConfigError(line))
         print(json.dumps(_as_json(found, None), indent=2))
         raise typer.Exit(error.exit_code) from error
-    found = look(loaded, with_recordings=with_recordings)
+    found = check_config(loaded, with_recordings=with_recordings)
     if as_json:
         print(json.dumps(_as_json(found, loaded), indent=2))
     else:

@@ -40,9 +40,12 @@ class Control:
         try:
             with _short(self._path) as name:
                 self._socket.bind(name)
+            self._socket.listen(8)
+        except BaseException:
+            self._socket.close()
+            raise
         finally:
             os.umask(before)
-        self._socket.listen(8)
         self._open: dict[socket.socket, tuple[float, bytearray]] = {}
 
     def watched(self) -> list[socket.socket]:

@@ -27,6 +27,7 @@ def about_plan(prepared: Prepared) -> dict[str, Any]:
         "slot_size": prepared.layout.slot_size,
         "warnings": list(prepared.warnings),
         "damage": [asdict(damage) for damage in prepared.source.damage],
+        "files": {name: identity.wire for name, identity in prepared.source.identities.items()},
         "seconds": dict(prepared.seconds),
         "streams": {stream.settings.name: _alignment(stream.plan) for stream in prepared.streams},
     }
@@ -71,6 +72,8 @@ def about_recording(
                 "shape": s.spec.shape,
                 "dtype": s.spec.dtype,
                 "variable": s.spec.variable,
+                "names": s.spec.names,
+                "unit": s.spec.unit,
                 "offset": p.offset,
                 "nbytes": p.nbytes,
             }
@@ -84,11 +87,11 @@ def recording_of(about: dict[str, Any]) -> tuple[Recording, tuple[Place, ...]]:
     places = []
     streams = {}
     for s in about["streams"]:
-        spec = Spec(tuple(s["shape"]), s["dtype"], s["variable"])
+        spec = Spec(tuple(s["shape"]), s["dtype"], s["variable"], tuple(s["names"]), s["unit"])
         places.append(Place(s["name"], s["offset"], s["nbytes"], spec))
         streams[s["name"]] = StreamInfo(
             *(s["name"], s["topic"], s["msgtype"], s["kind"], spec.shape),
-            *(np.dtype(spec.dtype), spec.variable, s["clock"]),
+            *(np.dtype(spec.dtype), spec.variable, s["clock"], spec.names, spec.unit),
         )
     keys = ("name", "path", "frames", "chunk_size", "rate", "start", "end")
     recording = Recording(**{key: about[key] for key in keys}, streams=streams, provenance=about["provenance"])

@@ -6,7 +6,7 @@ This is where stages are joined: source → index → timeline → plan → deco
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -188,7 +188,7 @@ def make_ticks(
     """
     rate = Fraction(*timeline.rate) if timeline.rate else None
     stamps = {name: found for name, found in indexes.items() if len(found)}
-    endless = {s.name for s in streams if _holds(s)}
+    endless = {s.name for s in streams if s.alignment.endless}
     stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
     if timeline.source == "grid":
         starts = [int(s[0]) for s in stamps.values()]
@@ -209,12 +209,6 @@ def make_ticks(
             raise ConfigError(msg)
         ticks = follow(indexes[name], rate, name)
     return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
-
-
-def _holds(settings: StreamSettings) -> bool:
-    """Tell whether a stream's last value stays good for ever, so that the stream has no end."""
-    how = settings.alignment
-    return how.missing == "hold" or (how.align == "previous" and how.tolerance is None)
 
 
 def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
@@ -248,7 +242,7 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded
             continue
-    return Spec((max(rows, 1), *spec.shape[1:]), spec.dtype, variable=True)
+    return replace(spec, shape=(max(rows, 1), *spec.shape[1:]))
 
 
 def _planned(plan: StreamPlan) -> Iterator[int]:

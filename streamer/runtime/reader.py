@@ -75,7 +75,12 @@ def main(channel: Channel) -> None:
 
 def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -> int:
     """Enter the recording into the ledger; make sure that what was committed belongs to this plan."""
-    settings = json.dumps([[s.topic.name, s.settings.clock, asdict(s.settings.decoding)] for s in prepared.streams])
+    settings = json.dumps(
+        [
+            [s.topic.name, s.settings.clock, asdict(s.settings.decoding), s.spec.names, s.spec.unit]
+            for s in prepared.streams
+        ]
+    )
     plan = digest(prepared.plan, settings, job.chunk_size)
     known = ledger.recordings(job.pipeline).get(job.path)
     fingerprint = source.fingerprint()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.definition import full_name
@@ -82,7 +83,7 @@ class McapSource:
 
         """
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = regular_descriptor(path)
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._channels: dict[int, _Channel] = {}
         self._counts: dict[int, int] = {}

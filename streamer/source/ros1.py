@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.definition import full_name
@@ -65,7 +66,7 @@ class Ros1Source:
         self._connections: dict[int, Topic] = {}
         self._found = Found()
         self._starts: list[int] = []  # where the index says that chunks begin
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = regular_descriptor(path)
         self._cache = BlockCache(self._decompress, lambda block: self._data[block][2])
         try:
             self.size = os.fstat(self._fd).st_size

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import FileIdentity, open_regular
 from streamer.records import Damage
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.find import SALVAGE, data_files, recording_name
@@ -28,7 +29,7 @@ from streamer.source.topics import join_topics
 from streamer.source.unpack import MergedReader, open_unpacked, unpack_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -45,6 +46,8 @@ class Source:
     """One open recording, of one file or of several that a rosbag2 folder lists.
 
     Use it as a ``with`` block. All methods may be called from several threads.
+
+    ``identities`` has the identity of each file as it was opened, by its name; it is empty where that is in doubt.
     """
 
     def __init__(self, path: Path, scratch: Path, *, mapped: bool = False, salvage: bool = False) -> None:
@@ -75,14 +78,17 @@ class Source:
                 self._open(stack, partial(_open_file, scratch=scratch, mapped=mapped, salvage=salvage))
             except DamagedError as error:
                 raise self._told(error) from error
-            self._stack = stack.pop_all()
-        self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
-        self.kind = self._readers[0].kind
-        self.size = sum(file.stat().st_size for file in self.files)
+            self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
+            self.kind = self._readers[0].kind
+            self.size = sum(file.stat().st_size for file in self.files)
+            self._stack = stack.pop_all()  # from here on the files are closed by `close`
 
     def _open(self, stack: ExitStack, open_file: Callable[[Path], Reader]) -> None:
         """Open the files; of several that are salvaged, those that can be opened."""
+        about = [self.path / "metadata.yaml"] if self.path.is_dir() else []
+        before = _identities(about)
         files = self._list_files()
+        before |= _identities(files)
         self.files: list[Path] = []
         self._readers: list[Reader] = []
         for file in files:
@@ -97,6 +103,7 @@ class Source:
             self._readers.append(reader)
             if reader.damage is not None:
                 self._damage.append(reader.damage)
+        self.identities = before if _identities([*about, *files]) == before else {}
         self.topics = join_topics(topic for reader in self._readers for topic in reader.topics.values())
         if self._damage and not any(topic.count for topic in self.topics.values()):
             msg = f"{self.path}: no message in it can be read: {self._damage[0].why}"
@@ -275,7 +282,7 @@ class Source:
         for file in self.files:
             size = file.stat().st_size
             digest.update(size.to_bytes(8, "little"))
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 digest.update(stream.read(_ENDS))
                 stream.seek(max(size - _ENDS, 0))
                 digest.update(stream.read(_ENDS))
@@ -309,7 +316,7 @@ def _with_path(path: Path, error: RecordingError) -> RecordingError:
 
 def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Reader:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(16)
     except OSError as error:
         msg = f"{path}: cannot be opened: {error.strerror}"
@@ -343,13 +350,25 @@ def _metadata(folder: Path) -> Mapping[str, object]:
     import yaml
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             about = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
         found = about["rosbag2_bagfile_information"]
+    except OSError as error:
+        msg = f"{path}: cannot be opened: {error.strerror}"
+        raise RecordingError(msg) from error
     except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
         msg = f"{path}: not the metadata of a rosbag2 recording: {error}"
         raise DamagedError(msg) from error
     if not isinstance(found, dict):
         msg = f"{path}: not the metadata of a rosbag2 recording"
         raise DamagedError(msg)
+    return found
+
+
+def _identities(paths: Iterable[Path]) -> dict[str, FileIdentity]:
+    """Return the identity of each file by its name; those that cannot be looked at are left out."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):  # whoever opens it says why
+            found[path.name] = FileIdentity.of(path)
     return found

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import open_regular
 from streamer.records import Index, Topic
 from streamer.source.definition import full_name
 from streamer.source.payload import HEAD, MemoryPayload, copy, raise_short, sorted_index
@@ -41,10 +42,10 @@ _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"  # of a journal that was le
 def find_log(path: Path) -> Path | None:
     """Return the log (write-ahead or rollback) that was left beside a database which was not closed properly."""
     log, journal = (path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-journal"))
-    if log.exists() and log.stat().st_size:
+    if log.is_file() and log.stat().st_size:
         return log
-    if journal.exists():
-        with journal.open("rb") as file:
+    if journal.is_file():
+        with open_regular(journal) as file:
             return journal if file.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC else None
     return None
 
@@ -67,7 +68,7 @@ class SqliteSource:
 
         """
         self.path = path
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(len(MAGIC))
         if magic != MAGIC:
             msg = f"{path}: not a rosbag2 SQLite file: it begins with {magic!r}, not {MAGIC!r}"
@@ -84,10 +85,13 @@ class SqliteSource:
         except _DAMAGE as error:
             self.close()
             raise self._damaged(error) from error
+        except BaseException:
+            self.close()
+            raise
 
     def _check_whole(self) -> None:
         """Make sure that every page is in the file: SQLite would read a missing one as zeros."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             header = file.read(100)
         if len(header) < 100:
             msg = f"{self.path}: the database is cut off: {len(header)} bytes are no whole header"
@@ -118,11 +122,11 @@ class SqliteSource:
         if connection is None:
             uri = f"file:{quote(str(self.path))}?immutable=1"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            if self._mapped:
-                connection.execute(f"PRAGMA mmap_size = {self.size}")  # SQLite maps 2 GB of it, and reads the rest
             self._local.connection = connection
             with self._lock:
-                self._connections.append(connection)
+                self._connections.append(connection)  # before anything can fail: `close` finds it here
+            if self._mapped:
+                connection.execute(f"PRAGMA mmap_size = {self.size}")  # SQLite maps 2 GB of it, and reads the rest
         return connection
 
     def _read_topics(self) -> dict[str, Topic]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import RecordingError, StorageError
+from streamer.files import open_regular
 from streamer.records import Damage
 from streamer.source.payload import MemoryPayload
 
@@ -73,7 +74,7 @@ def open_unpacked(path: Path, scratch: Path, open_file: Open) -> ScratchReader:
 
     def unpack(target: Path) -> None:
         try:
-            with path.open("rb") as file, zstd.open(file, "rb") as source, target.open("wb") as out:
+            with open_regular(path) as file, zstd.open(file, "rb") as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
         except (zstd.ZstdError, EOFError) as error:
             msg = f"{path}: does not decompress: {error}"

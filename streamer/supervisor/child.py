@@ -50,7 +50,13 @@ class Child:
             self.channel.close()
             raise
         self.pid = self._process.pid
-        self._end = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None  # readable once it has ended
+        self._end: int | None = None
+        try:
+            if hasattr(os, "pidfd_open"):
+                self._end = os.pidfd_open(self.pid)  # readable once it has ended
+        except BaseException:
+            self.close()
+            raise
 
     def watched(self) -> list[Channel | int]:
         """Return what becomes readable when the child says something or ends."""

@@ -1,22 +1,21 @@
-"""A checked configuration → everything that would go wrong in a run, and what the run would need; nothing starts."""
+"""A configuration → everything that would go wrong in a run, and what the run would need; nothing starts."""
 
 from __future__ import annotations
 
-import math
-import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 from streamer.config.settings import stream_settings, timeline_settings
 from streamer.decode import IMAGE_TYPES
-from streamer.errors import ConfigError, OutputError, RecordingError, StreamerError
+from streamer.errors import ConfigError, RecordingError, StreamerError
+from streamer.inspect.findings import Checked
+from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
 from streamer.plan import make_plan
 from streamer.records import Alignment, TimelineSettings
@@ -28,7 +27,6 @@ from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.supervisor.recordings import recordings
 from streamer.supervisor.run import fill_in, unique_names
-from streamer.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,47 +37,10 @@ if TYPE_CHECKING:
     from streamer.records import StreamSettings
     from streamer.runtime.prepare import Prepared, Stream
 
-_SMALL = 10**6  # bytes; as much as ledger and logs of a run take, generously
 _AFTER_ALL = np.array([1 << 62], np.int64)  # an instant whose nearest message is the last
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a person should know; ``code`` is the exit code it means, 0 for a warning."""
-
-    code: int
-    message: str
-    recording: str | None = None
-
-
-@dataclass(slots=True)
-class Checked:
-    """What was found: ``recordings`` has for each its frames, streams and memory, fit for JSON."""
-
-    findings: list[Finding] = field(default_factory=list)
-    recordings: list[dict[str, Any]] = field(default_factory=list)
-    consumers: dict[str, str] = field(default_factory=dict)
-    memory: dict[str, int] = field(default_factory=dict)
-    disk: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """78 where the configuration is to be mended, else the code of the first finding that has one, else 0."""
-        codes = [finding.code for finding in self.findings if finding.code]
-        return ConfigError.exit_code if ConfigError.exit_code in codes else codes[0] if codes else 0
-
-    def add(self, error: StreamerError, recording: str | None = None) -> None:
-        """Take in an error, once."""
-        finding = Finding(error.exit_code, str(error), recording)
-        if not any(known.message == finding.message for known in self.findings):
-            self.findings.append(finding)
-
-    def warn(self, message: str, recording: str | None = None) -> None:
-        """Take in what is no error."""
-        self.findings.append(Finding(0, message, recording))
-
-
-def check(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
+def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
     found = Checked()
     config = loaded.config
@@ -98,8 +59,8 @@ def check(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
             )
     for path in paths:
         _check_recording(loaded, path, found)
-    _check_memory(loaded, found)
-    _check_disk(loaded, next(iter(names.values()), "recording"), found)
+    check_memory(loaded, found)
+    check_disk(loaded, next(iter(names.values()), "recording"), found)
     return found
 
 
@@ -149,9 +110,6 @@ def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *
             )
         )
     found.consumers[name] = use
-
-
-# ---- one recording
 
 
 def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
@@ -233,57 +191,3 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
             },
         }
     )
-
-
-# ---- the machine
-
-
-def _check_memory(loaded: Loaded, found: Checked) -> None:
-    pool = max((r["pool_bytes"] for r in found.recordings), default=0)
-    available = psutil.virtual_memory().available
-    found.memory = {
-        "pool_bytes": pool,
-        "processes": 1 + len(loaded.config.consumers),
-        "available_bytes": available,
-    }
-    if pool > available:
-        found.add(
-            ConfigError(
-                f"pool: the run takes {show_size(pool)} of shared memory and this machine has {show_size(available)} "
-                f"available: set 'pool: {max(available // 2 // 10**6, 1)} MB' or less"
-            )
-        )
-
-
-def _check_disk(loaded: Loaded, recording: str, found: Checked) -> None:
-    """Look at every folder that will be written to: the work folder, and what consumers' options call ``out``."""
-    places = {"workdir": loaded.workdir}
-    for name, consumer in loaded.config.consumers.items():
-        if isinstance(out := fill_in(consumer.options, recording).get("out"), str):
-            places[f"consumers.{name}.options.out"] = loaded.base / out
-    arrays = sum(r["frames"] * r["frame_bytes"] for r in found.recordings)
-    found.disk = {"frames_bytes": arrays}
-    for setting, place in places.items():
-        folder = place.parent if place.is_file() else place
-        folder = next(above for above in (folder, *folder.parents) if above.exists())
-        if not _writable(folder):
-            found.add(OutputError(f"{setting}: {folder} cannot be written to; name a folder that can"))
-            continue
-        free = shutil.disk_usage(folder).free
-        if free < found.disk.get("free_bytes", math.inf):
-            found.disk |= {"folder": str(folder), "free_bytes": free}
-        if free < _SMALL:
-            found.add(OutputError(f"{setting}: {folder} has only {show_size(free)} free"))
-    if _SMALL < found.disk.get("free_bytes", math.inf) < arrays:
-        found.warn(
-            f"all frames as they are take {show_size(arrays)} and {found.disk['folder']} has "
-            f"{show_size(found.disk['free_bytes'])} free: enough only for consumers that compress or keep little"
-        )
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

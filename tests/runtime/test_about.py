@@ -1,0 +1,36 @@
+"""What a consumer is told of a recording → the same names and units that the decoder found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgpack
+
+from streamer.records import Decoding, StreamSettings, TimelineSettings
+from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.prepare import prepare
+from streamer.source.source import Source
+from streamer.source.types import Types
+from tests.bags import SECOND, START, joints, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GRID = TimelineSettings("grid", rate=(10, 1))
+
+
+def test_names_and_unit_of_a_stream_come_through_the_socket(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", "mcap", joints("/j", [START + n * SECOND // 10 for n in range(5)], "cdr"))
+    settings = StreamSettings("arm", ("/j",), decoding=Decoding(field="position"))
+    with Source(path, tmp_path / "scratch") as source:
+        found = prepare(source, Types([], source.distro, tmp_path), GRID, [settings])
+        spec = replace(found.streams[0].spec, names=("waist", "shoulder", "élbow"), unit="rad")
+        stream = replace(found.streams[0], spec=spec)
+        place = replace(found.layout.places[0], spec=spec)
+        told = replace(found, streams=(stream,), layout=replace(found.layout, places=(place,)))
+        about = msgpack.unpackb(msgpack.packb(about_recording(told, "bag", 10, {})))
+        recording, places = recording_of(about)
+    assert recording.streams["arm"].names == ("waist", "shoulder", "élbow")
+    assert recording.streams["arm"].unit == "rad"
+    assert places[0].spec == spec
