@@ -21,7 +21,7 @@ from streamer.plan import make_plan
 from streamer.records import Alignment, TimelineSettings
 from streamer.runtime.about import about_plan
 from streamer.runtime.plugin import make_consumer
-from streamer.runtime.prepare import make_ticks, prepare
+from streamer.runtime.prepare import beginning, make_ticks, prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -42,7 +42,7 @@ _AFTER_ALL = np.array([1 << 62], np.int64)  # an instant whose nearest message i
 
 def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
-    found = Checked()
+    found = Checked(loaded)
     config = loaded.config
     watched = config.source.watch is not None
     paths: list[Path] = []
@@ -69,13 +69,13 @@ def _newest(loaded: Loaded, found: Checked) -> list[Path]:
     paths: list[Path] = []
     for folder in loaded.config.source.watch or ():
         if not (loaded.base / Path(folder).expanduser()).is_dir():
-            found.warn(f"source.watch: there is no folder {folder!r} (yet)")
+            found.warn(f"there is no folder {folder!r} (yet)", key="source.watch")
             continue
         for pattern in (folder, f"{folder}/*.mcap", f"{folder}/*.db3"):
             with suppress(RecordingError):  # none of the kind is there
                 paths += find_recordings([pattern], loaded.base)
     if not paths:
-        found.warn("source.watch: no recording lies there yet, so topics and fields are not checked")
+        found.warn("no recording lies there yet, so topics and fields are not checked", key="source.watch")
     return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
 
 
@@ -99,14 +99,15 @@ def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *
         found.add(error)
         return
     except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        found.add(ConfigError(f"consumers.{name}: its constructor raised {type(error).__name__}: {error}"))
+        found.add(ConfigError(f"its constructor raised {type(error).__name__}: {error}", key=f"consumers.{name}"))
         return
     out = config.options.get("out")
     if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
         found.add(
             ConfigError(
-                f"consumers.{name}.options.out: several recordings would write {out!r}, each over the last: "
-                "put {recording} into it"
+                f"several recordings would write {out!r}, each over the last",
+                key=f"consumers.{name}.options.out",
+                hint="put {recording} into it",
             )
         )
     found.consumers[name] = use
@@ -124,7 +125,7 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
             if len(streams) < len(settings):
                 return
-            ticks = _check_timeline(loaded, settings, streams, found, path)
+            ticks = _check_timeline(loaded, source, settings, streams, found)
             if ticks is None:
                 return
             prepared = prepare(source, types, timeline_settings(config), settings, ticks)
@@ -144,18 +145,20 @@ def _check_stream(source: Source, types: Types, settings: StreamSettings, found:
 
 
 def _check_timeline(
-    loaded: Loaded, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked, path: Path
+    loaded: Loaded, source: Source, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked
 ) -> NDArray[np.int64] | None:
     """Make the ticks and lay each stream against them, so that each stream without samples is told."""
     stamps = {stream.settings.name: stream.index.stamps for stream in streams}
     images = [s.settings.name for s in streams if s.topic.msgtype in IMAGE_TYPES and s.settings.decoding.field is None]
-    ticks = make_ticks(timeline_settings(loaded.config), settings, stamps, images)
+    timeline = timeline_settings(loaded.config)
+    begins = beginning(source, timeline, settings, {stream.settings.name: stream.index for stream in streams})
+    ticks = make_ticks(timeline, settings, stamps, images, begins)
     whole = True
     for stream in settings:
         try:
             make_plan(ticks, {stream.name: (stamps[stream.name], stream.alignment)})
         except RecordingError as error:
-            found.add(error, str(path))
+            found.add(error, str(source.path))
             whole = False
     return ticks if whole else None
 

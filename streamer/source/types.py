@@ -112,8 +112,8 @@ class Types:
         except MissingTypeError as error:
             return self._completed(topic, Definition(topic.msgtype, layers), named, error)
         except DefinitionError as error:
-            msg = f"topic {topic.name}: the definition of {topic.msgtype} under 'types:' cannot be used: {error}"
-            raise ConfigError(msg) from error
+            msg = f"topic {topic.name}: the definition of {topic.msgtype} cannot be used: {error}"
+            raise ConfigError(msg, key="types") from error
 
     def _overlay(self, topic: Topic) -> Typesdict:
         """Return what the user names: folders before distributions, and these only of the topic's version of ROS."""
@@ -162,9 +162,9 @@ class Types:
             return self._likely(topic, named)
         msg = (
             f"topic {topic.name}: no definition of {topic.msgtype} has the checksum {topic.md5sum} with which its "
-            f"messages were written ({why}); {_OWN}"
+            f"messages were written ({why})"
         )
-        raise RecordingError(msg)
+        raise RecordingError(msg, hint=_OWN)
 
     # ---- by name
 
@@ -207,13 +207,10 @@ class Types:
         if own is not None and own.types.get(topic.msgtype) == ([], []):
             return closure(topic.msgtype, own.types)
         if isinstance(why, MissingTypeError):
-            msg = f"topic {topic.name} has the type {topic.msgtype}, whose definition is not whole: {why}; {_OWN}"
-            raise ConfigError(msg)
-        msg = (
-            f"topic {topic.name}: the definition of {topic.msgtype} inside the recording does not parse: {why}; "
-            f"to use another, {_OWN}"
-        )
-        raise RecordingError(msg)
+            msg = f"topic {topic.name} has the type {topic.msgtype}, whose definition is not whole: {why}"
+            raise ConfigError(msg, hint=_OWN)
+        msg = f"topic {topic.name}: the definition of {topic.msgtype} inside the recording does not parse: {why}"
+        raise RecordingError(msg, hint=f"to use another, {_OWN}")
 
 
 def _check_readable(topic: Topic) -> None:
@@ -271,8 +268,8 @@ def _store(name: str) -> Stores:
         names = [store.value for store in Stores if store is not Stores.EMPTY]
         short = [value.rpartition("_")[2] for value in names]
         hint = nearest_name(name, [*names, *short])
-        msg = f"types: {name!r} is neither a folder nor one of {', '.join(names)}{hint}"
-        raise ConfigError(msg)
+        msg = f"{name!r} is neither a folder nor one of {', '.join(names)}{hint}"
+        raise ConfigError(msg, key="types")
     return found
 
 
@@ -311,5 +308,5 @@ def _read_file(path: Path, form: str, msgtype: str) -> Typesdict:
     try:
         return parse(path.read_text(encoding="utf-8"), form, msgtype).types
     except (DefinitionError, OSError, UnicodeDecodeError) as error:
-        msg = f"types: {path} does not parse: {error}"
-        raise ConfigError(msg) from error
+        msg = f"{path} does not parse: {error}"
+        raise ConfigError(msg, key="types") from error
