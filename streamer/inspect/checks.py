@@ -15,14 +15,14 @@ from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
+from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.about import about_plan
 from streamer.runtime.plugin import make_consumer
 from streamer.runtime.prepare import prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.supervisor.recordings import recordings
-from streamer.supervisor.run import fill_in, unique_names
+from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,7 +113,7 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
             Source(path, Path(scratch), salvage=config.source.salvage) as source,
         ):
-            types = Types(tuple(config.types), source.distro, loaded.base)
+            types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
             prepared = _prepare(source, types, timeline_settings(config), settings, found)
             if prepared is not None:
                 _describe(loaded, path, prepared, found)
