@@ -169,7 +169,7 @@ def run(python: str, libraries: str, folder: Path, wheel: Path, *, tests: bool =
     place.mkdir()
     try:
         commands = _install(trial, place, interpreter, wheel)
-        _copy_tests(place)
+        copy_tests(place)
         _use(trial, place, commands)
         if tests:
             trial.steps["tests"] = "began"
@@ -188,7 +188,7 @@ def _install(trial: Trial, place: Path, interpreter: Path, wheel: Path) -> Path:
     options = ("--resolution", "lowest-direct", "--only-binary", ":all:") if lowest else ()
     commands = environment(place / "env", interpreter, f"rosbag-streamer[{EXTRAS}] @ {wheel.as_uri()}", *options)
     listed = json.loads(_do([uv(), "pip", "list", "--format", "json", "--python", str(commands / "python")], place))
-    there = {canonicalize_name(one["name"]): one["version"] for one in listed}
+    there: dict[str, str] = {canonicalize_name(one["name"]): one["version"] for one in listed}
     trial.versions = {name: there[name] for name in SHOWN if name in there}
     if lowest:
         other = [
@@ -204,7 +204,7 @@ def _install(trial: Trial, place: Path, interpreter: Path, wheel: Path) -> Path:
     return commands
 
 
-def _copy_tests(place: Path) -> None:
+def copy_tests(place: Path) -> None:
     """Give the tests to the wheel, and not the sources beside which they lie."""
     for name in ("tests", "configs"):
         ignored = shutil.ignore_patterns("__pycache__", "out", ".streamer")

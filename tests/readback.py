@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -56,9 +57,8 @@ def check(bag: Path, dataset: Path) -> int:
     (table,) = [pq.read_table(path) for path in (dataset / "data").glob("*/*.parquet")]
     (video,) = dataset.glob("videos/*/*/*.mp4")
     with av.open(str(video)) as file:
-        decoded = [
-            (float(frame.pts * frame.time_base), frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)
-        ]
+        frames: list[Any] = list(file.decode(video=0))
+        decoded = [(float(frame.pts * frame.time_base), frame.to_ndarray(format="rgb24")) for frame in frames]
     assert info["total_frames"] == table.num_rows == len(decoded) == len(shown), (info, len(decoded), len(shown))
     stamps = np.array([stamp for stamp, _ in joints])
     for number, (row, (stamp, picture), (time, back)) in enumerate(zip(table.to_pylist(), shown, decoded, strict=True)):
@@ -75,7 +75,7 @@ def _recorded(bag: Path) -> tuple[list[tuple[int, np.ndarray]], list[tuple[int, 
     pictures, joints = [], []
     with AnyReader([bag]) as reader:
         for connection, stamp, raw in reader.messages():
-            message = reader.deserialize(raw, connection.msgtype)
+            message: Any = reader.deserialize(raw, connection.msgtype)
             if connection.topic == _CAMERA:
                 picture = cv2.imdecode(np.asarray(message.data), cv2.IMREAD_COLOR)
                 assert picture is not None
