@@ -105,10 +105,10 @@ def build(folder: Path) -> Path:
     return wheel
 
 
-def environment(folder: Path, python: Path, what: str, *options: str) -> Path:
+def environment(folder: Path, python: Path, what: Sequence[str], *options: str) -> Path:
     """Make an environment with what is wanted in it; return its folder of commands."""
     _do([uv(), "venv", "--quiet", "--python", str(python), str(folder)], folder.parent)
-    install(folder / "bin", [what], *options)
+    install(folder / "bin", what, *options)
     return folder / "bin"
 
 
@@ -186,7 +186,9 @@ def _install(trial: Trial, place: Path, interpreter: Path, wheel: Path) -> Path:
     trial.steps["install"] = "began"
     lowest = trial.libraries == "lowest"
     options = ("--resolution", "lowest-direct", "--only-binary", ":all:") if lowest else ()
-    commands = environment(place / "env", interpreter, f"rosbag-streamer[{EXTRAS}] @ {wheel.as_uri()}", *options)
+    wanted = [f"rosbag-streamer[{EXTRAS}] @ {wheel.as_uri()}"]
+    wanted += map(str, declared(*EXTRAS.split(","))) if lowest else []  # of a wheel's own nothing counts as direct
+    commands = environment(place / "env", interpreter, wanted, *options)
     listed = json.loads(_do([uv(), "pip", "list", "--format", "json", "--python", str(commands / "python")], place))
     there: dict[str, str] = {canonicalize_name(one["name"]): one["version"] for one in listed}
     trial.versions = {name: there[name] for name in SHOWN if name in there}

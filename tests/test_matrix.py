@@ -107,7 +107,7 @@ def _use(extra: str, commands: Path, place: Path) -> None:
 @pytest.mark.parametrize("extra", ["", *sorted(set(_project()["optional-dependencies"]) - {"dev", "all"})])
 def test_the_wheel_with_one_extra_does_what_the_extra_is_for(tmp_path: Path, wheel: Path, extra: str) -> None:
     what = f"rosbag-streamer{f'[{extra}]' if extra else ''} @ {wheel.as_uri()}"
-    commands = matrix.environment(tmp_path / "env", Path(sys.executable), what)
+    commands = matrix.environment(tmp_path / "env", Path(sys.executable), [what])
     matrix.copy_tests(tmp_path)
     _do(commands, tmp_path, "streamer", "--version", "-v")
     _use(extra, commands, tmp_path)
