@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     _Chosen = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 _PIECE = 1 << 16  # ticks that are worked on at once
+_MISSING = (
+    "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (the value before)"
+)
 
 
 def make_plan(
@@ -58,7 +61,7 @@ def make_plan(
         if beyond is not None:
             missing &= ~beyond
         if how.missing == "error" and missing.any():
-            raise RecordingError(_complaint(name, instants, stamps, how, missing))
+            raise RecordingError(_complaint(instants, stamps, how, missing), stream=name, hint=_MISSING)
         if how.missing == "skip":
             skipped[f"missing {name}"] += int(np.count_nonzero(missing & keep))
             keep &= ~missing
@@ -227,7 +230,7 @@ def _fill(
     return first, np.where(missing, first, second), np.where(missing, 0.0, weight), offset
 
 
-def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[np.bool_]) -> str:
+def _complaint(ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[np.bool_]) -> str:
     count = int(np.count_nonzero(missing))
     at = int(ticks[np.argmax(missing)])
     when = show_duration(at - int(ticks[0]))
@@ -238,10 +241,7 @@ def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing
     else:
         why = f"the nearest message is {show_duration(int(np.abs(stamps - at).min()))} off"
         why += "" if how.tolerance is None else f", tolerance is {show_duration(how.tolerance)}"
-    return (
-        f"streams.{name}: no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}; "
-        "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (the value before)"
-    )
+    return f"no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}"
 
 
 def _in_gap(ticks: Stamps, stamps: Stamps, gap: int) -> NDArray[np.bool_]:

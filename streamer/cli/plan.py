@@ -71,7 +71,7 @@ def plan(
                 with written(csv):
                     write_csv(csv, prepared)
     except ConfigError as error:
-        raise ConfigError(loaded.locate(str(error))) from error
+        raise loaded.locate(error) from error
     if plot is not None:
         from streamer.cli.plan_plot import draw
 
