@@ -29,7 +29,7 @@ TF_TYPES = frozenset({"tf2_msgs/msg/TFMessage", "tf/msg/tfMessage"})
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The links between two frames; ``stamps`` (n,) int64 are those at which any of them was measured, where all are."""
+    """The links between two frames; ``stamps`` (n,) int64 are those of its moving links, from where all are known."""
 
     links: tuple[list[Link], list[Link]]
     align: str
@@ -49,8 +49,8 @@ def find_chain(source: Source, settings: StreamSettings, parent: str, child: str
 
     """
     if settings.alignment.align == "mean":
-        msg = f"streams.{settings.name}.align: 'mean' is not for transforms; use 'linear', 'nearest' or 'previous'"
-        raise ConfigError(msg)
+        msg = "'mean' is not for transforms; use 'linear', 'nearest' or 'previous'"
+        raise ConfigError(msg, key=f"streams.{settings.name}.align")
     links = Tree(_transforms(source, settings)).chain(parent, child)
     moving = [link.stamps for side in links for link in side if not link.static]
     stamps = np.unique(np.concatenate(moving)) if moving else np.empty(0, np.int64)
@@ -63,12 +63,12 @@ def find_chain(source: Source, settings: StreamSettings, parent: str, child: str
 def _transforms(source: Source, settings: StreamSettings) -> Iterator[tuple[int, bool, Transform]]:
     present = [source.topics[name] for name in settings.topics if name in source.topics]
     if not present:
-        msg = f"streams.{settings.name}.tf: {source.path.name} has no {' and no '.join(map(repr, settings.topics))}"
-        raise ConfigError(msg)
+        msg = f"{source.path.name} has no {' and no '.join(map(repr, settings.topics))}"
+        raise ConfigError(msg, key=f"streams.{settings.name}.topic")
     for topic in present:
         if topic.msgtype not in TF_TYPES:
-            msg = f"streams.{settings.name}.tf: {topic.name} holds {topic.msgtype}, no transforms (tf2_msgs/msg/TFMessage)"
-            raise ConfigError(msg)
+            msg = f"{topic.name} holds {topic.msgtype}, not transforms (tf2_msgs/msg/TFMessage)"
+            raise ConfigError(msg, key=f"streams.{settings.name}.topic")
     for name, index in source.index([topic.name for topic in present]).items():
         yield from _of_topic(source, settings, index, static=name.endswith("tf_static"))
 
@@ -79,10 +79,8 @@ def _of_topic(
     for number, received in enumerate(index.stamps.tolist()):
         try:
             found = parse(source.payload(index, number).all(), cdr=source.encoding == "cdr")
-        except DecodeError:
-            if settings.undecodable == "error":
-                raise
-            continue
+        except DecodeError as error:
+            raise error.within(stream=settings.name, message=number) from error
         for transform in found:
             stamp = transform.stamp if settings.clock == "header" else received
             yield stamp + settings.shift, static, transform
