@@ -84,7 +84,8 @@ def estimate(
     way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(joints, axis=0), axis=1))])
     before, after, change = pictures[:-1][chosen], pictures[1:][chosen], change[chosen]
     if not np.ptp(change) or not np.ptp(way):
-        return Latency(0, 0, 0, 0.0, "nothing moves", lags, nothing)
+        why = "the joints never move" if np.ptp(change) else "the pictures never change"
+        return Latency(0, 0, 0, 0.0, why, lags, nothing)
     origin = int(stamps[0])
     seconds = (stamps - origin) / 1e9
     speeds = np.array([_speed(seconds, way, before - origin - lag, after - origin - lag) for lag in lags.tolist()])
