@@ -98,7 +98,8 @@ class Decoding:
     """How one stream's messages become arrays: the decoding half of a stream's settings.
 
     ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
-    whose samples vary in length, None to find out; ``scale`` multiplies numbers.
+    whose samples vary in length, None to find out; ``scale`` multiplies numbers; a picture of more than ``max_pixels``
+    is refused before it is decoded.
     """
 
     field: str | None = None
@@ -107,6 +108,7 @@ class Decoding:
     resize: tuple[int, int] | None = None
     color: str | None = None  # rgb | bgr | gray; None: rgb for colour images, others as they are
     capacity: int | None = None
+    max_pixels: int = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
