@@ -21,7 +21,10 @@ class Topic:
     """One topic of a recording, as its index tells it.
 
     ``definition`` is the text of the message definition and ``definition_format`` says how to read
-    it: ``msg``, ``idl``, or empty where the recording holds none.
+    it: ``msg``, ``idl``, or empty where the recording holds none. ``encoding`` says how its messages are
+    serialized: ``ros1``, ``cdr``, or what the recording calls it (``json``, ``protobuf``, …). ``md5sum`` is ROS 1's
+    checksum of the definition, where the recording has it. A topic whose messages are of several types, encodings or
+    definitions has one of each in ``channels``.
     """
 
     name: str
@@ -29,6 +32,9 @@ class Topic:
     count: int
     definition: str = ""
     definition_format: str = ""
+    encoding: str = "cdr"
+    md5sum: str = ""
+    channels: tuple[Topic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,9 @@ class Flag(IntFlag):
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
 
 
+MAX_PIXELS = 50_000_000  # an 8K picture has 33 million
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How one stream's messages become arrays: the decoding half of a stream's settings.
@@ -108,7 +117,7 @@ class Decoding:
     resize: tuple[int, int] | None = None
     color: str | None = None  # rgb | bgr | gray; None: rgb for colour images, others as they are
     capacity: int | None = None
-    max_pixels: int = 50_000_000
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)

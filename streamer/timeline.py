@@ -48,10 +48,10 @@ def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
     own = Fraction(_SECOND, period)
     if rate > own * _SAME_RATE:
         msg = (
-            f"timeline.rate: {float(rate):g} Hz is more than the {float(own):.2f} Hz at which {name!r} comes: "
+            f"{float(rate):g} Hz is more than the {float(own):.2f} Hz at which {name!r} comes: "
             f"use a lower rate, or 'from: grid' for instants of your own"
         )
-        raise ConfigError(msg)
+        raise ConfigError(msg, key="timeline.rate")
     if rate * _SAME_RATE > own:
         return stamps
     breaks = np.flatnonzero(np.diff(stamps) > int(max(Fraction(period), _SECOND / rate) * _BREAK)) + 1

@@ -194,7 +194,7 @@ def _checked(config: Path, overrides: list[str]) -> Loaded:
         raise ConfigError(msg) from error
     mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code]
     if mistakes:
-        raise ConfigError("\n".join(mistakes))
+        raise ConfigError(parts=[ConfigError(mistake) for mistake in mistakes])
     return loaded
 
 
@@ -232,7 +232,7 @@ def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
     from streamer.ingest.queue import Queue
     from streamer.ingest.queue import retry as queue_again
     from streamer.ingest.snapshot import as_json
-    from streamer.supervisor.run import open_workdir
+    from streamer.supervisor.workdir import open_workdir
 
     if not what.startswith("#") and Path(what).exists():
         what = str(Path(what).absolute())

@@ -98,8 +98,8 @@ def conversion(read: Pixels, color: str | None, encoding: str) -> tuple[int | No
         if color is None or (color == "gray" and read.channels == 1):
             return None, read.channels
         if read.channels != 1 or read.dtype != "u1":
-            msg = f"color: {color} does not fit an image of encoding {encoding!r}; leave 'color' out"
-            raise ConfigError(msg)
+            msg = f"{color} does not fit an image of encoding {encoding!r}; leave 'color' out"
+            raise ConfigError(msg, key="color")
     target = (color or "rgb").upper()
     if read.order == target:
         return None, 3

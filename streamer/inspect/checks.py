@@ -17,6 +17,7 @@ from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
+from streamer.pipelines.recordings import recordings, unique_names
 from streamer.plan import make_plan
 from streamer.records import Alignment, TimelineSettings
 from streamer.runtime.about import about_plan
@@ -25,8 +26,7 @@ from streamer.runtime.prepare import beginning, make_ticks, prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.supervisor.recordings import recordings
-from streamer.supervisor.run import fill_in, unique_names
+from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ _AFTER_ALL = np.array([1 << 62], np.int64)  # an instant whose nearest message i
 
 def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
-    found = Checked()
+    found = Checked(loaded)
     config = loaded.config
     watched = config.source.watch is not None
     paths: list[Path] = []
@@ -69,13 +69,13 @@ def _newest(loaded: Loaded, found: Checked) -> list[Path]:
     paths: list[Path] = []
     for folder in loaded.config.source.watch or ():
         if not (loaded.base / Path(folder).expanduser()).is_dir():
-            found.warn(f"source.watch: there is no folder {folder!r} (yet)")
+            found.warn(f"there is no folder {folder!r} (yet)", key="source.watch")
             continue
         for pattern in (folder, f"{folder}/*.mcap", f"{folder}/*.db3"):
             with suppress(RecordingError):  # none of the kind is there
                 paths += find_recordings([pattern], loaded.base)
     if not paths:
-        found.warn("source.watch: no recording lies there yet, so topics and fields are not checked")
+        found.warn("no recording lies there yet, so topics and fields are not checked", key="source.watch")
     return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
 
 
@@ -99,14 +99,15 @@ def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *
         found.add(error)
         return
     except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        found.add(ConfigError(f"consumers.{name}: its constructor raised {type(error).__name__}: {error}"))
+        found.add(ConfigError(f"its constructor raised {type(error).__name__}: {error}", key=f"consumers.{name}"))
         return
     out = config.options.get("out")
     if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
         found.add(
             ConfigError(
-                f"consumers.{name}.options.out: several recordings would write {out!r}, each over the last: "
-                "put {recording} into it"
+                f"several recordings would write {out!r}, each over the last",
+                key=f"consumers.{name}.options.out",
+                hint="put {recording} into it",
             )
         )
     found.consumers[name] = use
@@ -120,7 +121,7 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
             Source(path, Path(scratch), salvage=config.source.salvage) as source,
         ):
-            types = Types(tuple(config.types), source.distro, loaded.base)
+            types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
             streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
             if len(streams) < len(settings):
                 return

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, StreamerError
 
 if TYPE_CHECKING:
-    from streamer.errors import StreamerError
+    from streamer.config.load import Loaded
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a person should know; ``code`` is the exit code it means, 0 for a warning."""
+    """One thing that a person should know; ``code`` is the exit code it means, 0 for a warning.
+
+    ``key`` is the setting that it is about, as a dotted path.
+    """
 
     code: int
     message: str
     recording: str | None = None
+    key: str = ""
 
 
 @dataclass(slots=True)
 class Checked:
-    """What was found: ``recordings`` has for each its frames, streams and memory, fit for JSON."""
+    """What was found: ``recordings`` has for each its frames, streams and memory, fit for JSON.
 
+    ``loaded`` is the configuration in which settings have their lines; None where it could not be read.
+    """
+
+    loaded: Loaded | None = None
     findings: list[Finding] = field(default_factory=list)
     recordings: list[dict[str, Any]] = field(default_factory=list)
     consumers: dict[str, str] = field(default_factory=dict)
@@ -37,11 +45,26 @@ class Checked:
         return ConfigError.exit_code if ConfigError.exit_code in codes else codes[0] if codes else 0
 
     def add(self, error: StreamerError, recording: str | None = None) -> None:
-        """Take in an error, once."""
-        finding = Finding(error.exit_code, str(error), recording)
-        if not any(known.message == finding.message for known in self.findings):
-            self.findings.append(finding)
+        """Take in an error, or the ones that it stands for, each once."""
+        for part in error.parts or (error,):
+            located = part if self.loaded is None else self.loaded.locate(part)
+            finding = Finding(part.exit_code, str(located), recording, part.where.key)
+            if not any(known.message == finding.message for known in self.findings):
+                self.findings.append(finding)
 
-    def warn(self, message: str, recording: str | None = None) -> None:
+    def warn(self, message: str, recording: str | None = None, *, key: str = "") -> None:
         """Take in what is no error."""
-        self.findings.append(Finding(0, message, recording))
+        warning = StreamerError(message, key=key)
+        located = warning if self.loaded is None else self.loaded.locate(warning)
+        self.findings.append(Finding(0, str(located), recording, key))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {
+            "exit_code": self.exit_code,
+            "findings": [asdict(finding) for finding in self.findings],
+            "recordings": self.recordings,
+            "consumers": self.consumers,
+            "memory": self.memory,
+            "disk": self.disk,
+        }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from streamer.errors import ConfigError, OutputError
-from streamer.supervisor.run import fill_in
+from streamer.supervisor.recording import fill_in
 from streamer.units import show_size
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def check_memory(loaded: Loaded, found: Checked) -> None:
     if pool > available:
         found.add(
             ConfigError(
-                f"pool: the run takes {show_size(pool)} of shared memory and this machine has {show_size(available)} "
-                f"available: set 'pool: {max(available // 2 // 10**6, 1)} MB' or less"
+                f"the run takes {show_size(pool)} of shared memory, this machine has {show_size(available)} available",
+                key="pool",
+                hint=f"set 'pool: {max(available // 2 // 10**6, 1)} MB' or less",
             )
         )
 
@@ -52,13 +53,13 @@ def check_disk(loaded: Loaded, recording: str, found: Checked) -> None:
         folder = place.parent if place.is_file() else place
         folder = next(above for above in (folder, *folder.parents) if above.exists())
         if not _writable(folder):
-            found.add(OutputError(f"{setting}: {folder} cannot be written to; name a folder that can"))
+            found.add(OutputError(f"{folder} cannot be written to", key=setting, hint="name a folder that can"))
             continue
         free = shutil.disk_usage(folder).free
         if free < found.disk.get("free_bytes", math.inf):
             found.disk |= {"folder": str(folder), "free_bytes": free}
         if free < _SMALL:
-            found.add(OutputError(f"{setting}: {folder} has only {show_size(free)} free"))
+            found.add(OutputError(f"{folder} has only {show_size(free)} free", key=setting))
     if _SMALL < found.disk.get("free_bytes", math.inf) < arrays:
         found.warn(
             f"all frames as they are take {show_size(arrays)} and {found.disk['folder']} has "

@@ -13,7 +13,7 @@ import numpy as np
 from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import RecordingError
-from streamer.runtime.prepare import where
+from streamer.runtime.prepare import UNDECODABLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +89,7 @@ class Loader:
                 return found
             for frame, result in done.items():
                 del self._running[frame]
-                found.append(_told(frame, result))
+                found.append(_loaded(frame, result))
 
     def close(self) -> None:
         """Finish what runs and end the threads."""
@@ -149,13 +149,13 @@ def _copy(array: NDArray[Any], out: NDArray[Any], rows: int | None, *, variable:
     return rows
 
 
-def _told(frame: int, result: Rows | Exception) -> Loaded:
+def _loaded(frame: int, result: Rows | Exception) -> Loaded:
     """Say what became of an order, and of its frame where it cannot be had."""
     if isinstance(result, list):
         return Loaded(frame, result)
     if isinstance(result, _Unreadable):
         settings = result.stream.settings
-        error = where(result.cause, settings.name, result.message, frame)
+        error = result.cause.within(stream=settings.name, message=result.message, frame=frame, hint=UNDECODABLE)
         return Loaded(frame, [], error, f"undecodable {settings.name}" if settings.undecodable == "skip" else None)
     return Loaded(frame, [], result)
 

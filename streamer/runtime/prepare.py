@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _STAMP_AT, _STAMP_END = 4, 12  # behind `seq` in ROS 1, behind the encapsulation in CDR
 _PIECE = 1 << 16  # frames that are looked at at once
+UNDECODABLE = "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def prepare(
     """
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
-    decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name], source.encoding) for s in streams}
+    decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
     _check_linear(streams, decoders)
     by_receipt = source.index({topic.name for topic in topics.values()})
     indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
@@ -111,29 +112,24 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
     hint = nearest_name(settings.topics[0], source.topics)
     wanted = " or ".join(map(repr, settings.topics))
     topics = ", ".join(sorted(source.topics))
-    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint or '.'} It has: {topics}"
-    raise ConfigError(msg)
+    msg = f"{source.path.name} has no {wanted}{hint or '.'} It has: {topics}"
+    raise ConfigError(msg, key=f"streams.{settings.name}.topic")
 
 
-def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict, encoding: str) -> Decoder:
+def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> Decoder:
     try:
-        return make_decoder(topic, types, encoding, settings.decoding)
+        return make_decoder(topic, types, settings.decoding)
     except ConfigError as error:
-        msg = f"streams.{settings.name}{_setting(error)}: {error}"
-        raise ConfigError(msg) from error
-
-
-def _setting(error: ConfigError) -> str:
-    """Return the setting of a stream that an error is about, by which its line is found."""
-    return ".field" if str(error).startswith("field ") else ""
+        placed = error.under("streams", settings.name)
+        raise placed from error
 
 
 def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
     for settings in streams:
         align = settings.alignment.align
         if align in ("linear", "mean") and not isinstance(decoders[settings.name], VectorDecoder):
-            msg = f"streams.{settings.name}.align: {align!r} is for vectors; use 'nearest' or 'previous' here"
-            raise ConfigError(msg)
+            msg = f"{align!r} is for vectors; use 'nearest' or 'previous' here"
+            raise ConfigError(msg, key=f"streams.{settings.name}.align")
 
 
 def _on_clock(
@@ -145,12 +141,12 @@ def _on_clock(
         return _shifted(index, settings.shift)
     first = types[topic.msgtype][1][:1]
     if not first or first[0][1][1] != "std_msgs/msg/Header":
-        msg = f"streams.{settings.name}.clock: {topic.msgtype} has no header, so no header stamp; use 'receive'"
-        raise ConfigError(msg)
-    stamps = header_stamps(source, index)
+        msg = f"{topic.msgtype} has no header, so no header stamp; use 'receive'"
+        raise ConfigError(msg, key=f"streams.{settings.name}.clock")
+    stamps = header_stamps(source, index, topic.encoding)
     if len(stamps) and not stamps.any():
-        msg = f"streams.{settings.name}.clock: all header stamps of {topic.name} are 0; use 'receive'"
-        raise ConfigError(msg)
+        msg = f"all header stamps of {topic.name} are 0; use 'receive'"
+        raise ConfigError(msg, key=f"streams.{settings.name}.clock")
     return _shifted(sorted_index(stamps, index.block, index.offset), settings.shift)
 
 
@@ -178,7 +174,7 @@ def beginning(
     return begins + int(indexes[followed.name].stamps[0]) - followed.shift - received
 
 
-def header_stamps(source: Source, index: Index) -> NDArray[np.int64]:
+def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int64]:
     """Return the header stamps (n,), in nanoseconds, of messages that begin with a std_msgs/Header.
 
     ROS 1: uint32 seconds and nanoseconds behind `seq`. CDR: int32 and uint32 behind the encapsulation, whose second
@@ -188,7 +184,7 @@ def header_stamps(source: Source, index: Index) -> NDArray[np.int64]:
         RecordingError: a message is too short for one.
 
     """
-    heads, encoding = source.heads(index, _STAMP_END), source.encoding
+    heads = source.heads(index, _STAMP_END)
     numbers = np.ascontiguousarray(heads[:, _STAMP_AT:])
     order = np.where(heads[:, 1] == 0, 1, 0) if encoding == "cdr" else np.zeros(len(heads), np.int64)
     seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))
@@ -222,8 +218,8 @@ def make_ticks(
     if timeline.source == "grid":
         starts = [int(s[0]) for s in stamps.values()]
         if rate is None:
-            msg = "timeline.rate: a grid needs a rate, such as '10 Hz'"
-            raise ConfigError(msg)
+            msg = "a grid needs a rate, such as '10 Hz'"
+            raise ConfigError(msg, key="timeline.rate")
         if not starts:
             return np.empty(0, np.int64)
         start = max(starts) if timeline.end == "common" else min(starts)
@@ -234,8 +230,8 @@ def make_ticks(
         if name not in indexes:
             hint = nearest_name(name, indexes) or "."
             offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
-            msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {offered}"
-            raise ConfigError(msg)
+            msg = f"there is no stream {name!r}{hint} Streams: {offered}"
+            raise ConfigError(msg, key="timeline.from")
         ticks = follow(indexes[name], rate, name)
     ticks = finish_at(ticks, timeline.end, stops, rate)
     low, high = (
@@ -248,8 +244,8 @@ def make_ticks(
 def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
     if not images:
         names = ", ".join(indexes)
-        msg = f"timeline.from: 'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
-        raise ConfigError(msg)
+        msg = f"'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
+        raise ConfigError(msg, key="timeline.from")
     return max(images, key=lambda name: len(indexes[name]))
 
 
@@ -262,10 +258,10 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
             break
         except RecordingError as error:
             if settings.undecodable == "error":
-                raise where(error, settings.name, int(number), None) from error
+                raise error.within(stream=settings.name, message=number, hint=UNDECODABLE) from error
         except ConfigError as error:
-            msg = f"streams.{settings.name}{_setting(error)}: {error}"
-            raise ConfigError(msg) from error
+            placed = error.under("streams", settings.name)
+            raise placed from error
     if spec is None:
         return Spec((0,), "<f8")
     if not spec.variable or settings.decoding.capacity is not None:
@@ -293,16 +289,6 @@ def _planned(plan: StreamPlan, *, averaged: bool) -> Iterator[int]:
                 yield (last := number)
 
 
-def where(error: RecordingError, stream: str, message: int, frame: int | None) -> RecordingError:
-    """Say in an error's text which message of which stream it is about."""
-    place = f", needed for frame {frame}" if frame is not None else ""
-    text = (
-        f"streams.{stream}: message {message}{place}: {error}; "
-        "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
-    )
-    return type(error)(text)
-
-
 def _repeats(plan: StreamPlan) -> NDArray[np.bool_]:
     single = (plan.first == plan.second) & (plan.first >= 0)
     same = np.zeros(len(single), bool)
@@ -317,10 +303,7 @@ def _pace(ticks: NDArray[np.int64]) -> float | None:
 
 def _warnings(source: Source, types: Types, plan: Plan) -> tuple[str, ...]:
     found = [f"salvaged {damage}" for damage in source.damage]
-    found += [
-        f"{topic}: the recording holds no definition of its type; {distro}'s was used (set 'types:' to choose)"
-        for topic, distro in types.borrowed.items()
-    ]
+    found += [f"{topic}: {warning} (set 'types:' to choose)" for topic, warning in types.warnings.items()]
     if plan.frames == 0:
         found.append("the plan has no frame: the streams do not overlap, or 'crop' and 'skip' leave nothing")
     return tuple(found)

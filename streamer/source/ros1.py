@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rosbags.typesys.msg import normalize_msgtype
 
 from streamer.errors import DamagedError, RecordingError
 from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
+from streamer.source.definition import full_name
 from streamer.source.heads import close_together, gather, numbers
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
+from streamer.source.topics import join_topics
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,7 +51,6 @@ class Ros1Source:
     """One ``.bag`` file of format 2.0, open for reading; never written to."""
 
     kind = "ros1"
-    encoding = "ros1"
 
     damage: Damage | None = None
     walked = False
@@ -62,7 +63,7 @@ class Ros1Source:
 
         """
         self.path = path
-        self._connections: dict[int, tuple[str, str, str]] = {}
+        self._connections: dict[int, Topic] = {}
         self._found = Found()
         self._starts: list[int] = []  # where the index says that chunks begin
         self._fd = regular_descriptor(path)
@@ -86,14 +87,14 @@ class Ros1Source:
 
     def _damaged(self, error: Exception) -> DamagedError:
         return DamagedError(
-            f"{self.path}: the index is damaged ({words(error)})", "'rosbag reindex' may repair a copy of it"
+            f"the index is damaged ({words(error)})", path=self.path, hint="'rosbag reindex' may repair a copy of it"
         )
 
     def _check_magic(self) -> None:
         magic = self._read(0, min(len(MAGIC), self.size))
         if magic != MAGIC:
-            msg = f"{self.path}: not a ROS 1 bag: it begins with {bytes(magic[:13])!r}, not {MAGIC!r}"
-            raise RecordingError(msg)
+            msg = f"not a ROS 1 bag: it begins with {bytes(magic[:13])!r}, not {MAGIC!r}"
+            raise RecordingError(msg, path=self.path)
 
     def _open(self, *, salvage: bool) -> None:
         try:
@@ -110,14 +111,11 @@ class Ros1Source:
         header, _ = self._record(len(MAGIC), _BAG_HEADER)
         (index_position,) = struct.unpack("<Q", header["index_pos"])
         if index_position == 0:
-            msg = f"{self.path}: the bag has no index, as its recorder was not closed properly"
-            raise DamagedError(msg, "'rosbag reindex' on a copy of it makes one")
+            msg = "the bag has no index, as its recorder was not closed properly"
+            raise DamagedError(msg, path=self.path, hint="'rosbag reindex' on a copy of it makes one")
         if index_position > self.size:
-            msg = (
-                f"{self.path}: the bag is cut off: its index should begin at byte {index_position}, "
-                f"the file ends at {self.size}"
-            )
-            raise DamagedError(msg)
+            msg = f"the bag is cut off: its index should begin at byte {index_position}, the file ends at {self.size}"
+            raise DamagedError(msg, path=self.path)
         tail = bytes(self._read(index_position, self.size - index_position))
         position = self._read_connections(tail, _U32.unpack(header["conn_count"])[0])
         self._read_chunks(tail, position, _U32.unpack(header["chunk_count"])[0])
@@ -131,10 +129,14 @@ class Ros1Source:
 
     def _add_connection(self, header: dict[str, bytes], data: bytes) -> None:
         fields = _parse_fields(data)
-        self._connections[_U32.unpack(header["conn"])[0]] = (
+        self._connections[_U32.unpack(header["conn"])[0]] = Topic(
             _normal_name(header["topic"].decode()),
-            normalize_msgtype(fields["type"].decode()),
-            fields["message_definition"].decode(errors="replace"),
+            full_name(fields["type"].decode()),
+            0,
+            fields.get("message_definition", b"").decode(errors="replace"),
+            "msg",
+            "ros1",
+            fields.get("md5sum", b"").decode(errors="replace").strip(),
         )
 
     def _forget_chunks(self) -> None:
@@ -163,8 +165,8 @@ class Ros1Source:
     def _add_chunk(self, fields: dict[str, bytes], place: tuple[int, int]) -> str:
         compression = fields["compression"].decode()
         if compression not in _COMPRESSIONS:
-            msg = f"{self.path}: chunk compression {compression!r} is not one of none, lz4, bz2"
-            raise RecordingError(msg)
+            msg = f"chunk compression {compression!r} is not one of none, lz4, bz2"
+            raise RecordingError(msg, path=self.path)
         self._data.append((*place, _U32.unpack(fields["size"])[0]))
         self._compression.append(compression)
         return compression
@@ -173,7 +175,7 @@ class Ros1Source:
 
     def _check_chunks(self) -> None:
         """Make sure that the index is whole and that every compressed chunk decompresses."""
-        self._index({name for name, _, _ in self._connections.values()})
+        self._index({kind.name for kind in self._connections.values()})
         for block, compression in enumerate(self._compression):
             if compression != "none":
                 self._decompress(block)
@@ -242,13 +244,7 @@ class Ros1Source:
     # ---- what was recorded
 
     def _topics(self) -> dict[str, Topic]:
-        topics: dict[str, Topic] = {}
-        for connection, (name, msgtype, definition) in self._connections.items():
-            known = topics.get(name)
-            count = self._counts.get(connection, 0) + (known.count if known else 0)
-            kind = f"{known.msgtype} and {msgtype}" if known and known.msgtype != msgtype else msgtype
-            topics[name] = Topic(name, kind, count, definition, "msg")
-        return topics
+        return join_topics(replace(kind, count=self._counts.get(c, 0)) for c, kind in self._connections.items())
 
     @property
     def compression(self) -> str:
@@ -278,7 +274,7 @@ class Ros1Source:
             raise self._damaged(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
-        wanted = {c: name for c, (name, _, _) in self._connections.items() if name in topics}
+        wanted = {c: kind.name for c, kind in self._connections.items() if kind.name in topics}
         tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self.size)
         for block, held in enumerate(self._chunk_counts):
             if wanted.keys().isdisjoint(held[:, 0].tolist()):
@@ -358,8 +354,8 @@ class Ros1Source:
         try:
             return decompress(self._compression[block], self._read, start, length, size)
         except CORRUPT as error:
-            msg = f"{self.path}: chunk {block} at byte {start} does not decompress: {error}"
-            raise DamagedError(msg) from error
+            msg = f"chunk {block} at byte {start} does not decompress: {error}"
+            raise DamagedError(msg, path=self.path) from error
 
     def _read(self, position: int, size: int) -> memoryview:
         return read_bytes(self._fd, position, size, self.size)

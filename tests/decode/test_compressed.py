@@ -311,7 +311,7 @@ def test_16_bits_that_were_scaled_into_a_jpeg_are_scaled_back_as_the_subscriber_
     data = file(".jpg", patch()[..., ::-1] if color else np.full((16, 24), 150, np.uint8))
     found = unpack(packed(data, form))
     assert found.dtype == np.uint16
-    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).astype(np.uint16) * 256
+    stored = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)).astype(np.uint16) * 256
     assert np.array_equal(found, stored[..., ::-1] if color else stored)
 
 

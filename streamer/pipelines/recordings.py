@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from streamer.errors import ConfigError
-from streamer.source.find import find_recordings
+from streamer.source.find import find_recordings, recording_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,8 @@ def recordings(loaded: Loaded, demo: Path | None = None) -> list[Path]:
     """
     source = loaded.config.source
     if source.path is None:
-        msg = f"source.watch: recordings that appear in folders are for 'streamer watch {loaded.path.name}'"
-        raise ConfigError(msg)
+        msg = f"recordings that appear in folders are for 'streamer watch {loaded.path.name}'"
+        raise ConfigError(msg, key="source.watch")
     found: list[Path] = []
     for address in source.path:
         if address.startswith("demo://"):
@@ -45,15 +45,15 @@ def synthetic(address: str, folder: Path) -> Path:
     """
     parts = urlsplit(address)
     if parts.netloc != "tabletop":
-        msg = f"source.path: there is no demo {address!r}; there is 'demo://tabletop'"
-        raise ConfigError(msg)
+        msg = f"there is no demo {address!r}; there is 'demo://tabletop'"
+        raise ConfigError(msg, key="source.path")
     query = parse_qs(parts.query)
     try:
         seconds = float(query.get("seconds", ["20"])[0])
         seed = int(query.get("seed", ["7"])[0])
     except ValueError as error:
-        msg = f"source.path: {address!r}: {error}"
-        raise ConfigError(msg) from error
+        msg = f"{address!r}: {error}"
+        raise ConfigError(msg, key="source.path") from error
     path = folder / f"tabletop-{seconds:g}s-{seed}.bag"
     if not path.exists():
         from streamer.demo import tabletop
@@ -61,3 +61,16 @@ def synthetic(address: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         tabletop(path, seconds=seconds, seed=seed)
     return path
+
+
+def unique_names(paths: list[Path]) -> dict[Path, str]:
+    """Name the recordings; those that would have one name are numbered."""
+    names: dict[Path, str] = {}
+    for path in paths:
+        name = recording_name(path)
+        number = 2
+        while name in names.values():
+            name = f"{recording_name(path)}-{number}"
+            number += 1
+        names[path] = name
+    return names
