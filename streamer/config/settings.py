@@ -52,9 +52,9 @@ def fingerprint(loaded: Loaded) -> str:
     for consumer in values["consumers"].values():
         for key in _OPERATION:
             consumer.pop(key)
-    return sha256(
-        json.dumps([values, loaded.config.source.on_damage, loaded.config.source.max_pixels], sort_keys=True).encode()
-    ).hexdigest()[:12]
+    source = loaded.config.source
+    decided = [values, source.on_damage, source.max_pixels]
+    return sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def provenance(loaded: Loaded) -> dict[str, Any]:
