@@ -230,7 +230,6 @@ def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
     """Have the daemon queue recordings again; where none is running, do it in its place."""
     from streamer.ingest.control import ask
     from streamer.ingest.queue import Queue
-    from streamer.ingest.queue import retry as queue_again
     from streamer.ingest.snapshot import as_json
     from streamer.supervisor.run import open_workdir
 
@@ -240,7 +239,7 @@ def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = ask(loaded.workdir, "retry", what=what)["recordings"]
     except BusyError:
         with open_workdir(loaded.workdir) as workdir, Queue(workdir.path / "queue.sqlite") as queue:
-            return [as_json(entry) for entry in queue_again(queue, what)]
+            return [as_json(entry) for entry in queue.retry(what)]
     return found
 
 

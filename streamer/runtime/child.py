@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.errors import StreamerError
 from streamer.runtime.channel import Channel
+from streamer.text import LineFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,9 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
     """
     title, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     _bind_to_parent(title, parent)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {title} %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(f"%(asctime)s {title} %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     channel = Channel.inherited(fd)
     try:
         main(channel)

@@ -149,9 +149,7 @@ class _Asked:
         return self._channel.fileno()
 
     def clear(self) -> None:
-        import select
-
-        while self._channel.open and select.select([self._channel], [], [], 0)[0]:
+        while self._channel.ready():
             self.asked += sum(message["event"] == "stop" for message in self._channel.receive())
         if not self._channel.open:
             self.asked = 2
@@ -164,7 +162,7 @@ class _Told:
         self._channel = channel
 
     def planned(self, about: dict[str, Any]) -> None:
-        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
+        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings", "files")
         self._channel.send("planned", **{key: about[key] for key in keys})
 
     def progress(self, values: dict[str, Any]) -> None:

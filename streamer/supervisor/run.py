@@ -25,6 +25,7 @@ from streamer.supervisor.session import Session
 from streamer.supervisor.signals import listen
 from streamer.supervisor.status import NAME, Status
 from streamer.supervisor.tally import Tallies, Tally
+from streamer.text import LineFormatter, path_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,7 +229,7 @@ def _written_log(workdir: Workdir) -> Iterator[None]:
     for old in workdir.logs.glob("*.log"):
         old.unlink()
     handler = logging.FileHandler(workdir.logs / "supervisor.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s supervisor %(levelname)s %(message)s"))
+    handler.setFormatter(LineFormatter("%(asctime)s supervisor %(levelname)s %(message)s"))
     root = logging.getLogger("streamer")
     root.handlers[:] = [handler]
     root.propagate = False
@@ -350,9 +351,9 @@ def sharing(config: Config) -> frozenset[str]:
 
 
 def fill_in(value: Any, name: str) -> Any:
-    """Put the recording's name where an option says ``{recording}``."""
+    """Put the recording's name where an option says ``{recording}``: it is never more than one part of a path."""
     if isinstance(value, str):
-        return value.replace("{recording}", name)
+        return value.replace("{recording}", path_part(name))
     if isinstance(value, dict):
         return {key: fill_in(inner, name) for key, inner in value.items()}
     return [fill_in(inner, name) for inner in value] if isinstance(value, list) else value
