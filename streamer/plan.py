@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     _Chosen = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 _PIECE = 1 << 16  # ticks that are worked on at once
+_MISSING = (
+    "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (the value before)"
+)
 
 
 def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) -> Plan:
@@ -105,7 +108,7 @@ def _align(
     if beyond is not None:
         missing &= ~beyond
     if how.missing == "error" and missing.any():
-        raise RecordingError(_complaint(name, instants, stamps, how, missing))
+        raise RecordingError(_complaint(instants, stamps, how, missing), stream=name, hint=_MISSING)
     return plan, missing
 
 
@@ -198,7 +201,7 @@ def _fill(
     return first, np.where(missing, first, second), np.where(missing, 0.0, weight), offset
 
 
-def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[np.bool_]) -> str:
+def _complaint(ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[np.bool_]) -> str:
     count = int(np.count_nonzero(missing))
     at = int(ticks[np.argmax(missing)])
     when = show_duration(at - int(ticks[0]))
@@ -209,10 +212,7 @@ def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing
     else:
         distance = int(np.abs(stamps - at).min())
         why = f"the nearest message is {show_duration(distance)} off, tolerance is {show_duration(how.tolerance or 0)}"
-    return (
-        f"streams.{name}: no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}; "
-        "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (the value before)"
-    )
+    return f"no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}"
 
 
 def _in_gap(ticks: Stamps, stamps: Stamps, gap: int) -> NDArray[np.bool_]:

@@ -134,6 +134,8 @@ class Alignment:
 class StreamSettings:
     """One stream as the user wants it: the first of ``topics`` that the recording has is read.
 
+    ``shift`` nanoseconds are added to the stamps of its messages (a camera's latency is a negative shift).
+
     ``undecodable`` says what becomes of a frame whose message is damaged: error, skip (the frame is
     left out and counted) or none (the frame has None there).
     """
@@ -144,14 +146,23 @@ class StreamSettings:
     undecodable: str = "error"
     decoding: Decoding = Decoding()
     alignment: Alignment = Alignment()
+    shift: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant that a user names, in nanoseconds since 1970 or, not ``absolute``, since the recording's beginning."""
+
+    nanoseconds: int
+    absolute: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineSettings:
     """Where the ticks come from: a stream's name, ``busiest`` (image stream) or ``grid``.
 
-    ``rate`` in hertz as (numerator, denominator), None for the stream's own; ``crop`` the fraction of
-    the timeline that is kept, ``skip`` the ticks left out at both ends of that.
+    ``rate`` in hertz as (numerator, denominator), None for the stream's own; of the ticks from ``start`` to ``end_at``
+    (both included) ``crop`` is the fraction that is kept, ``skip`` the ticks left out at both ends of that.
     """
 
     source: str = "busiest"
@@ -159,6 +170,8 @@ class TimelineSettings:
     skip: int = 0
     crop: tuple[float, float] = (0.0, 1.0)
     end: str = "common"  # common | longest | timeline
+    start: Moment | None = None
+    end_at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+from streamer.records import Alignment, Decoding, Moment, StreamSettings, TimelineSettings
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -29,7 +29,8 @@ def stream_setting(name: str, s: StreamConfig) -> StreamSettings:
         s.clock,
         s.undecodable,
         Decoding(s.field, s.dtype, s.scale, s.resize, s.color, s.capacity),
-        Alignment(s.align, s.tolerance, s.missing, s.gap),
+        Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
+        s.shift,
     )
 
 
@@ -37,7 +38,8 @@ def timeline_settings(config: Config) -> TimelineSettings:
     """Return the timeline."""
     t = config.timeline
     rate = (t.rate.numerator, t.rate.denominator) if t.rate else None
-    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end)
+    start, end_at = (Moment(*given) if given else None for given in (t.start, t.end_at))
+    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at)
 
 
 _DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
