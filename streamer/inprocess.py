@@ -135,7 +135,7 @@ class Opened:
         with ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
             source = stack.enter_context(Source(path, Path(scratch), mapped=mapped, salvage=config.source.salvage))
-            types = Types(tuple(config.types), source.distro, self._loaded.base)
+            types = Types(tuple(config.types), source.distro, self._loaded.base, source.topics.values())
             yield prepare(source, types, timeline_settings(config), stream_settings(config))
 
 

@@ -121,7 +121,7 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
             Source(path, Path(scratch), salvage=config.source.salvage) as source,
         ):
-            types = Types(tuple(config.types), source.distro, loaded.base)
+            types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
             streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
             if len(streams) < len(settings):
                 return
