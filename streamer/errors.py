@@ -204,6 +204,22 @@ def nearest_name(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS})
+
+
+def from_shortage(error: BaseException) -> StorageError | None:
+    """Say that the system had too little of something (descriptors, memory, processes), which passes; else None."""
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        return StorageError(
+            f"the system has too little of what this needs: {error.strerror}", path=error.filename or ""
+        )
+    if isinstance(error, MemoryError):
+        return StorageError("the system has no memory for this")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return StorageError("the system has no thread for this")
+    return None
+
+
 _CANNOT_WRITE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 )
@@ -222,4 +238,4 @@ def from_os_error(error: OSError) -> StreamerError | None:
     if error.errno in _GAVE_OUT:
         at = f" at {error.filename}" if error.filename else ""
         return StorageError(f"the disk gave out{at}: {error.strerror}")
-    return None
+    return from_shortage(error)

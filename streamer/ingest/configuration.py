@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.config.settings import fingerprint
 from streamer.errors import ConfigError
-from streamer.supervisor.many import needed
+from streamer.pipelines.need import needed
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
     from streamer.config.model import Config
 
 SECOND = 10**9  # nanoseconds
+LONGEST_BACKOFF = 3600.0  # seconds between two attempts, at streaming or at filing
 _FIXED = ("workdir", "http", "http_token")  # cannot change while the daemon runs
 
 

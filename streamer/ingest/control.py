@@ -7,6 +7,7 @@ A connection carries one request, an object on a line with the key ``verb``, and
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -15,13 +16,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import BusyError, ConfigError, StreamerError, by_name
+from streamer.errors import BusyError, ConfigError, StreamerError, by_name, from_shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from streamer.supervisor.run import Workdir
+    from streamer.supervisor.workdir import Workdir
 
 NAME = "control.sock"
 _LONGEST = 1 << 16  # bytes of a request
@@ -30,6 +31,7 @@ _ANSWER_SECONDS = 30.0
 _MOST_OPEN = 32  # connections whose request is not whole
 _MOST_ANSWERS = 16  # that are being sent
 _PAUSE = 1.0  # seconds without accepting, where the system has no descriptor
+_log = logging.getLogger("streamer.ingest")
 _NO_REQUEST = {"ok": False, "error": "no request"}
 
 
@@ -145,8 +147,10 @@ def _answered(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return make()
     except StreamerError as error:
         return {"ok": False, "error": str(error), "kind": type(error).__name__}
-    except (OSError, MemoryError) as error:
-        return {"ok": False, "error": f"the system refused what the answer needs: {error}", "kind": "BusyError"}
+    except Exception as error:  # noqa: BLE001 - what is asked for never ends the loop, whatever is wrong with it
+        _log.exception("a request could not be answered")
+        why = str(from_shortage(error) or f"{type(error).__name__}: {error}")
+        return {"ok": False, "error": f"the daemon cannot answer that: {why}"}
 
 
 def ask(workdir: Path, verb: str, **values: Any) -> dict[str, Any]:

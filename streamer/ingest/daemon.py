@@ -25,8 +25,8 @@ from streamer.ingest.queue import Queue
 from streamer.ingest.scheduler import Scheduler
 from streamer.ingest.snapshot import Live, as_json, snapshot
 from streamer.memory import anonymous
-from streamer.supervisor.run import open_workdir
 from streamer.supervisor.signals import listen
+from streamer.supervisor.workdir import open_workdir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from streamer.config.load import Loaded
-    from streamer.supervisor.run import Workdir
     from streamer.supervisor.signals import Signals
+    from streamer.supervisor.workdir import Workdir
 
 _SPACE_SECONDS = 5.0  # between two looks at the free space while something waits for it
 _LONGEST_WAIT = 10.0  # seconds for which the loop may stand

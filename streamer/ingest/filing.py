@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING
 
+from streamer.ingest.configuration import LONGEST_BACKOFF
 from streamer.ingest.removal import CannotFileError, Filed, file_away
-from streamer.ingest.rules import LONGEST_BACKOFF
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -214,9 +214,9 @@ class Queue(Database):
         values = {"frames": frames, "outputs": outputs, "error": "", "deaths": 0}
         return self._change(entry, state="done", ended=time.time(), **values)
 
-    def failed(self, entry: Entry, error: str, next_try: float | None, *, attempts: int | None = None) -> Entry:
+    def failed(self, entry: Entry, error: str, next_try: float | None, *, counts: bool = True) -> Entry:
         """Note a failure and when the next attempt is; None where its file has to settle first."""
-        attempts = entry.attempts if attempts is None else attempts
+        attempts = entry.attempts if counts else max(0, entry.attempts - 1)
         return self._change(entry, state="failed", error=error, attempts=attempts, next_try=next_try, ended=time.time())
 
     def changed(self, entry: Entry, error: str) -> Entry:

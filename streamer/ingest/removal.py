@@ -172,15 +172,16 @@ class _Held:
     def must_be(self, read: FileIdentity) -> None:
         """Make sure that it has the identity with which it was read."""
         found = replace(FileIdentity.of(self._descriptor), digest=read.digest)
-        if found != read:
+        same = found.size == read.size if read.digest else found == read  # with a digest, the content decides
+        if not same:
             msg = f"{self._path.name} is another file than was read, or was written to since ({_differs(found, read)})"
             raise _DoubtError(msg)
 
     def must_still_be(self, read: FileIdentity, path: Path, *, renamed: bool) -> None:
         """Make sure that it lies at its private name, unwritten; its time of change counts unless it was renamed."""
         now, there = FileIdentity.of(self._descriptor), FileIdentity.of(path)
-        expected = replace(read, changed_ns=now.changed_ns, digest="") if renamed else replace(read, digest="")
-        if now != expected or there != now:
+        expected = replace(read, changed_ns=now.changed_ns) if renamed else read
+        if there != now or not (read.digest or now == expected):
             msg = f"{self._path.name} was replaced or written to at the last moment"
             raise _DoubtError(msg)
         if self._leased and fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.errors import StorageError
 from streamer.files import FileIdentity
-from streamer.ingest import rules
-from streamer.ingest.configuration import SECOND
+from streamer.ingest.configuration import LONGEST_BACKOFF, SECOND
 from streamer.ingest.scan import files_of, mark_of
 from streamer.ingest.snapshot import Running, newest_image
-from streamer.supervisor.pipeline import Ended, Pipeline
-from streamer.supervisor.run import fill_in
+from streamer.pipelines.process import Pipeline
+from streamer.pipelines.retry import AgainAt, Rule, decide
+from streamer.pipelines.unit import Ended
+from streamer.supervisor.recording import fill_in
 from streamer.units import show_size
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from streamer.ingest.queue import Entry, Queue
     from streamer.ingest.scan import Mark
     from streamer.runtime.channel import Channel
-    from streamer.supervisor.run import Workdir
+    from streamer.supervisor.workdir import Workdir
 
 _MOST_REPORTS = 1000  # of recordings that are done
 
@@ -113,15 +114,15 @@ class Scheduler:
 
     def try_again(self) -> None:
         """Queue what failed and whose time has come."""
-        for entry in self._queue.due(time.time(), rules.LONGEST_BACKOFF):
+        for entry in self._queue.due(time.time(), LONGEST_BACKOFF):
             self._queue.next_attempt(entry)
 
     def seconds_to_next_try(self) -> float:
         """Return how long it is until something is to be tried again; at most as long as any back-off."""
         when = self._queue.next_try()
         if when is None:
-            return rules.LONGEST_BACKOFF
-        return min(max(0.0, when - time.time()), rules.LONGEST_BACKOFF)
+            return LONGEST_BACKOFF
+        return min(max(0.0, when - time.time()), LONGEST_BACKOFF)
 
     def _begin(self, entry: Entry, settings: InForce) -> None:
         try:
@@ -210,13 +211,15 @@ class Scheduler:
     def _fail(self, entry: Entry, ended: Ended, settings: InForce) -> None:
         """Have it tried again, later each time; or put it aside."""
         source, now = settings.config.source, time.time()
-        decision = rules.after_failure(ended.exit_code, entry.attempts, source.attempts, source.backoff / SECOND, now)
-        if isinstance(decision, rules.GiveUp):
+        backoff = source.backoff / SECOND
+        rule = Rule(source.attempts, backoff, LONGEST_BACKOFF, repeats_failures=True, outlasts_machine=True)
+        decision = decide(ended, entry.attempts, now, rule)
+        if not isinstance(decision, AgainAt):
             self._queue.quarantine(entry, ended.error)
             self._log.error("quarantined", recording=entry.name, path=str(entry.path), error=ended.error)
             return
-        self._queue.failed(entry, ended.error, decision.at, attempts=decision.attempts)
-        wait = round(decision.at - now, 3)
+        self._queue.failed(entry, ended.error, decision.time, counts=decision.counted)
+        wait = round(decision.time - now, 3)
         self._log.warning("failed", recording=entry.name, error=ended.error, attempt=entry.attempts, again_in=wait)
 
     # ---- what is left behind

@@ -38,17 +38,19 @@ def most_connections(limit: int) -> int:
 class _Bounded(H11Protocol):
     """One connection of a few."""
 
-    _last: float  # when it connected, had its last answer, or took some of it; in the event loop's seconds
+    last: float  # when it connected, had its last answer, or took some of it; in the event loop's seconds
+    ended = False  # closed, though the event loop has still to hear of it
     _untaken = 0  # bytes of an answer that it had not taken when it was last looked at
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take in a connection; make room for it, or end it."""
         super().connection_made(transport)
-        self._last = self.loop.time()
-        others: list[_Bounded] = [one for one in self.connections if one is not self]  # type: ignore[misc]
+        self.last = self.loop.time()
+        others: list[Any] = [one for one in self.connections if one is not self]
+        others = [one for one in others if not one.ended]
         if len(others) >= self.config.h11_most:  # type: ignore[attr-defined]
             silent = [one for one in others if not one.is_answered()]
-            min(silent, key=lambda one: one._last, default=self).end()  # noqa: SLF001 - another one of us
+            min(silent, key=lambda one: one.last, default=self).end()
         self._timer = self.loop.call_later(_ASK_SECONDS / 2, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,7 +60,7 @@ class _Bounded(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
-        self._last = self.loop.time()
+        self.last = self.loop.time()
         super().on_response_complete()
 
     def is_answered(self) -> bool:
@@ -67,14 +69,15 @@ class _Bounded(H11Protocol):
 
     def end(self) -> None:
         """Close it at once."""
+        self.ended = True
         self.transport.abort()
 
     def _check(self) -> None:
         now, untaken = self.loop.time(), self.transport.get_write_buffer_size()
         if self.is_answered() and (not untaken or untaken != self._untaken):
-            self._last = now
+            self.last = now
         self._untaken = untaken
-        if now - self._last >= _ASK_SECONDS:
+        if now - self.last >= _ASK_SECONDS:
             self.end()
             return
         self._timer = self.loop.call_later(_ASK_SECONDS / 2, self._check)

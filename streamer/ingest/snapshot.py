@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from streamer.supervisor.run import fill_in
+from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

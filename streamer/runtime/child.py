@@ -22,7 +22,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, from_shortage
 from streamer.runtime.channel import Channel
 from streamer.text import LineFormatter
 
@@ -51,7 +51,9 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
         main(channel)
     except EOFError:
         os._exit(1)  # the supervisor is gone: nobody to tell, nothing to save
-    except Exception as error:  # noqa: BLE001 - the last frame of a process: bring every error home
+    except Exception as fault:  # noqa: BLE001 - the last frame of a process: bring every error home
+        error = from_shortage(fault) or fault
+        error.__cause__ = fault if error is not fault else fault.__cause__
         report(channel, error)
         _leave(error.exit_code if isinstance(error, StreamerError) else StreamerError.exit_code, foreign=foreign)
     _leave(0, foreign=foreign)
