@@ -99,12 +99,16 @@ class Flag(IntFlag):
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
 
 
+MAX_PIXELS = 50_000_000  # an 8K picture has 33 million
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How one stream's messages become arrays: the decoding half of a stream's settings.
 
     ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
-    whose samples vary in length, None to find out; ``scale`` multiplies numbers.
+    whose samples vary in length, None to find out; ``scale`` multiplies numbers; a picture of more than ``max_pixels``
+    is refused before it is decoded.
     """
 
     field: str | None = None
@@ -113,6 +117,7 @@ class Decoding:
     resize: tuple[int, int] | None = None
     color: str | None = None  # rgb | bgr | gray; None: rgb for colour images, others as they are
     capacity: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
