@@ -60,6 +60,7 @@ class Video(Consumer):
         self._constant = rate == "constant"
         self._overlay = overlay
         self._coding = mp4.Coding(codec, quality, gop, encoder_threads)
+        mp4.check_encoder(codec)
         self._segments: dict[str, mp4.Segment] = {}
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:

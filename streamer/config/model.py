@@ -67,7 +67,7 @@ class SourceConfig(_Settings):
         default_factory=lambda: ["*"], description="names of recordings (or of the files in them) that count"
     )
     settle: Duration = Field(10 * 10**9, description="how long a recording must not have changed")
-    scan: Duration = Field(30 * 10**9, ge=10**8, description="how often the folders are looked through")
+    scan: Duration = Field(30 * 10**9, ge=10**8, description="how often the folders are scanned")
     give_up_after: Duration = Field(
         3600 * 10**9, description="how long a recording that does not change may be unfinished"
     )
