@@ -65,6 +65,10 @@ class VectorDecoder:
             return Spec((self._how.capacity,), dtype.str, variable=True)
         return Spec((len(values),), dtype.str)
 
+    def verify(self, payload: Payload) -> Spec:
+        """Read one message: its length and type."""
+        return self.probe(payload)
+
     def rows(self, payload: Payload) -> int:
         """Return the length of one message's vector."""
         return len(self.values(payload))

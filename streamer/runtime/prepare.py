@@ -183,7 +183,7 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
 def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:
     """Find out what a stream's arrays look like from the first planned message that decodes."""
     spec = None
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    for number in planned_messages(plan, averaged=settings.alignment.align == "mean"):
         try:
             spec = decoder.probe(source.payload(index, number))
             break
@@ -198,7 +198,7 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
     if not spec.variable or settings.decoding.capacity is not None:
         return spec
     rows = 0
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    for number in planned_messages(plan, averaged=settings.alignment.align == "mean"):
         try:
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded
@@ -206,7 +206,7 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
     return replace(spec, shape=(max(rows, 1), *spec.shape[1:]))
 
 
-def _planned(plan: StreamPlan, *, averaged: bool) -> Iterator[int]:
+def planned_messages(plan: StreamPlan, *, averaged: bool) -> Iterator[int]:
     """Yield the messages that a stream's samples are made of, each once, in order."""
     last = -1
     for start in range(0, len(plan.first), _PIECE):
