@@ -28,7 +28,12 @@ def stream_setting(name: str, s: StreamConfig) -> StreamSettings:
         tuple(s.topic),
         s.clock,
         s.undecodable,
-        Decoding(s.field, s.dtype, s.scale, s.resize, s.color, s.capacity),
+        Decoding(
+            tuple(s.field) if isinstance(s.field, list) else s.field,
+            *(s.dtype, s.scale, s.resize, s.color, s.capacity),
+            elements=tuple(s.elements) if s.elements else None,
+            names_field=s.names_field,
+        ),
         Alignment(s.align, s.tolerance, s.missing, s.gap),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from streamer.decode.interpolate import between
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import RecordingError
+from streamer.errors import DecodeError, RecordingError
 from streamer.runtime.prepare import where
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ class Loader:
         if load.source is not None and source_rows is not None and stream.repeats[load.frame]:
             return _copy(self._pool.array(load.source, place), out, source_rows[number], variable=place.spec.variable)
         try:
+            if stream.unfit and (why := stream.unfit.get(first) or stream.unfit.get(second)):
+                raise DecodeError(why)
             source = self._prepared.source
             payload = source.payload(stream.index, first)
             if first == second or not isinstance(stream.decoder, VectorDecoder):
