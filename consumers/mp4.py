@@ -94,8 +94,8 @@ def check_size(stream: str, shape: tuple[int, ...]) -> None:
     """
     if shape[0] % 2 or shape[1] % 2:
         even = [shape[1] // 2 * 2, shape[0] // 2 * 2]
-        msg = f"streams.{stream}: {shape[1]}x{shape[0]} pixels: video needs even numbers; 'resize: {even}' gives them"
-        raise ConfigError(msg)
+        msg = f"{shape[1]}x{shape[0]} pixels: video needs even numbers; 'resize: {even}' gives them"
+        raise ConfigError(msg, key=f"streams.{stream}")
 
 
 class Segment:

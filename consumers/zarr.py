@@ -74,10 +74,8 @@ class Zarr(Consumer):
         streams = {name: recording.streams[name] for name in chosen}
         for name, stream in streams.items():
             if stream.variable or stream.dtype.names:
-                msg = (
-                    f"streams.{name}: {stream.kind} of varying length do not fit an array: leave it out with 'streams'"
-                )
-                raise ConfigError(msg)
+                msg = f"{stream.kind} of varying length do not fit an array: leave it out with 'streams'"
+                raise ConfigError(msg, key=f"streams.{name}")
         return streams
 
     def _layout(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], str]]:

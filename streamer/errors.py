@@ -18,16 +18,102 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
+    from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What an error is about, as far as it is known; empty and None stand for unknown.
+
+    ``key`` is the dotted path of a setting (``streams.head.topic``) and ``line`` where it stands (``config.yaml:12``,
+    ``the command line``); ``message`` is the number of a message of the ``stream``, needed for ``frame``; ``path`` is
+    the file or folder that is at fault; ``hint`` says what to do.
+    """
+
+    key: str = ""
+    line: str = ""
+    stream: str = ""
+    message: int | None = None
+    frame: int | None = None
+    consumer: str = ""
+    path: str = ""
+    hint: str = ""
 
 
 class StreamerError(Exception):
-    """A fault with a message for a person and an exit code (sysexits.h) for a script."""
+    """A fault: what is wrong (``text``), what it is about (``where``), an exit code (sysexits.h) for a script.
+
+    ``str(error)`` is the whole message for a person: put it together at the edge, and never take it apart.
+    """
 
     exit_code = 70
+
+    def __init__(  # noqa: PLR0913 - one argument a field of `Where`
+        self,
+        text: str = "",
+        *,
+        key: str = "",
+        line: str = "",
+        stream: str = "",
+        message: int | None = None,
+        frame: int | None = None,
+        consumer: str = "",
+        path: Path | str = "",
+        hint: str = "",
+        parts: Sequence[StreamerError] = (),
+    ) -> None:
+        """Say what is wrong; ``parts`` are the faults that this one stands for, each told in a line of its own."""
+        super().__init__(text)
+        self.text = text
+        self.where = Where(key, line, stream, message, frame, consumer, str(path), hint)
+        self.parts = tuple(parts)
+
+    def within(self, **fields: Any) -> Self:
+        """Return this error with more said about it: what is known already stays, a hint is added to the hints."""
+        known = {name: value for name, value in asdict(self.where).items() if value not in ("", None)}
+        old, new = self.where.hint, fields.get("hint", "")
+        hints = [hint for hint in (old, "" if new in old else new) if hint]
+        return self.at(**{**fields, **known, "hint": "; ".join(hints)})
+
+    def under(self, *names: str) -> Self:
+        """Return this error with its key below others: ``field``, under ``streams``, ``head``: streams.head.field."""
+        return self.at(key=".".join([*names, *([self.where.key] if self.where.key else [])]))
+
+    def at(self, **fields: Any) -> Self:
+        """Return this error with other fields, or another ``text``, in place of its own."""
+        return type(self)(**{"text": self.text, "parts": self.parts, **asdict(self.where), **fields})
+
+    def __str__(self) -> str:
+        if self.parts:
+            return "\n".join(map(str, self.parts))
+        where = self.where
+        subject = where.key or (f"streams.{where.stream}" if where.stream else "")
+        subject = subject or (f"consumer {where.consumer}" if where.consumer else "")
+        needed = f", needed for frame {where.frame}" if where.frame is not None else ""
+        message = f"message {where.message}{needed}" if where.message is not None else ""
+        places = [place for place in (where.line, subject, message, where.path) if place]
+        return ": ".join([*places, self.text]) + (f"; {where.hint}" if where.hint else "")
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the error as plain values, to cross a process."""
+        return {
+            "kind": type(self).__name__,
+            "text": self.text,
+            "where": {name: value for name, value in asdict(self.where).items() if value not in ("", None)},
+            "parts": [part.to_wire() for part in self.parts],
+        }
+
+    @staticmethod
+    def from_wire(values: dict[str, Any]) -> StreamerError:
+        """Return the error of which these are the plain values; a class that is not of the tree becomes its root."""
+        parts = [StreamerError.from_wire(part) for part in values["parts"]]
+        return by_name(values["kind"])(values["text"], **values["where"], parts=parts)
 
 
 class UsageError(StreamerError):
@@ -49,11 +135,7 @@ class RecordingError(StreamerError):
 
 
 class DamagedError(RecordingError):
-    """The recording's structure is damaged: ``why`` says how, ``remedy`` what its owner can do about it."""
-
-    def __init__(self, why: str, remedy: str = "") -> None:
-        super().__init__(f"{why}; {remedy}" if remedy else why)
-        self.why = why
+    """The recording's structure is damaged; what is intact of it can be salvaged."""
 
 
 class DecodeError(RecordingError):
@@ -160,6 +242,6 @@ def from_os_error(error: OSError) -> StreamerError | None:
     if error.errno in _CANNOT_WRITE:
         return OutputError(f"cannot write {error.filename or 'the output'}: {error.strerror}")
     if error.errno in _GAVE_OUT:
-        where = f" at {error.filename}" if error.filename else ""
-        return StorageError(f"the disk gave out{where}: {error.strerror}")
+        at = f" at {error.filename}" if error.filename else ""
+        return StorageError(f"the disk gave out{at}: {error.strerror}")
     return None

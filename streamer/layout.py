@@ -44,11 +44,11 @@ def count_slots(layout: Layout, budget: int, frames: int, least: int) -> int:
     if count < least:
         parts = ", ".join(f"{p.name} {_shape(p.spec)} = {show_size(p.nbytes)}" for p in layout.places)
         msg = (
-            f"pool: {show_size(budget)} cannot hold {'one frame' if least == 1 else f'{least} frames'}: "
+            f"{show_size(budget)} cannot hold {'one frame' if least == 1 else f'{least} frames'}: "
             f"a frame needs {show_size(layout.slot_size)} ({parts}); "
             f"set 'pool: {math.ceil(layout.slot_size * max(least, 4) / 10**6)} MB' or more, or 'resize' the images"
         )
-        raise ConfigError(msg)
+        raise ConfigError(msg, key="pool")
     return max(min(count, frames, _MOST_SLOTS), least)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamer.errors import RecordingError
 from streamer.records import Flag, Plan, StreamPlan
-from streamer.stamps import nearest
+from streamer.stamps import nearest, own_period
 from streamer.units import show_duration
 
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from streamer.records import Alignment
 
     Stamps = NDArray[np.int64]
+    _Chosen = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 _PIECE = 1 << 16  # ticks that are worked on at once
+_MISSING = (
+    "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (the value before)"
+)
 
 
 def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) -> Plan:
@@ -41,7 +45,11 @@ def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) ->
     skipped: Counter[str] = Counter()
     aligned = []
     for name, (stamps, how) in streams.items():
-        stream, missing = _align(name, ticks, stamps, how)
+        instants, beyond = _instants(ticks, stamps, how)
+        if beyond is not None:
+            skipped[f"at {name}"] += int(np.count_nonzero(beyond & keep))
+            keep &= ~beyond
+        stream, missing = _align(name, instants, stamps, how, beyond)
         if how.missing == "skip":
             skipped[f"missing {name}"] += int(np.count_nonzero(missing & keep))
             keep &= ~missing
@@ -58,24 +66,49 @@ def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) ->
     )
 
 
-def _align(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[StreamPlan, NDArray[np.bool_]]:
-    """Lay one stream against the ticks; return its plan and where it has no sample within tolerance."""
-    count = len(ticks)
+def _instants(ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[Stamps, NDArray[np.bool_] | None]:
+    """Return when each tick's sample is taken, and for which ticks that is beyond the data: no frame can be there.
+
+    Beyond are the ticks that have no tick ``at_ticks`` later, and those whose instant lies outside the stream's stamps,
+    unless its last value holds for ever.
+    """
+    if not how.at and not how.at_ticks:
+        return ticks, None
+    numbers = np.arange(len(ticks)) + how.at_ticks
+    beyond = (numbers < 0) | (numbers >= len(ticks))
+    instants = ticks[np.clip(numbers, 0, max(len(ticks) - 1, 0))] + how.at
+    if how.at and len(stamps) and not how.endless:
+        beyond |= (instants < stamps[0]) | (instants > stamps[-1])
+    return instants, beyond
+
+
+def _align(
+    name: str, instants: Stamps, stamps: Stamps, how: Alignment, beyond: NDArray[np.bool_] | None
+) -> tuple[StreamPlan, NDArray[np.bool_]]:
+    """Lay one stream against the instants; return its plan and where it has no sample within tolerance."""
+    count = len(instants)
     first = np.empty(count, np.int32)
-    second, weight = (np.empty(count, np.int32), np.empty(count)) if how.align == "linear" else (first, _nothing(count))
+    second = first if how.align in ("nearest", "previous") else np.empty(count, np.int32)
+    weight = np.empty(count) if how.align == "linear" else _nothing(count)
     plan = StreamPlan(
         name, first, second, weight, np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
     )
     missing = np.empty(count, bool)
+    reach = own_period(instants) * 3 // 4
     for start in range(0, count, _PIECE):
         piece = slice(start, start + _PIECE)
-        part, missing[piece] = _align_piece(name, ticks[piece], stamps, how)
+        chosen = _average(instants, piece, stamps, reach) if how.align == "mean" else None
+        part, missing[piece] = _align_piece(name, instants[piece], stamps, how, chosen)
         plan.first[piece], plan.stamp[piece], plan.offset[piece] = part.first, part.stamp, part.offset
         plan.flags[piece] = part.flags
+        if second is not first:
+            plan.second[piece] = part.second
         if how.align == "linear":
-            plan.second[piece], plan.weight[piece] = part.second, part.weight
+            plan.weight[piece] = part.weight
+    if beyond is not None:
+        missing &= ~beyond
     if how.missing == "error" and missing.any():
-        raise RecordingError(_complaint(name, ticks, stamps, how, missing))
+        raise RecordingError(_complaint(instants, stamps, how, missing), stream=name, hint=_MISSING)
     return plan, missing
 
 
@@ -84,22 +117,26 @@ def _nothing(count: int) -> NDArray[np.float64]:
     return np.broadcast_to(np.float64(0.0), count)
 
 
-def _align_piece(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[StreamPlan, NDArray[np.bool_]]:
-    first, second, weight = _choose(ticks, stamps, how.align)
+def _align_piece(
+    name: str, ticks: Stamps, stamps: Stamps, how: Alignment, chosen: _Chosen | None
+) -> tuple[StreamPlan, NDArray[np.bool_]]:
+    first, second, weight = chosen or _choose(ticks, stamps, how.align)
     found = first >= 0
     near = np.where(weight > 0.5, second, first)
+    if chosen and len(stamps):
+        near = np.clip(nearest(stamps, ticks), first, second)
     if len(stamps) == 0:
         offset = np.zeros(len(ticks), np.int64)
         missing = np.ones(len(ticks), bool)
     else:
         offset = np.where(found, stamps[near] - ticks, 0)
-        worst = np.maximum(np.abs(stamps[first] - ticks), np.abs(stamps[second] - ticks))
+        worst = np.abs(offset) if chosen else np.maximum(np.abs(stamps[first] - ticks), np.abs(stamps[second] - ticks))
         missing = ~found if how.tolerance is None else ~found | (worst > how.tolerance)
     flags = np.zeros(len(ticks), np.uint8)
     if missing.any():
         first, second, weight, offset = _fill(ticks, stamps, how, missing, (first, second, weight, offset))
         flags[missing & (first >= 0)] |= np.uint8(Flag.HELD)
-    flags[(second != first) & (weight > 0)] |= np.uint8(Flag.INTERPOLATED)
+    flags[(second != first) & ((weight > 0) | bool(chosen))] |= np.uint8(Flag.INTERPOLATED)
     if how.gap is not None:
         flags[_in_gap(ticks, stamps, how.gap)] |= np.uint8(Flag.GAP)
     interpolated = flags & np.uint8(Flag.INTERPOLATED) != 0
@@ -108,9 +145,24 @@ def _align_piece(name: str, ticks: Stamps, stamps: Stamps, how: Alignment) -> tu
     return plan, missing
 
 
-def _choose(
-    ticks: Stamps, stamps: Stamps, align: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _average(instants: Stamps, piece: slice, stamps: Stamps, reach: int) -> _Chosen:
+    """Return the first and the last message of each instant's interval; -1 where there is none.
+
+    An interval goes half the way to the neighbouring instants, so that every message counts once; beside a gap and at
+    the ends it goes as far as on the other side, and never further than ``reach``.
+    """
+    here = instants[piece]
+    start = piece.start
+    before = here - instants[np.maximum(np.arange(start, start + len(here)) - 1, 0)]
+    after = instants[np.minimum(np.arange(start, start + len(here)) + 1, len(instants) - 1)] - here
+    before, after = np.where(before > 0, before, after), np.where(after > 0, after, before)
+    low = np.searchsorted(stamps, here - np.minimum(before - before // 2, reach))
+    high = np.searchsorted(stamps, here + np.minimum(after // 2, reach)) - 1
+    found = high >= low
+    return np.where(found, low, -1), np.where(found, high, -1), np.zeros(len(here))
+
+
+def _choose(ticks: Stamps, stamps: Stamps, align: str) -> _Chosen:
     """Return first message, second message and the share of the second, for each tick."""
     weight = np.zeros(len(ticks))
     if len(stamps) == 0:
@@ -149,7 +201,7 @@ def _fill(
     return first, np.where(missing, first, second), np.where(missing, 0.0, weight), offset
 
 
-def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[np.bool_]) -> str:
+def _complaint(ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[np.bool_]) -> str:
     count = int(np.count_nonzero(missing))
     at = int(ticks[np.argmax(missing)])
     when = show_duration(at - int(ticks[0]))
@@ -160,10 +212,7 @@ def _complaint(name: str, ticks: Stamps, stamps: Stamps, how: Alignment, missing
     else:
         distance = int(np.abs(stamps - at).min())
         why = f"the nearest message is {show_duration(distance)} off, tolerance is {show_duration(how.tolerance or 0)}"
-    return (
-        f"streams.{name}: no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}; "
-        "say what to do with 'missing: skip' (leave the frames out), 'none' (None there) or 'hold' (the value before)"
-    )
+    return f"no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}"
 
 
 def _in_gap(ticks: Stamps, stamps: Stamps, gap: int) -> NDArray[np.bool_]:
@@ -179,12 +228,12 @@ def _in_gap(ticks: Stamps, stamps: Stamps, gap: int) -> NDArray[np.bool_]:
 
 def _take(stream: StreamPlan, numbers: NDArray[np.int64]) -> StreamPlan:
     first = stream.first[numbers]
-    linear = stream.second is not stream.first
+    several = stream.second is not stream.first
     return StreamPlan(
         stream.name,
         first=first,
-        second=stream.second[numbers] if linear else first,
-        weight=stream.weight[numbers] if linear else _nothing(len(numbers)),
+        second=stream.second[numbers] if several else first,
+        weight=stream.weight[numbers] if stream.weight.flags.writeable else _nothing(len(numbers)),
         stamp=stream.stamp[numbers],
         offset=stream.offset[numbers],
         flags=stream.flags[numbers],

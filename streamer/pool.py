@@ -49,10 +49,10 @@ class Pool:
                 raise
         except OSError as error:
             msg = (
-                f"pool: the machine has no {show_size(first * layout.slot_size)} of memory free "
+                f"the machine has no {show_size(first * layout.slot_size)} of memory free "
                 f"({first} slots of {show_size(layout.slot_size)}): {error.strerror}; set a smaller 'pool'"
             )
-            raise StorageError(msg) from error
+            raise StorageError(msg, key="pool") from error
         self._bytes = np.frombuffer(self._map, np.uint8)
 
     def grow(self, slots: int) -> int:

@@ -89,7 +89,7 @@ class Flag(IntFlag):
 
     NONE = 0
     HELD = 1  # the frame before showed the same message, or the value is older than the tolerance
-    INTERPOLATED = 2  # computed from two messages
+    INTERPOLATED = 2  # computed from several messages
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
 
 
@@ -117,18 +117,28 @@ class Decoding:
 class Alignment:
     """How one stream is laid against the ticks: the policy half of a stream's settings.
 
-    ``tolerance`` and ``gap`` in nanoseconds, None for none.
+    ``tolerance`` and ``gap`` in nanoseconds, None for none. A sample is taken ``at`` nanoseconds and ``at_ticks`` ticks
+    after its tick.
     """
 
-    align: str = "nearest"  # nearest | previous | linear
+    align: str = "nearest"  # nearest | previous | linear | mean
     tolerance: int | None = None
     missing: str = "error"  # error | skip | none | hold
     gap: int | None = None
+    at: int = 0
+    at_ticks: int = 0
+
+    @property
+    def endless(self) -> bool:
+        """Whether the last value stays good for ever, so that the stream has no end."""
+        return self.missing == "hold" or (self.align == "previous" and self.tolerance is None)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
     """One stream as the user wants it: the first of ``topics`` that the recording has is read.
+
+    ``shift`` nanoseconds are added to the stamps of its messages (a camera's latency is a negative shift).
 
     ``undecodable`` says what becomes of a frame whose message is damaged: error, skip (the frame is
     left out and counted) or none (the frame has None there).
@@ -140,14 +150,23 @@ class StreamSettings:
     undecodable: str = "error"
     decoding: Decoding = Decoding()
     alignment: Alignment = Alignment()
+    shift: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant that a user names, in nanoseconds since 1970 or, not ``absolute``, since the recording's beginning."""
+
+    nanoseconds: int
+    absolute: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineSettings:
     """Where the ticks come from: a stream's name, ``busiest`` (image stream) or ``grid``.
 
-    ``rate`` in hertz as (numerator, denominator), None for the stream's own; ``crop`` the fraction of
-    the timeline that is kept, ``skip`` the ticks left out at both ends of that.
+    ``rate`` in hertz as (numerator, denominator), None for the stream's own; of the ticks from ``start`` to ``end_at``
+    (both included) ``crop`` is the fraction that is kept, ``skip`` the ticks left out at both ends of that.
     """
 
     source: str = "busiest"
@@ -155,6 +174,8 @@ class TimelineSettings:
     skip: int = 0
     crop: tuple[float, float] = (0.0, 1.0)
     end: str = "common"  # common | longest | timeline
+    start: Moment | None = None
+    end_at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +183,10 @@ class StreamPlan:
     """Which messages make one stream's sample, for every frame (n frames).
 
     ``first`` (n,) int32 message numbers in the topic's index, -1 where there is no sample;
-    ``second`` (n,) int32, the other message where the sample is interpolated, else equal to
-    ``first``; ``weight`` (n,) float64, the share of ``second``; ``stamp`` (n,) int64, the stamp of
-    the sample; ``offset`` (n,) int64, stamp of the nearest message used minus the tick;
+    ``second`` (n,) int32, the other message where the sample is interpolated, the last of the messages that are
+    averaged for ``align: mean``, else equal to ``first``; ``weight`` (n,) float64, the share of ``second``; ``stamp``
+    (n,) int64, the stamp of the sample; ``offset`` (n,) int64, stamp of the nearest message used minus the instant at
+    which the sample is taken (the tick, or where the stream's ``at`` puts it);
     ``flags`` (n,) uint8 of `Flag`.
     """
 

@@ -48,10 +48,10 @@ def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
     own = Fraction(_SECOND, period)
     if rate > own * _SAME_RATE:
         msg = (
-            f"timeline.rate: {float(rate):g} Hz is more than the {float(own):.2f} Hz at which {name!r} comes: "
+            f"{float(rate):g} Hz is more than the {float(own):.2f} Hz at which {name!r} comes: "
             f"use a lower rate, or 'from: grid' for instants of your own"
         )
-        raise ConfigError(msg)
+        raise ConfigError(msg, key="timeline.rate")
     if rate * _SAME_RATE > own:
         return stamps
     breaks = np.flatnonzero(np.diff(stamps) > int(max(Fraction(period), _SECOND / rate) * _BREAK)) + 1
@@ -117,6 +117,13 @@ def finish_at(ticks: Stamps, end: str, stops: Sequence[int], rate: Fraction | No
     pace = rate or Fraction(_SECOND, period)
     more = grid(int(ticks[-1]), max(stops), pace)[1:]
     return np.concatenate([ticks, more])
+
+
+def window(ticks: Stamps, start: int | None, end: int | None) -> Stamps:
+    """Keep the ticks from ``start`` to ``end`` (both included, nanoseconds); None is no bound."""
+    low = 0 if start is None else int(np.searchsorted(ticks, start))
+    high = len(ticks) if end is None else int(np.searchsorted(ticks, end, side="right"))
+    return ticks[low : max(high, low)]
 
 
 def trim(ticks: Stamps, crop: tuple[float, float], skip: int) -> Stamps:

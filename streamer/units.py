@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 _DURATION_NS = {
@@ -29,6 +30,8 @@ _SIZE_BYTES = {
 _DAY, _YEAR = 86_400, 31_556_952  # seconds
 _RATE_HZ = {"mHz": Fraction(1, 1000), "Hz": Fraction(1), "kHz": Fraction(1000)}
 KNOWN = {"duration": tuple(_DURATION_NS), "size": tuple(_SIZE_BYTES), "rate": tuple(_RATE_HZ)}
+_TICKS = re.compile(r"\s*([0-9]{1,6})\s*ticks?\s*")
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
 
 
@@ -44,6 +47,61 @@ def duration(text: object) -> int:
         msg = f"{text!r} is not a whole number of nanoseconds"
         raise ValueError(msg)
     return int(value)
+
+
+def signed_duration(text: object) -> int:
+    """Parse a duration that may be negative, such as ``-40 ms``, into whole nanoseconds.
+
+    Raises:
+        ValueError: as for `duration`.
+
+    """
+    sign, rest = _signed(text)
+    return sign * duration(rest)
+
+
+def later(text: object) -> tuple[int, int]:
+    """Parse how much later something is, ``+100 ms`` or ``+1 tick``, into (nanoseconds, ticks), one of which is 0.
+
+    Raises:
+        ValueError: neither a duration nor a whole number of ticks.
+
+    """
+    sign, rest = _signed(text)
+    match = _TICKS.fullmatch(rest) if isinstance(rest, str) else None
+    return (0, sign * int(match[1])) if match else (sign * duration(rest), 0)
+
+
+def moment(text: object) -> tuple[int, bool]:
+    """Parse ``5 s`` (from the beginning on) or an ISO 8601 time into (nanoseconds, whether they count from 1970).
+
+    A time without an offset from UTC is in UTC; digits beyond the nanosecond are an error.
+
+    Raises:
+        ValueError: neither of both.
+
+    """
+    if isinstance(text, datetime):  # YAML reads a bare time so
+        text = text.isoformat()
+    match = _ISO.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        return duration(text), False
+    whole, fraction, zone = match.groups()
+    try:
+        when = datetime.fromisoformat(whole + (zone or ""))
+    except ValueError as error:
+        msg = f"{text!r} is not an ISO 8601 time such as '2026-11-26T10:00:05Z': {error}"
+        raise ValueError(msg) from error
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    seconds = (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    return seconds * 10**9 + int((fraction or "").ljust(9, "0")), True
+
+
+def _signed(text: object) -> tuple[int, object]:
+    """Split a sign from a text."""
+    if isinstance(text, str) and text.strip()[:1] in ("-", "+"):
+        return (-1 if text.strip()[0] == "-" else 1), text.strip()[1:]
+    return 1, text
 
 
 def size(text: object) -> int:

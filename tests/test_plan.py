@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -76,10 +77,29 @@ def in_gap(tick: int, stamps: Sequence[int], gap: int) -> bool:
     return not stamps or min(abs(stamp - tick) for stamp in stamps) > gap
 
 
-def align_one(tick: int, stamps: Sequence[int], how: Alignment) -> Cell:
-    first, second, weight = choose(tick, stamps, how.align)
+def average(n: int, instants: Sequence[int], stamps: Sequence[int]) -> tuple[int, int]:
+    """Return the first and the last message that is nearer to this instant than half the way to its neighbours."""
+    here = instants[n]
+    before = here - instants[n - 1] if n else None
+    after = instants[n + 1] - here if n + 1 < len(instants) else None
+    periods = sorted(b - a for a, b in itertools.pairwise(instants))
+    reach = int(np.median(periods)) * 3 // 4 if periods else 0
+    back = before or after or 0
+    ahead = after or before or 0
+    low, high = here - min(back - back // 2, reach), here + min(ahead // 2, reach)
+    inside = [m for m, stamp in enumerate(stamps) if low <= stamp < high]
+    return (inside[0], inside[-1]) if inside else (-1, -1)
+
+
+def align_one(n: int, instants: Sequence[int], stamps: Sequence[int], how: Alignment) -> Cell:
+    tick = instants[n]
+    if how.align == "mean":
+        (first, second), weight = average(n, instants, stamps), Fraction(0)
+        used = {min(range(first, second + 1), key=lambda m: abs(stamps[m] - tick))} if first >= 0 else set()
+    else:
+        first, second, weight = choose(tick, stamps, how.align)
+        used = {first, second} - {-1}
     flags = Flag.NONE
-    used = {first, second} - {-1}
     far = how.tolerance is not None and any(abs(stamps[n] - tick) > how.tolerance for n in used)
     missing = not used or far
     if missing and how.missing == "hold" and stamps:
@@ -94,8 +114,10 @@ def align_one(tick: int, stamps: Sequence[int], how: Alignment) -> Cell:
     if first == -1:
         return Cell(-1, -1, weight, tick, 0, flags, missing)
     near = second if weight > Fraction(1, 2) else first
+    if how.align == "mean":
+        near = min(range(first, second + 1), key=lambda m: abs(stamps[m] - tick))
     offset = stamps[near] - tick
-    if weight:
+    if weight or second != first:
         return Cell(first, second, weight, tick, offset, flags | Flag.INTERPOLATED, missing)
     return Cell(first, second, weight, tick + offset, offset, flags, missing)
 
@@ -104,8 +126,14 @@ def reference(ticks: Sequence[int], stamps: Sequence[int], how: Alignment) -> tu
     """Return the numbers of the ticks that become frames, and what they show."""
     numbers: list[int] = []
     cells: list[Cell] = []
-    for number, tick in enumerate(ticks):
-        cell = align_one(tick, stamps, how)
+    count = len(ticks)
+    instants = [ticks[min(max(n + how.at_ticks, 0), count - 1)] + how.at for n in range(count)]
+    for number in range(count):
+        if not 0 <= number + how.at_ticks < count:
+            continue
+        if how.at and stamps and not how.endless and not stamps[0] <= instants[number] <= stamps[-1]:
+            continue
+        cell = align_one(number, instants, stamps, how)
         if cell.missing and how.missing == "skip":
             continue
         if cells and cell.first >= 0 and cell.first == cell.second == cells[-1].first == cells[-1].second:
@@ -125,10 +153,12 @@ STAMPS = (st.lists(st.integers(0, 60), max_size=14) | st.sets(st.integers(0, 60)
 TICKS = st.sets(st.integers(-5, 65), max_size=20).map(sorted)
 HOW = st.builds(
     Alignment,
-    st.sampled_from(["nearest", "previous", "linear"]),
+    st.sampled_from(["nearest", "previous", "linear", "mean"]),
     st.none() | st.integers(0, 12),
     st.sampled_from(["error", "skip", "none", "hold"]),
     st.none() | st.integers(0, 15),
+    st.just(0) | st.integers(-9, 9),
+    st.just(0) | st.integers(-2, 2),
 )
 
 
@@ -175,6 +205,40 @@ def test_a_tie_goes_to_the_earlier_message() -> None:
     plan = make_plan(stamps_of(15), {"head": (stamps_of(10, 20), Alignment())})
     assert plan.streams[0].first.tolist() == [0]
     assert plan.streams[0].offset.tolist() == [-5]
+
+
+# ---- at: a sample that is taken later than its tick
+
+
+def test_the_next_state_as_the_action_leaves_out_the_last_tick_and_counts_it() -> None:
+    ticks = stamps_of(0, 10, 20, 30)
+    plan = make_plan(ticks, {"state": (ticks, Alignment()), "action": (ticks, Alignment(at_ticks=1))})
+    state, action = plan.streams
+    assert state.first.tolist() == [0, 1, 2]
+    assert action.first.tolist() == [1, 2, 3]
+    assert action.offset.tolist() == [0, 0, 0]
+    assert dict(plan.skipped) == {"at action": 1}
+
+
+def test_a_sample_later_than_the_last_message_is_no_sample_unless_the_value_holds() -> None:
+    ticks = stamps_of(0, 10, 20, 30)
+    plan = make_plan(ticks, {"action": (ticks, Alignment(at=15))})
+    assert plan.streams[0].first.tolist() == [1, 2]
+    assert dict(plan.skipped) == {"at action": 2}
+    held = make_plan(ticks, {"action": (ticks, Alignment("previous", at=15))})
+    assert held.streams[0].first.tolist() == [1, 2, 3, 3]
+
+
+def test_the_mean_takes_every_message_into_one_tick_and_none_from_a_gap() -> None:
+    stamps = stamps_of(*range(0, 100, 2))
+    plan = make_plan(stamps_of(0, 10, 20, 30, 80), {"force": (stamps, Alignment("mean"))})
+    stream = plan.streams[0]
+    assert stream.first.tolist() == [0, 3, 8, 13, 37]
+    assert stream.second.tolist() == [2, 7, 12, 18, 43]
+    assert set(stream.flags.tolist()) == {Flag.INTERPOLATED}
+
+
+# ---- ties
 
 
 @pytest.mark.parametrize("tick", [9, 10, 11, 14])

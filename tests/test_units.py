@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.units import duration, rate, show_duration, show_size, size
+from streamer.units import duration, later, moment, rate, show_duration, show_size, signed_duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,43 @@ if TYPE_CHECKING:
 )
 def test_every_unit_of_time_is_whole_nanoseconds(text: str, nanoseconds: int) -> None:
     assert duration(text) == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("-40 ms", (-40_000_000, 0)),
+        ("+100 ms", (100_000_000, 0)),
+        ("100 ms", (100_000_000, 0)),
+        ("+1 tick", (0, 1)),
+        ("-2 ticks", (0, -2)),
+        ("0 ticks", (0, 0)),
+    ],
+)
+def test_later_is_a_duration_or_ticks_with_a_sign(text: str, found: tuple[int, int]) -> None:
+    assert later(text) == found
+    if "tick" not in text:
+        assert signed_duration(text) == found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("5 s", (5 * 10**9, False)),
+        ("1970-01-01T00:00:05Z", (5 * 10**9, True)),
+        ("1970-01-01 00:00:05", (5 * 10**9, True)),
+        ("1970-01-01T02:00:05.000000001+02:00", (5 * 10**9 + 1, True)),
+        ("2023-11-14T22:13:20.123456789Z", (1_700_000_000_123_456_789, True)),
+    ],
+)
+def test_a_moment_is_exact_to_the_nanosecond(text: str, found: tuple[int, bool]) -> None:
+    assert moment(text) == found
+
+
+@pytest.mark.parametrize("text", ["5", "yesterday", "2023-13-01T00:00:00", "2023-01-01T00:00:00.0000000001Z", "-5 s"])
+def test_what_is_no_moment_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match=text[:6]):
+        moment(text)
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,10 @@ class Feature:
         for stream in self.streams:
             if frame[stream] is None:
                 msg = (
-                    f"streams.{stream}: frame {frame.number} has no sample, and {self.key!r} of a LeRobot dataset "
+                    f"frame {frame.number} has no sample, and {self.key!r} of a LeRobot dataset "
                     "cannot be without: use 'missing: hold' or 'missing: skip'"
                 )
-                raise ConfigError(msg)
+                raise ConfigError(msg, key=f"streams.{stream}")
         values = [np.asarray(frame[stream]) for stream in self.streams]
         return np.concatenate(values).astype(np.float32) if self.dtype == "float32" else values[0]
 

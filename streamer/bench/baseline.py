@@ -114,7 +114,8 @@ def _frames(
 ) -> Array:
     stamps = {name: np.sort(np.array(values, np.int64)) for name, values in found.items()}
     types = {s.name: c.msgtype for c in bag.connections for s in bag.streams[c.topic] if s.decoding.field is None}
-    ticks = make_ticks(timeline, streams, stamps, [name for name, msgtype in types.items() if msgtype in _IMAGES])
+    images = [name for name, msgtype in types.items() if msgtype in _IMAGES]
+    ticks = make_ticks(timeline, streams, stamps, images, bag.reader.start_time)
     return make_plan(ticks, {s.name: (stamps[s.name], s.alignment) for s in streams}).ticks
 
 

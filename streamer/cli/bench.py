@@ -116,7 +116,7 @@ def _load(target: Path | None, overrides: Sequence[str], folder: Path) -> tuple[
     if target is None or target.suffix not in (".yaml", ".yml"):
         recording = _synthetic(folder) if target is None else target.absolute()
         config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump(_suggested(recording, folder)), encoding="utf-8")
+        config.write_text(yaml.safe_dump(_suggested(recording)), encoding="utf-8")
     assert config is not None  # noqa: S101 - for the type checker: it was given or made
     loaded = load(config, overrides, consumers_needed=False)
     return loaded, recordings(loaded, folder)[0]
@@ -130,15 +130,14 @@ def _synthetic(folder: Path) -> Path:
     return path
 
 
-def _suggested(recording: Path, folder: Path) -> dict[str, Any]:
+def _suggested(recording: Path) -> dict[str, Any]:
     """Return the configuration that `streamer info` suggests, its timeline thinned."""
-    from streamer.cli.survey import survey
-    from streamer.source.source import Source
+    from streamer.inspect import open_contents
+    from streamer.inspect.suggestion import suggestion
 
-    with Source(recording, folder / "scratch") as source:
-        found = survey(source)
-    values: dict[str, Any] = yaml.safe_load(found["suggested_config"])
-    rates = {topic["name"]: topic["rate_hz"] or 0.0 for topic in found["topics"]}
+    with open_contents(recording) as found:
+        values = suggestion(found).values
+    rates = {topic.name: topic.rate_hz or 0.0 for topic in found.topics}
     leader = values["streams"].get(values["timeline"]["from"])
     if leader and rates[leader["topic"]] > _RATE:
         values["timeline"]["rate"] = "10 Hz"

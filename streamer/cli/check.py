@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from streamer.config.load import Loaded
-    from streamer.supervisor.check import Checked
+    from streamer.inspect.findings import Checked
 
 
 def check(
@@ -39,8 +37,8 @@ def check(
     """
     from streamer.cli.screen import screen
     from streamer.config.load import load
-    from streamer.supervisor.check import Checked
-    from streamer.supervisor.check import check as look
+    from streamer.inspect.checks import check_config
+    from streamer.inspect.findings import Checked
 
     try:
         loaded = load(config, overrides or ())
@@ -48,26 +46,18 @@ def check(
         if not as_json:
             raise
         found = Checked()
-        for line in str(error).splitlines():
-            found.add(ConfigError(line))
-        print(json.dumps(_as_json(found, None), indent=2))
+        found.add(error)
+        print(json.dumps(found.as_json(), indent=2))
         raise typer.Exit(error.exit_code) from error
-    found = look(loaded, with_recordings=with_recordings)
+    found = check_config(loaded, with_recordings=with_recordings)
     if as_json:
-        print(json.dumps(_as_json(found, loaded), indent=2))
+        print(json.dumps(found.as_json(), indent=2))
     else:
-        _show(screen(), found, loaded)
+        _show(screen(), found)
     raise typer.Exit(found.exit_code)
 
 
-def _as_json(found: Checked, loaded: Loaded | None) -> dict[str, Any]:
-    whole = asdict(found)
-    for finding in whole["findings"]:
-        finding["message"] = loaded.locate(finding["message"]) if loaded else finding["message"]
-    return {"exit_code": found.exit_code, **whole}
-
-
-def _show(console: Console, found: Checked, loaded: Loaded) -> None:
+def _show(console: Console, found: Checked) -> None:
     from rich.text import Text
 
     from streamer.units import show_duration, show_size
@@ -95,7 +85,7 @@ def _show(console: Console, found: Checked, loaded: Loaded) -> None:
     errors = [finding for finding in found.findings if finding.code]
     for finding in found.findings:
         mark = "error" if finding.code else "warning"
-        console.print(Text(f"{mark}: {loaded.locate(finding.message)}"), soft_wrap=True)
+        console.print(Text(f"{mark}: {finding.message}"), soft_wrap=True)
     console.print(f"{len(errors)} error{'s' * (len(errors) != 1)}" if errors else "ready to run")
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamer.errors import RecordingError
-from streamer.records import Damage
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from streamer.inspect.contents import TopicFacts
+    from streamer.inspect.survey import Looked, Survey
 
 _NUMBERS = ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "skew")
 _WIDE = 140  # characters, from which a topic takes one line
@@ -32,27 +33,22 @@ def info(
     Example: streamer info recording.bag
     """
     from streamer.cli.screen import screen
-    from streamer.cli.survey import survey
-    from streamer.source.source import Source
+    from streamer.inspect import info as survey
 
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-            Source(recording.absolute(), Path(scratch), salvage=salvage) as source,
-        ):
-            found = survey(source)
+        found = survey(recording, salvage=salvage)
     except RecordingError as error:
         if not as_json:
             raise
         print(json.dumps({"path": str(recording.absolute()), "indexed": False, "error": str(error)}, indent=2))
         raise typer.Exit(error.exit_code) from error
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found.as_json(), indent=2))
     else:
         _show(screen(), found, "" if sys.stdout.isatty() else "# ")
 
 
-def _show(console: Console, found: dict[str, Any], mark: str) -> None:
+def _show(console: Console, found: Survey, mark: str) -> None:
     """Print what was found; ``mark`` makes comments of it, so that the whole output is a configuration."""
     from rich.text import Text
 
@@ -62,46 +58,45 @@ def _show(console: Console, found: dict[str, Any], mark: str) -> None:
     def line(text: str) -> None:
         console.print(Text(mark + text), soft_wrap=True)
 
-    line(found["path"])
-    for damage in found["damage"]:
-        line(f"salvaged {Damage(**damage)}")
-    files = f" in {found['files']} files" if found["files"] > 1 else ""
+    line(found.path)
+    for damage in found.damage:
+        line(f"salvaged {damage}")
+    files = f" in {found.files} files" if found.files > 1 else ""
     line(
-        f"{found['kind']}, {show_size(found['size_bytes'])}{files}, compression {found['compression']}, "
-        f"{'indexed' if found['indexed'] else 'damaged' if found['damage'] else 'unindexed'}; "
-        f"{show_duration(round(found['duration_s'] * 1e9))}, {found['messages']} messages"
+        f"{found.kind}, {show_size(found.size_bytes)}{files}, compression {found.compression}, "
+        f"{'indexed' if found.indexed else 'damaged' if found.damage else 'unindexed'}; "
+        f"{show_duration(round(found.duration_s * 1e9))}, {found.messages} messages"
     )
-    topics = sorted(found["topics"], key=lambda t: (-(t["rate_hz"] or 0), t["name"]))
+    topics = sorted(found.topics, key=lambda t: (-(t.rate_hz or 0), t.name))
     wide = console.width >= _WIDE
     headings = ("topic", *(("type",) if wide else ()), *_NUMBERS)
-    names = [(t["name"], t["type"]) if wide else (f"{t['name']}  {t['type']}",) for t in topics]
-    rows = [(*name, *_numbers(topic)) for name, topic in zip(names, topics, strict=True)]
+    names = [(t.name, t.type) if wide else (f"{t.name}  {t.type}",) for t in topics]
+    rows = [(*name, *_numbers(t, found.looks[t.name])) for name, t in zip(names, topics, strict=True)]
     for text in table(headings, rows, console.width - len(mark)).plain.splitlines():
         line(text)
     line("size: estimated from a few messages; gaps: distances over three times the median;")
     line("skew: median of receive stamp minus header stamp, of a few messages")
-    for warning in found["warnings"]:
+    for warning in found.warnings:
         line(f"warning: {warning}")
     console.print(f"\n{mark}A configuration to begin with:\n")
-    console.print(Text(found["suggested_config"]), soft_wrap=True)
+    console.print(Text(found.suggestion.as_yaml()), soft_wrap=True)
 
 
-def _numbers(topic: dict[str, Any]) -> tuple[str, ...]:
+def _numbers(topic: TopicFacts, look: Looked) -> tuple[str, ...]:
     """Write what is known of a topic, in the order of the headings."""
     from streamer.units import show_duration, show_size
 
-    def told(key: str, unit_ns: float) -> str:
-        value = topic[key]
+    def told(value: float | None, unit_ns: float) -> str:
         return "" if value is None else ("-" if value < 0 else "") + show_duration(round(abs(value) * unit_ns))
 
-    at = "" if topic["largest_gap_at_s"] is None else f" at {topic['largest_gap_at_s']:.1f} s"
+    at = "" if topic.largest_gap_at_s is None else f" at {topic.largest_gap_at_s:.1f} s"
     return (
-        str(topic["count"]),
-        "" if topic["size_bytes"] is None else show_size(topic["size_bytes"]),
-        "" if topic["rate_hz"] is None else f"{topic['rate_hz']:.3g} Hz",
-        told("jitter_ms", 1e6),
-        told("first_s", 1e9),
-        str(topic["gaps"]),
-        told("largest_gap_ms", 1e6) + at,
-        told("skew_ms", 1e6),
+        str(topic.count),
+        "" if look.size_bytes is None else show_size(look.size_bytes),
+        "" if topic.rate_hz is None else f"{topic.rate_hz:.3g} Hz",
+        told(topic.jitter_ms, 1e6),
+        told(topic.first_s, 1e9),
+        str(topic.gaps),
+        told(topic.largest_gap_ms, 1e6) + at,
+        told(look.skew_ms, 1e6),
     )

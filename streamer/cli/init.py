@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import shorten
@@ -18,7 +17,7 @@ from streamer.errors import StreamerError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streamer.cli.survey import Suggestion
+    from streamer.inspect.suggestion import Suggestion
 
 _DEMO = "demo://"
 _SCHEMA = Path(".streamer") / "schema.json"
@@ -49,8 +48,8 @@ def init(
 
     Example: streamer init recording.bag -o config.yaml
     """
-    from streamer.cli.survey import suggestion, topics_of
-    from streamer.source.source import Source
+    from streamer.inspect import open_contents
+    from streamer.inspect.suggestion import suggestion
     from streamer.supervisor.recordings import synthetic
 
     to_screen = str(out) == "-"
@@ -62,15 +61,11 @@ def init(
         path = synthetic(recording, folder / ".streamer" / "demo")
     else:
         path = Path(recording).absolute()
-    with (
-        tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-        Source(path, Path(scratch), salvage=salvage) as source,
-    ):
-        topics = topics_of(source)
-        found = suggestion(source, topics)
+    with open_contents(path, salvage=salvage) as inside:
+        topics = inside.topics
+        found = suggestion(inside)
         about = (
-            f"{path.name}: {source.kind}, {len([t for t in topics if t.count])} topics, "
-            f"{max((t.last_s or 0 for t in topics), default=0):.1f} s"
+            f"{path.name}: {inside.source.kind}, {len([t for t in topics if t.count])} topics, {inside.seconds:.1f} s"
         )
     if not found.values["streams"]:
         reasons = "\n".join(f"  {topic}: {why}" for topic, why in found.left_out.items())

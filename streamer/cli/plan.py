@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from streamer.cli.alignment import View
+    from streamer.inspect.alignment import View
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _HEADINGS = (
@@ -52,12 +52,11 @@ def plan(
 
     Example: streamer plan config.yaml --plot timeline.png timeline.rate='20 Hz'
     """
-    from streamer.cli.alignment import as_json as plain
-    from streamer.cli.alignment import view, write_csv
     from streamer.cli.pictures import check_plot, written
     from streamer.cli.screen import screen
     from streamer.config.load import load
     from streamer.inprocess import Opened
+    from streamer.inspect.alignment import view, write_csv
     from streamer.source.find import recording_name
 
     if plot is not None:
@@ -72,14 +71,14 @@ def plan(
                 with written(csv):
                     write_csv(csv, prepared)
     except ConfigError as error:
-        raise ConfigError(loaded.locate(str(error))) from error
+        raise loaded.locate(error) from error
     if plot is not None:
         from streamer.cli.plan_plot import draw
 
         with written(plot):
             draw(views, plot)
     if as_json:
-        print(json.dumps({"recordings": [plain(found) for found in views]}, indent=2))
+        print(json.dumps({"recordings": [found.as_json() for found in views]}, indent=2))
         return
     console = screen()
     for found in views:
@@ -89,10 +88,9 @@ def plan(
 def _show(console: Console, found: View) -> None:
     from rich.text import Text
 
-    from streamer.cli.alignment import as_json as plain
     from streamer.cli.screen import table
 
-    values = plain(found)
+    values = found.as_json()
     left_out = values["planned"] - values["frames"]
     length = f"; {found.seconds[-1] - found.seconds[0]:.1f} s" if len(found.seconds) else ""
     line = (

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.cli.alignment import Lane, Span, View
+    from streamer.inspect.alignment import Lane, Span, View
 
 _INK, _FAINT, _BAND = "#22313f", "#8796a5", "#eef2f5"
 _OFFSET = "#2a6f97"

@@ -36,9 +36,7 @@ def show_summary(report: Report, loaded: Loaded, workdir: Path) -> None:
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"report: {workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
-        Console(stderr=True, highlight=False).print(
-            Text(f"streamer: {loaded.locate(str(report.error))}"), soft_wrap=True
-        )
+        Console(stderr=True, highlight=False).print(Text(f"streamer: {loaded.locate(report.error)}"), soft_wrap=True)
         if many:
             console.print(Text(f"Only what is missing: streamer run {loaded.path} --resume"), soft_wrap=True)
     elif report.exit_code:

@@ -194,7 +194,7 @@ def _checked(config: Path, overrides: list[str]) -> Loaded:
         raise ConfigError(msg) from error
     mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code]
     if mistakes:
-        raise ConfigError("\n".join(mistakes))
+        raise ConfigError(parts=[ConfigError(mistake) for mistake in mistakes])
     return loaded
 
 

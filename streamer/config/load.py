@@ -25,10 +25,11 @@ from streamer.errors import ConfigError, nearest_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from streamer.errors import StreamerError
+
     Where = tuple[str | int, ...]
 
-_OFFER = "; 'streamer init RECORDING' writes a configuration to begin with"
-_SETTING = re.compile(rf"({'|'.join(Config.model_fields)})(\.[\w-]+)*:")
+_OFFER = "'streamer init RECORDING' writes a configuration to begin with"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _WANTED = {  # in words, by pydantic's type of error and its context
     "literal_error": "{expected}",
@@ -75,13 +76,11 @@ class Loaded:
         """The folder in which a run keeps what is its own."""
         return self.base / Path(self.config.workdir).expanduser()
 
-    def locate(self, message: str) -> str:
-        """Put file and line in front of a message that begins with a setting's path: ``streams.head.topic: …``."""
-        named = _SETTING.match(message)
-        if named is None:
-            return message
-        where = tuple(named[0].rstrip(":").split("."))
-        return f"{_place(self.path, self.lines, where)}: {message}" if where[:1] in self.lines else message
+    def locate(self, error: StreamerError) -> StreamerError:
+        """Return an error about a setting or a stream with the line at which that stands."""
+        key = error.where.key or (f"streams.{error.where.stream}" if error.where.stream else "")
+        where: Where = tuple(key.split("."))
+        return error.within(line=_place(self.path, self.lines, where)) if where[:1] in self.lines else error
 
 
 def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = True) -> Loaded:
@@ -95,11 +94,11 @@ def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = 
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        msg = f"{path}: the configuration cannot be read: {error.strerror}{_OFFER}"
-        raise ConfigError(msg) from error
+        msg = f"the configuration cannot be read: {error.strerror}"
+        raise ConfigError(msg, path=path, hint=_OFFER) from error
     except UnicodeDecodeError as error:
-        msg = f"{path}: the configuration is no text in UTF-8 (at byte {error.start}){_OFFER}"
-        raise ConfigError(msg) from error
+        msg = f"the configuration is no text in UTF-8 (at byte {error.start})"
+        raise ConfigError(msg, path=path, hint=_OFFER) from error
     reader = _Reader(path)
     values = reader.read(text)
     for override in overrides:
@@ -120,7 +119,8 @@ def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] |
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(path, lines, e) for e in error.errors())) from error
+        mistakes = [_explain(path, lines, e) for e in error.errors()]
+        raise (ConfigError(parts=mistakes) if len(mistakes) > 1 else mistakes[0]) from error
     return Loaded(path, config, values, lines)
 
 
@@ -147,15 +147,18 @@ class _Reader:
             node = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            line = f":{mark.line + 1}" if mark else ""
-            msg = f"{self._path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}"
-            raise ConfigError(msg) from error
+            line = f"{self._path}:{mark.line + 1}" if mark else str(self._path)
+            msg = f"not valid YAML: {getattr(error, 'problem', None) or error}"
+            raise ConfigError(msg, line=line) from error
         value = {} if node is None else self._value(node, ())
         if not isinstance(value, dict):
             kind = type(value).__name__
-            msg = f"{self._path}: the configuration should be a mapping (key: value), it is a {kind}{_OFFER}"
-            raise ConfigError(msg)
+            msg = f"the configuration should be a mapping (key: value), it is a {kind}"
+            raise ConfigError(msg, path=self._path, hint=_OFFER)
         return value
+
+    def _line(self, node: yaml.Node) -> str:
+        return f"{self._path}:{node.start_mark.line + 1}"
 
     def _value(self, node: yaml.Node, where: Where) -> Any:
         self.lines.setdefault(where, node.start_mark.line + 1)
@@ -166,13 +169,13 @@ class _Reader:
         try:
             return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
-            msg = f"{self._path}:{node.start_mark.line + 1}: {node.value!r} is not valid: {error}"
-            raise ConfigError(msg) from error
+            msg = f"{node.value!r} is not valid: {error}"
+            raise ConfigError(msg, line=self._line(node)) from error
 
     def _collection(self, node: yaml.Node, where: Where) -> dict[str, Any] | list[Any]:
         if id(node) in self._open:
-            msg = f"{self._path}:{node.start_mark.line + 1}: an alias that contains itself"
-            raise ConfigError(msg)
+            msg = "an alias that contains itself"
+            raise ConfigError(msg, line=self._line(node))
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
@@ -193,8 +196,8 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if key in found:
                 what = f"{where[-1]}.{key}" if where else key
-                msg = f"{self._path}:{line}: {what!r} stands here twice (first in line {self.lines[(*where, key)]})"
-                raise ConfigError(msg)
+                msg = f"{what!r} stands here twice (first in line {self.lines[(*where, key)]})"
+                raise ConfigError(msg, line=self._line(key_node))
             self.lines[(*where, key)] = line
             found[key] = self._value(value_node, (*where, key))
         return found
@@ -204,9 +207,8 @@ class _Reader:
             name, default = match.groups()
             found = os.environ.get(name, default)
             if found is None:
-                line = node.start_mark.line + 1
-                msg = f"{self._path}:{line}: the environment has no {name}; '${{{name}:-…}}' gives a default"
-                raise ConfigError(msg)
+                msg = f"the environment has no {name}"
+                raise ConfigError(msg, line=self._line(node), hint=f"'${{{name}:-…}}' gives a default")
             return found
 
         text = _VARIABLE.sub(value, node.value)
@@ -237,24 +239,23 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
     lines[tuple(keys.split("."))] = None
 
 
-def _explain(path: Path, lines: dict[Where, int | None], error: Any) -> str:
-    """Write one of pydantic's findings for a person."""
+def _explain(path: Path, lines: dict[Where, int | None], error: Any) -> ConfigError:
+    """Put one of pydantic's findings in words."""
     where = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
     name = ".".join(map(str, where))
     if error["type"] == "extra_forbidden":
         known = _keys_at(where[:-1])
         hint = nearest_name(str(where[-1]), known) or f"; known here: {', '.join(known)}"
-        text = f"unknown key {name!r}{hint}"
+        text = f"unknown key{hint}"
     elif error["type"] == "missing":
-        text = f"{name!r} is missing"
+        text = "it is missing"
     elif error["type"] == "value_error":  # ours: it says what was found where that helps
-        reason = error["msg"].removeprefix("Value error, ")
-        text = f"{name}: {reason}" if name else reason
+        text = str(error["ctx"]["error"])
     else:
         wanted, context = _WANTED.get(error["type"], "another value"), error.get("ctx", {})
         hint = nearest_name(str(error["input"]), _choices(context)) if "expected" in context else ""
-        text = f"{name}: should be {wanted.format(**context)}, it is {error['input']!r}{hint}"
-    return f"{_place(path, lines, where)}: {text}"
+        text = f"should be {wanted.format(**context)}, it is {error['input']!r}{hint}"
+    return ConfigError(text, key=name, line=_place(path, lines, where))
 
 
 def _choices(context: dict[str, str]) -> list[str]:

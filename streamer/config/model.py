@@ -19,7 +19,20 @@ def _quantity(kind: str, example: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "format": kind, "pattern": pattern, "examples": [example]})
 
 
+def _signed_quantity(kind: str, example: str, more: str) -> WithJsonSchema:
+    """Describe a text with a sign and a unit to an editor."""
+    pattern = rf"^\s*[+-]?\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(units.KNOWN['duration'])}{more})\s*$|\$\{{"
+    return WithJsonSchema({"type": "string", "format": kind, "pattern": pattern, "examples": [example]})
+
+
 Duration = Annotated[int, BeforeValidator(units.duration), _quantity("duration", "50 ms")]
+Shift = Annotated[int, BeforeValidator(units.signed_duration), _signed_quantity("shift", "-40 ms", "")]
+Later = Annotated[tuple[int, int], BeforeValidator(units.later), _signed_quantity("later", "+1 tick", "|ticks?")]
+Instant = Annotated[
+    tuple[int, bool],
+    BeforeValidator(units.moment),
+    WithJsonSchema({"type": "string", "examples": ["5 s", "2026-11-26T10:00:05Z"]}),
+]
 Size = Annotated[int, BeforeValidator(units.size), _quantity("size", "512 MB")]
 Rate = Annotated[Fraction, BeforeValidator(units.rate), _quantity("rate", "10 Hz")]
 _SCALES = {"deg2rad": math.pi / 180, "rad2deg": 180 / math.pi}
@@ -96,6 +109,8 @@ class TimelineConfig(_Settings):
 
     source: str = Field("busiest", alias="from", description="a stream's name, 'busiest' (image stream) or 'grid'")
     rate: Rate | None = Field(None, description="ticks per second; the stream's own where left out")
+    start: Instant | None = Field(None, description="where it begins: '5 s' into the recording, or an ISO 8601 time")
+    end_at: Instant | None = Field(None, description="where it ends: '9 s' into the recording, or an ISO 8601 time")
     skip: int = Field(0, ge=0, description="ticks left out at both ends, after crop")
     crop: tuple[float, float] = Field((0.0, 1.0), description="the part of the timeline that is kept, as fractions")
     end: Literal["common", "longest", "timeline"] = Field("common", description="where the timeline stops")
@@ -132,7 +147,11 @@ class StreamConfig(_Settings):
     color: Literal["rgb", "bgr", "gray"] | None = Field(None, description="colour order; rgb for colour images")
     capacity: int | None = Field(None, ge=1, description="most rows of a sample whose length varies")
     clock: Literal["receive", "header"] = Field("receive", description="which stamp of a message counts")
-    align: Literal["nearest", "previous", "linear"] = Field("nearest", description="how a tick finds its message")
+    shift: Shift = Field(0, description="added to the stamps of its messages: '-40 ms' for a camera that is 40 ms late")
+    at: Later = Field((0, 0), description="how much later than the tick a sample is taken: '+100 ms' or '+1 tick'")
+    align: Literal["nearest", "previous", "linear", "mean"] = Field(
+        "nearest", description="how a tick finds its message; mean averages all of the tick's interval"
+    )
     tolerance: Duration | None = Field(None, description="how far off a message may be")
     missing: Literal["error", "skip", "none", "hold"] = Field(
         "error", description="what to do without a sample; hold shows the message before, at the start the first"

@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+from streamer.records import Alignment, Decoding, Moment, StreamSettings, TimelineSettings
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -34,7 +34,8 @@ def stream_setting(name: str, s: StreamConfig) -> StreamSettings:
             elements=tuple(s.elements) if s.elements else None,
             names_field=s.names_field,
         ),
-        Alignment(s.align, s.tolerance, s.missing, s.gap),
+        Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
+        s.shift,
     )
 
 
@@ -42,7 +43,8 @@ def timeline_settings(config: Config) -> TimelineSettings:
     """Return the timeline."""
     t = config.timeline
     rate = (t.rate.numerator, t.rate.denominator) if t.rate else None
-    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end)
+    start, end_at = (Moment(*given) if given else None for given in (t.start, t.end_at))
+    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at)
 
 
 _DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")

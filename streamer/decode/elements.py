@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamer.decode.names import MOST, Namer, Reading
-from streamer.errors import ConfigError, DecodeError, nearest_name, show_names
+from streamer.errors import ConfigError, DecodeError, show_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,8 +97,8 @@ class Elements:
             return None
         counts = Counter(names)
         if twice := [name for name in wanted if counts[name] > 1]:
-            msg = f"elements: {twice[0]!r} stands {counts[twice[0]]} times in one message"
-            raise ConfigError(msg)
+            msg = f"{twice[0]!r} stands {counts[twice[0]]} times in one message, so it does not say which is meant"
+            raise ConfigError(msg, key="elements")
         return np.array([places[name] for name in wanted], np.intp)
 
     def _full(self, names: Any) -> list[str] | None:
@@ -143,14 +143,6 @@ class Elements:
             content = np.frombuffer(message, np.uint8)[where].tobytes()
             self._known.append(_Known(_pieces(where, message), where, content, order, reading.size))
         return _taken(values, order, reading.size)
-
-    def missing(self, names: tuple[str, ...] | None, size: int) -> ConfigError:
-        """Say which of the wanted elements a vector with these names lacks."""
-        if names is None:
-            return ConfigError(f"elements: a vector of {size} numbers has no names ({MOST} is the most): use a slice")
-        name = next(name for name in self.wanted or () if name not in names)
-        hint = nearest_name(name, names) or "."
-        return ConfigError(f"elements: there is no {name!r}{hint} There are: {show_names(names)}")
 
 
 def _taken(values: NDArray[Any], order: NDArray[np.intp], size: int) -> NDArray[Any]:

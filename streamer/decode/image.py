@@ -262,8 +262,8 @@ def _conversion(pixels: _Pixels, color: str | None, encoding: str) -> tuple[int 
         if color is None or (color == "gray" and pixels.channels == 1):
             return None, pixels.channels
         if pixels.channels != 1 or pixels.dtype != "u1":
-            msg = f"color: {color} does not fit an image of encoding {encoding!r}; leave 'color' out"
-            raise ConfigError(msg)
+            msg = f"{color} does not fit an image of encoding {encoding!r}; leave 'color' out"
+            raise ConfigError(msg, key="color")
     target = (color or "rgb").upper()
     if pixels.order == target:
         return None, 3

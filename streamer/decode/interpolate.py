@@ -1,4 +1,4 @@
-"""Two vectors and a weight → the vector between them; unit quaternions along the sphere."""
+"""Several vectors → the one between two of them, or their mean; unit quaternions stay on the sphere."""
 
 from __future__ import annotations
 
@@ -30,6 +30,31 @@ def between(a: NDArray[Any], b: NDArray[Any], weight: float, quaternions: Sequen
     for q in quaternions:
         value[q : q + 4] = slerp(a[q : q + 4].astype(np.float64), b[q : q + 4].astype(np.float64), weight)
     return value
+
+
+def mean(vectors: Sequence[NDArray[Any]], quaternions: Sequence[int]) -> NDArray[np.float64]:
+    """Return the mean of vectors; columns q … q+3 are unit quaternions, whose mean is that of neighbours on the sphere.
+
+    The sum of quaternions of one sign, brought to length 1, is the chordal L2 mean for small spreads (Markley et al.,
+    "Averaging Quaternions", JGCD 2007, section II).
+
+    Raises:
+        DecodeError: the vectors differ in length.
+
+    """
+    if len({len(vector) for vector in vectors}) > 1:
+        lengths = sorted({len(vector) for vector in vectors})
+        msg = f"the messages of one tick have {' and '.join(map(str, lengths))} values: they have no mean"
+        raise DecodeError(msg)
+    values = np.array(vectors, np.float64)
+    total: NDArray[np.float64] = values.mean(axis=0)
+    for q in quaternions:
+        part = values[:, q : q + 4]
+        signs = np.where(part @ part[0] < 0, -1.0, 1.0)
+        whole = signs @ part
+        length = np.linalg.norm(whole)
+        total[q : q + 4] = whole / length if length > 0 else whole
+    return total
 
 
 def slerp(a: NDArray[np.float64], b: NDArray[np.float64], weight: float) -> NDArray[np.float64]:

@@ -262,7 +262,7 @@ class Namer(Wire):
         if not _is_strings(self._into(owner, last, path)[0]):
             lists = ", ".join(self._string_lists(msgtype, "")) or "none"
             msg = f"names_field {path!r} of {msgtype} is no list of strings; it has: {lists}"
-            raise ConfigError(msg)
+            raise ConfigError(msg, key="names_field")
         return self._strings_behind(owner, last, steps)
 
     def _string_lists(self, msgtype: str, prefix: str, depth: int = 3) -> list[str]:

@@ -58,7 +58,7 @@ class VectorDecoder:
             self.elements.settle(payload.all())
             values = self.values(payload)
         except OutOfReachError as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(error.text, key="field") from error
         if self._how.dtype:
             dtype = np.dtype(self._how.dtype)
         elif self._how.scale is not None:

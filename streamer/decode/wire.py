@@ -167,7 +167,7 @@ class Wire:
             return desc, steps
         hint = " (choose one element, such as [0])" if self._is_message_list(desc) else ""
         msg = f"field {path!r}: {walked!r} is not a message, nothing lies below it{hint}"
-        raise ConfigError(msg)
+        raise ConfigError(msg, key="field")
 
     @staticmethod
     def _is_message_list(desc: FieldDesc) -> bool:
@@ -349,13 +349,14 @@ class Wire:
 
     def _not_numeric(self, msgtype: str, path: str, kind: str) -> ConfigError:
         offer = ", ".join(self.numeric_paths(msgtype)[:16]) or "nothing numeric"
-        return ConfigError(f"field {path!r} of {msgtype} is no number ({kind}); it has: {offer}")
+        return ConfigError(f"field {path!r} of {msgtype} is no number ({kind}); it has: {offer}", key="field")
 
     def _no_such(self, msgtype: str, path: str, walked: str, name: str, names: list[str]) -> ConfigError:
         where = f"{walked!r} in {msgtype}" if walked else msgtype
         offer = ", ".join(self.numeric_paths(msgtype)[:16]) or "nothing numeric"
         return ConfigError(
-            f"field {path!r}: {where} has no {name!r}{nearest_name(name, names) or '.'} Numbers in {msgtype}: {offer}"
+            f"field {path!r}: {where} has no {name!r}{nearest_name(name, names) or '.'} Numbers in {msgtype}: {offer}",
+            key="field",
         )
 
 
@@ -366,7 +367,7 @@ def parse_path(path: str) -> list[tuple[str, slice | int | None]]:
         match = _PART.fullmatch(text.strip())
         if match is None:
             msg = f"field {path!r}: {text!r} is not a name with an optional [index] or [from:to]"
-            raise ConfigError(msg)
+            raise ConfigError(msg, key="field")
         name, inside = match.groups()
         parts.append((name, None if inside is None else _selector(inside, path)))
     return parts
@@ -376,7 +377,7 @@ def _selector(text: str, path: str) -> slice | int:
     match = _SELECTOR.fullmatch(text.strip())
     if match is None or match["step"] == "0":
         msg = f"field {path!r}: [{text}] is neither an index like [3] nor a slice like [12:26]"
-        raise ConfigError(msg)
+        raise ConfigError(msg, key="field")
     if match["index"]:
         return int(match["index"])
     return slice(*(int(match[part]) if match[part] else None for part in ("start", "stop", "step")))

@@ -142,8 +142,8 @@ def _short(path: Path) -> Iterator[str]:
         yield str(path)
         return
     if not os.path.isdir("/proc/self/fd"):  # noqa: PTH112 - a question to the system, not to a path of ours
-        msg = f"workdir: {path.parent} is too long a path for a socket: choose a shorter one"
-        raise ConfigError(msg)
+        msg = f"{path.parent} is too long a path for a socket: choose a shorter one"
+        raise ConfigError(msg, key="workdir")
     fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{fd}/{path.name}"

@@ -48,16 +48,16 @@ class Face:
 
         """
         if token is not None and not token.strip():
-            msg = "http: the token is empty, so anybody would know it: give one, or leave it out on 127.0.0.1"
-            raise ConfigError(msg)
+            msg = "the token is empty, so anybody would know it: give one, or leave it out on 127.0.0.1"
+            raise ConfigError(msg, key="http")
         if token is None and not is_loopback(host):
-            msg = f"http: {host!r} can be reached from other machines: that needs a token; or listen at 127.0.0.1"
-            raise ConfigError(msg)
+            msg = f"{host!r} can be reached from other machines: that needs a token; or listen at 127.0.0.1"
+            raise ConfigError(msg, key="http")
         try:
             from streamer.ingest import routes, server  # noqa: F401 - only whether the server is there
         except ImportError as error:
-            msg = f"http: its server is not installed ({error}): pip install 'rosbag-streamer[watch]'"
-            raise ConfigError(msg) from error
+            msg = f"its server is not installed ({error}): pip install 'rosbag-streamer[watch]'"
+            raise ConfigError(msg, key="http") from error
         self._host, self._port, self._token = host, port, token
         self._view = routes.View(routes.Newest(snapshot), trouble, image, self._alive, lambda: self._ending)
         self._ending = False
@@ -131,5 +131,5 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         why = _FAULTS.get(error.errno or 0, error.strerror or str(error))
-        msg = f"http: cannot listen at {host}:{port}: {why}"
-        raise ConfigError(msg) from error
+        msg = f"cannot listen at {host}:{port}: {why}"
+        raise ConfigError(msg, key="http") from error

@@ -27,6 +27,7 @@ def about_plan(prepared: Prepared) -> dict[str, Any]:
         "slot_size": prepared.layout.slot_size,
         "warnings": list(prepared.warnings),
         "damage": [asdict(damage) for damage in prepared.source.damage],
+        "files": {name: identity.wire for name, identity in prepared.source.identities.items()},
         "seconds": dict(prepared.seconds),
         "streams": {stream.settings.name: _alignment(stream.plan) for stream in prepared.streams},
     }

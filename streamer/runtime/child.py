@@ -54,18 +54,12 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
     _leave(0, foreign=foreign)
 
 
-def report(channel: Channel, error: BaseException, **context: object) -> None:
+def report(channel: Channel, error: BaseException) -> None:
     """Tell the supervisor of an error, with its traceback, and write it to the log."""
     trace = "".join(traceback.format_exception(error))
     logging.getLogger("streamer").error("%s", trace)
-    known = isinstance(error, StreamerError)
-    channel.send(
-        "error",
-        kind=type(error).__name__ if known else "",
-        message=str(error) if known else f"{type(error).__name__}: {error}",
-        trace=trace,
-        **context,
-    )
+    known = error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}")
+    channel.send("error", error=known.to_wire(), trace=trace)
 
 
 def _bind_to_parent(title: str, parent: int) -> None:

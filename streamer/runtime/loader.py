@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from streamer.decode.interpolate import between
+from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import DecodeError, RecordingError
-from streamer.runtime.prepare import where
+from streamer.runtime.names import UNDECODABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from streamer.delivery import Load
@@ -89,7 +91,7 @@ class Loader:
                 return found
             for frame, result in done.items():
                 del self._running[frame]
-                found.append(_told(frame, result))
+                found.append(_loaded(frame, result))
 
     def close(self) -> None:
         """Finish what runs and end the threads."""
@@ -121,24 +123,33 @@ class Loader:
         first, second = int(plan.first[load.frame]), int(plan.second[load.frame])
         if first < 0:
             return None
+        averaged = stream.settings.alignment.align == "mean"
         out = self._pool.array(load.slot, place)
         if load.source is not None and source_rows is not None and stream.repeats[load.frame]:
             return _copy(self._pool.array(load.source, place), out, source_rows[number], variable=place.spec.variable)
         try:
-            if stream.unfit and (why := stream.unfit.get(first) or stream.unfit.get(second)):
-                raise DecodeError(why)
+            if stream.unfit:
+                _check_fit(stream, range(first, second + 1) if averaged else (first, second))
             source = self._prepared.source
             payload = source.payload(stream.index, first)
             if first == second or not isinstance(stream.decoder, VectorDecoder):
                 return stream.decoder.decode(payload, out)
-            a = np.array(stream.decoder.values(payload))
-            b = stream.decoder.values(source.payload(stream.index, second))
-            value = between(a, b, float(plan.weight[load.frame]), stream.decoder.quaternions)
-            return stream.decoder.write(value, out)
+            numbers = range(first, second + 1) if averaged else (first, second)
+            values = [np.array(stream.decoder.values(source.payload(stream.index, number))) for number in numbers]
+            turns = stream.decoder.quaternions
+            a, b, weight = values[0], values[-1], float(plan.weight[load.frame])
+            return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
                 return None
             raise _Unreadable(stream, first, error) from error
+
+
+def _check_fit(stream: Stream, numbers: Iterable[int]) -> None:
+    """Refuse messages that planning has found not to fit the stream."""
+    for number in numbers:
+        if (why := stream.unfit.get(number)) is not None:
+            raise DecodeError(why)
 
 
 def _copy(array: NDArray[Any], out: NDArray[Any], rows: int | None, *, variable: bool) -> int | None:
@@ -149,13 +160,13 @@ def _copy(array: NDArray[Any], out: NDArray[Any], rows: int | None, *, variable:
     return rows
 
 
-def _told(frame: int, result: Rows | Exception) -> Loaded:
+def _loaded(frame: int, result: Rows | Exception) -> Loaded:
     """Say what became of an order, and of its frame where it cannot be had."""
     if isinstance(result, list):
         return Loaded(frame, result)
     if isinstance(result, _Unreadable):
         settings = result.stream.settings
-        error = where(result.cause, settings.name, result.message, frame)
+        error = result.cause.within(stream=settings.name, message=result.message, frame=frame, hint=UNDECODABLE)
         return Loaded(frame, [], error, f"undecodable {settings.name}" if settings.undecodable == "skip" else None)
     return Loaded(frame, [], result)
 

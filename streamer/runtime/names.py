@@ -28,6 +28,7 @@ _BATCH = 4096  # messages whose heads are in memory at once
 _MOST_HEAD = 1 << 14  # bytes; messages with names behind more are read one by one
 _MOST_KNOWN = 64  # kinds of messages that heads are compared with
 _STEP = 64  # bytes
+UNDECODABLE = "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
 
 
 class Kinds(NamedTuple):
@@ -170,7 +171,11 @@ def belonging(
         return index, ()
     elements.settle(source.payload(index, 0).all())
     found = read_names(source, index, elements.read)
-    fitting = [k for k, r in enumerate(found.readings) if elements.order_of(r.names or r.listed) is not None]
+    try:
+        fitting = [k for k, r in enumerate(found.readings) if elements.order_of(r.names or r.listed) is not None]
+    except ConfigError as error:
+        placed = error.under("streams", settings.name)
+        raise placed from error
     if not fitting:
         raise _nobody(settings, found, elements)
     chosen = found.of(fitting)
@@ -185,24 +190,27 @@ def _nobody(settings: StreamSettings, found: Kinds, elements: Elements) -> Confi
     order = sorted(range(len(found.readings)), key=lambda k: -found.count(k))
     sets = [(found.readings[k].names or found.readings[k].listed, found.count(k)) for k in order]
     every = {name for names, _ in sets for name in names}
-    where = f"streams.{settings.name}.elements"
     if unknown := [name for name in wanted if name not in every]:
         hint = nearest_name(unknown[0], every) or "."
-        large = next((r.size for r in found.readings if r.names is None and not r.problem), None)
-        if not every and large is not None:
-            return ConfigError(f"{where}: a vector of {large} numbers has no names: use 'field: path[from:to]'")
-        problems = [r.problem for r in found.readings if r.problem]
-        listed = "; ".join(f"{show_names(names)} in {count}" for names, count in sets[:4] if names)
-        there = (
-            f"Names: {listed}" if listed else f"There are no names ({problems[0]})" if problems else "There are none"
+        text = f"no message has {unknown[0]!r}{hint} {_there(found, sets)}"
+    else:
+        parts = "; ".join(
+            f"{count} messages with {show_names([n for n in wanted if n in names])}"
+            for names, count in sets[:4]
+            if set(wanted) & set(names)
         )
-        return ConfigError(f"{where}: no message has {unknown[0]!r}{hint} {there}")
-    parts = "; ".join(
-        f"{count} messages with {show_names([n for n in wanted if n in names])}"
-        for names, count in sets[:4]
-        if set(wanted) & set(names)
-    )
-    return ConfigError(f"{where}: no message has all of them: {parts}; make a stream for each of these")
+        text = f"no message has all of them: {parts}; make a stream for each of these"
+    return ConfigError(text, key=f"streams.{settings.name}.elements")
+
+
+def _there(found: Kinds, sets: list[tuple[tuple[str, ...], int]]) -> str:
+    listed = "; ".join(f"{show_names(names)} in {count}" for names, count in sets[:4] if names)
+    if listed:
+        return f"Names: {listed}"
+    large = next((r.size for r in found.readings if r.names is None and not r.problem), None)
+    if large is not None:
+        return f"A vector of {large} numbers has no names: use 'field: path[from:to]'"
+    return f"There are no names ({next((r.problem for r in found.readings if r.problem), 'no numbers')})"
 
 
 def _left_out(settings: StreamSettings, found: Kinds, fitting: Sequence[int], wanted: Sequence[str]) -> Iterator[str]:
@@ -245,7 +253,7 @@ def fit(source: Source, index: Index, plan: Plan, number: int, settings: StreamS
         DecodeError: one has another length, or not as many names as numbers, and `undecodable` says ``error``.
 
     """
-    planned = _planned(plan.streams[number])
+    planned = _planned(plan.streams[number], averaged=settings.alignment.align == "mean")
     if not len(planned):
         return Fit(None, (), {})
     elements.settle(source.payload(index, int(planned[0])).all())
@@ -264,8 +272,7 @@ def fit(source: Source, index: Index, plan: Plan, number: int, settings: StreamS
         problems |= {k: why for k in others if (why := _misfit(settings, found.readings[k], reference))}
         problems |= {k: why for k in whole if (why := _too_long(settings, found.readings[k]))}
     elif found.readings[found.kind[0]].beyond:
-        msg = f"streams.{settings.name}.field: {found.readings[found.kind[0]].problem}"
-        raise ConfigError(msg)
+        raise ConfigError(found.readings[found.kind[0]].problem, key=f"streams.{settings.name}.field")
     if problems and settings.undecodable == "error":
         raise about.error(problems)
     unfit = {int(planned[at]): problems[int(found.kind[at])] for at in found.of(list(problems)).tolist()}
@@ -343,20 +350,26 @@ class _About:
         return f"message {number} (frame {frame}, {seconds:.3f} s)"
 
     def config(self, text: str) -> ConfigError:
-        return ConfigError(f"streams.{self.settings.name}: {text}")
+        return ConfigError(text, key=f"streams.{self.settings.name}")
 
     def error(self, problems: dict[int, str]) -> RecordingError:
         kinds = list(problems)
         at = self.first_of(kinds)
         count = self.count(kinds)
         more = f" ({count} of {len(self.planned)} planned messages cannot be taken)" if count > 1 else ""
-        return DecodeError(
-            f"streams.{self.settings.name}: {self.place(at)}: {problems[int(self.found.kind[at])]}{more}; "
-            "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
-        )
+        text = f"{self.place(at)}: {problems[int(self.found.kind[at])]}{more}"
+        return DecodeError(text, stream=self.settings.name, hint=UNDECODABLE)
 
 
-def _planned(plan: StreamPlan) -> NDArray[np.intp]:
+def _planned(plan: StreamPlan, *, averaged: bool) -> NDArray[np.intp]:
     """Return the messages that a stream's samples are made of, each once, in order."""
-    used = np.unique(np.concatenate([plan.first, plan.second]))
-    return used[used >= 0].astype(np.intp)
+    first, second = plan.first[plan.first >= 0], plan.second[plan.first >= 0]
+    used = np.zeros(int(second.max(initial=-1)) + 2, np.int64)
+    if averaged:
+        np.add.at(used, first, 1)
+        np.add.at(used, second + 1, -1)
+        used = np.cumsum(used)
+    else:
+        used[first] = 1
+        used[second] = 1
+    return np.flatnonzero(used > 0)

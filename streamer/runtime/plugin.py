@@ -43,12 +43,12 @@ def make_consumer(name: str, use: str, options: Mapping[str, Any]) -> Consumer:
         _check_options(name, use, found, options)
         consumer = _construct(name, found, options)
         if not callable(getattr(consumer, "on_frame", None)):
-            msg = f"consumers.{name}.use: {use} has no method on_frame(frame)"
-            raise ConfigError(msg)
+            msg = f"{use} has no method on_frame(frame)"
+            raise ConfigError(msg, key=f"consumers.{name}.use")
         return consumer if isinstance(consumer, Consumer) else _complete(consumer)
     if not callable(found):
-        msg = f"consumers.{name}.use: {use} is a {type(found).__name__}, neither a class nor a function"
-        raise ConfigError(msg)
+        msg = f"{use} is a {type(found).__name__}, neither a class nor a function"
+        raise ConfigError(msg, key=f"consumers.{name}.use")
     _check_options(name, use, found, options, given=1)
     return _Function(functools.partial(found, **options))
 
@@ -59,22 +59,22 @@ def _find(name: str, use: str) -> Any:
         known = {entry.name: entry for entry in entry_points(group=GROUP)}
         if use not in known:
             msg = (
-                f"consumers.{name}.use: there is no consumer {use!r}{nearest_name(use, known) or '.'} "
+                f"there is no consumer {use!r}{nearest_name(use, known) or '.'} "
                 f"Known: {', '.join(sorted(known))}; your own is written 'module:Name'"
             )
-            raise ConfigError(msg)
+            raise ConfigError(msg, key=f"consumers.{name}.use")
         module, _, attribute = known[use].value.partition(":")
     try:
         found: Any = importlib.import_module(module)
     except (ImportError, ValueError, TypeError) as error:
-        msg = f"consumers.{name}.use: {use!r} cannot be imported: {error}"
-        raise ConfigError(msg) from error
+        msg = f"{use!r} cannot be imported: {error}"
+        raise ConfigError(msg, key=f"consumers.{name}.use") from error
     try:
         for part in attribute.split("."):
             found = getattr(found, part)
     except AttributeError as error:
-        msg = f"consumers.{name}.use: the module {module!r} has no {attribute!r}"
-        raise ConfigError(msg) from error
+        msg = f"the module {module!r} has no {attribute!r}"
+        raise ConfigError(msg, key=f"consumers.{name}.use") from error
     return found
 
 
@@ -92,8 +92,8 @@ def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:
     try:
         return cls(**options)
     except StreamerError as error:
-        msg = f"consumers.{name}.options: {error}"
-        raise type(error)(msg) from error
+        placed = error.under("consumers", name, "options")
+        raise placed from error
     except (TypeError, ValueError) as error:
         begins = str(error).partition(" ")[0]  # 'frames is at least 1': about the option of that name
         raise _misfit(name, str(error), begins if begins in options else "") from error
@@ -101,7 +101,7 @@ def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:
 
 def _misfit(name: str, what: str, option: str) -> ConfigError:
     """Name an option by its path, by which its line is found."""
-    return ConfigError(f"consumers.{name}.options{'.' if option else ''}{option}: {what}")
+    return ConfigError(what, key=option).under("consumers", name, "options")
 
 
 def _complete(consumer: object) -> Consumer:

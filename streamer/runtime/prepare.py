@@ -17,20 +17,20 @@ from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.plan import make_plan
-from streamer.records import Spec
-from streamer.runtime.names import belonging, fit
+from streamer.records import Index, Spec
+from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
-from streamer.timeline import finish_at, follow, grid, trim
+from streamer.timeline import finish_at, follow, grid, trim, window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from rosbags.interfaces.typing import Typesdict
 
     from streamer.decode import Decoder
-    from streamer.records import Index, Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
     from streamer.runtime.names import Fit
     from streamer.source.source import Source
     from streamer.source.types import Types
@@ -92,7 +92,8 @@ def prepare(
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
     if ticks is None:
-        ticks = make_ticks(timeline, streams, {name: index.stamps for name, index in indexes.items()}, images)
+        stamps = {name: index.stamps for name, index in indexes.items()}
+        ticks = make_ticks(timeline, streams, stamps, images, beginning(source, timeline, streams, indexes))
     plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
     fits = {s.name: _fit(s, source, indexes[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
     specs = {s.name: _spec(s, source, indexes[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
@@ -120,28 +121,24 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
     hint = nearest_name(settings.topics[0], source.topics)
     wanted = " or ".join(map(repr, settings.topics))
     topics = ", ".join(sorted(source.topics))
-    msg = f"streams.{settings.name}.topic: {source.path.name} has no {wanted}{hint or '.'} It has: {topics}"
-    raise ConfigError(msg)
+    msg = f"{source.path.name} has no {wanted}{hint or '.'} It has: {topics}"
+    raise ConfigError(msg, key=f"streams.{settings.name}.topic")
 
 
 def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict, encoding: str) -> Decoder:
     try:
         return make_decoder(topic, types, encoding, settings.decoding)
     except ConfigError as error:
-        msg = f"streams.{settings.name}{_setting(error)}: {error}"
-        raise ConfigError(msg) from error
-
-
-def _setting(error: ConfigError) -> str:
-    """Return the setting of a stream that an error is about, by which its line is found."""
-    return ".field" if str(error).startswith("field ") else ""
+        placed = error.under("streams", settings.name)
+        raise placed from error
 
 
 def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
     for settings in streams:
-        if settings.alignment.align == "linear" and not isinstance(decoders[settings.name], VectorDecoder):
-            msg = f"streams.{settings.name}.align: 'linear' is for vectors; use 'nearest' or 'previous' here"
-            raise ConfigError(msg)
+        align = settings.alignment.align
+        if align in ("linear", "mean") and not isinstance(decoders[settings.name], VectorDecoder):
+            msg = f"{align!r} is for vectors; use 'nearest' or 'previous' here"
+            raise ConfigError(msg, key=f"streams.{settings.name}.align")
 
 
 def _own(settings: StreamSettings, index: Index, source: Source, decoder: Decoder, warnings: list[str]) -> Index:
@@ -171,26 +168,50 @@ def _spec(
     fits: Mapping[str, Fit | None],
 ) -> Spec:
     """Find out what a stream's arrays look like."""
-    found = fits[settings.name]
+    found, planned = fits[settings.name], _planned(plan, averaged=settings.alignment.align == "mean")
     if found is None:
-        return _probe(settings, source, index, _planned(plan), decoder)
-    spec = _probe(settings, source, index, (n for n in _planned(plan) if n not in found.unfit), decoder)
+        return _probe(settings, source, index, planned, decoder)
+    spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
     return replace(spec, names=found.names)
 
 
 def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Source, types: Typesdict) -> Index:
     """Return a stream's index on the clock that it asks for."""
     if settings.clock == "receive":
-        return index
+        return _shifted(index, settings.shift)
     first = types[topic.msgtype][1][:1]
     if not first or first[0][1][1] != "std_msgs/msg/Header":
-        msg = f"streams.{settings.name}.clock: {topic.msgtype} has no header, so no header stamp; use 'receive'"
-        raise ConfigError(msg)
+        msg = f"{topic.msgtype} has no header, so no header stamp; use 'receive'"
+        raise ConfigError(msg, key=f"streams.{settings.name}.clock")
     stamps = header_stamps(source, index)
     if len(stamps) and not stamps.any():
-        msg = f"streams.{settings.name}.clock: all header stamps of {topic.name} are 0; use 'receive'"
-        raise ConfigError(msg)
-    return sorted_index(stamps, index.block, index.offset)
+        msg = f"all header stamps of {topic.name} are 0; use 'receive'"
+        raise ConfigError(msg, key=f"streams.{settings.name}.clock")
+    return _shifted(sorted_index(stamps, index.block, index.offset), settings.shift)
+
+
+def _shifted(index: Index, shift: int) -> Index:
+    return Index(index.stamps + shift, index.block, index.offset) if shift else index
+
+
+def beginning(
+    source: Source, timeline: TimelineSettings, streams: Sequence[StreamSettings], indexes: Mapping[str, Index]
+) -> int:
+    """Return the recording's first stamp, on the timeline's clock, where the timeline counts from there; otherwise 0.
+
+    The clock of header stamps may be another than the recorder's: what lies between the two at the first message of
+    the timeline's stream is added.
+    """
+    if all(moment is None or moment.absolute for moment in (timeline.start, timeline.end_at)):
+        return 0
+    firsts = [int(index.stamps[0]) for index in source.index(source.topics).values() if len(index.stamps)]
+    begins = min(firsts, default=0)
+    followed = next((s for s in streams if s.name == timeline.source and s.clock == "header"), None)
+    if followed is None or not len(indexes[followed.name].stamps):
+        return begins
+    topic = next(name for name in followed.topics if name in source.topics)
+    received = int(source.index([topic])[topic].stamps[0])
+    return begins + int(indexes[followed.name].stamps[0]) - followed.shift - received
 
 
 def header_stamps(source: Source, index: Index) -> NDArray[np.int64]:
@@ -220,8 +241,11 @@ def make_ticks(
     streams: Sequence[StreamSettings],
     indexes: Mapping[str, NDArray[np.int64]],
     images: Sequence[str],
+    begins: int,
 ) -> NDArray[np.int64]:
     """Return the ticks for streams of these stamps, of which ``images`` are the names of the image streams.
+
+    ``begins`` is the recording's first stamp (see `beginning`).
 
     Raises:
         ConfigError: the timeline's settings do not fit the streams.
@@ -229,13 +253,13 @@ def make_ticks(
     """
     rate = Fraction(*timeline.rate) if timeline.rate else None
     stamps = {name: found for name, found in indexes.items() if len(found)}
-    endless = {s.name for s in streams if _holds(s)}
+    endless = {s.name for s in streams if s.alignment.endless}
     stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
     if timeline.source == "grid":
         starts = [int(s[0]) for s in stamps.values()]
         if rate is None:
-            msg = "timeline.rate: a grid needs a rate, such as '10 Hz'"
-            raise ConfigError(msg)
+            msg = "a grid needs a rate, such as '10 Hz'"
+            raise ConfigError(msg, key="timeline.rate")
         if not starts:
             return np.empty(0, np.int64)
         start = max(starts) if timeline.end == "common" else min(starts)
@@ -246,27 +270,26 @@ def make_ticks(
         if name not in indexes:
             hint = nearest_name(name, indexes) or "."
             offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
-            msg = f"timeline.from: there is no stream {name!r}{hint} Streams: {offered}"
-            raise ConfigError(msg)
+            msg = f"there is no stream {name!r}{hint} Streams: {offered}"
+            raise ConfigError(msg, key="timeline.from")
         ticks = follow(indexes[name], rate, name)
-    return trim(finish_at(ticks, timeline.end, stops, rate), timeline.crop, timeline.skip)
-
-
-def _holds(settings: StreamSettings) -> bool:
-    """Tell whether a stream's last value stays good for ever, so that the stream has no end."""
-    how = settings.alignment
-    return how.missing == "hold" or (how.align == "previous" and how.tolerance is None)
+    ticks = finish_at(ticks, timeline.end, stops, rate)
+    low, high = (
+        None if moment is None else moment.nanoseconds + (0 if moment.absolute else begins)
+        for moment in (timeline.start, timeline.end_at)
+    )
+    return trim(window(ticks, low, high), timeline.crop, timeline.skip)
 
 
 def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
     if not images:
         names = ", ".join(indexes)
-        msg = f"timeline.from: 'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
-        raise ConfigError(msg)
+        msg = f"'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
+        raise ConfigError(msg, key="timeline.from")
     return max(images, key=lambda name: len(indexes[name]))
 
 
-def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iterable[int], decoder: Decoder) -> Spec:
+def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
     """Find out what a stream's arrays look like from the first of some messages that decodes."""
     spec = None
     for number in planned:
@@ -275,10 +298,10 @@ def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iter
             break
         except RecordingError as error:
             if settings.undecodable == "error":
-                raise where(error, settings.name, int(number), None) from error
+                raise error.within(stream=settings.name, message=number, hint=UNDECODABLE) from error
         except ConfigError as error:
-            msg = f"streams.{settings.name}{_setting(error)}: {error}"
-            raise ConfigError(msg) from error
+            placed = error.under("streams", settings.name)
+            raise placed from error
     if spec is None:
         return Spec((0,), "<f8")
     if not spec.variable or settings.decoding.capacity is not None:
@@ -292,24 +315,18 @@ def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iter
     return replace(spec, shape=(max(rows, 1), *spec.shape[1:]))
 
 
-def _planned(plan: StreamPlan) -> Iterator[int]:
+def _planned(plan: StreamPlan, *, averaged: bool) -> Iterator[int]:
     """Yield the messages that a stream's samples are made of, each once, in order."""
     last = -1
     for start in range(0, len(plan.first), _PIECE):
         piece = slice(start, start + _PIECE)
-        for number in np.sort(np.concatenate([plan.first[piece], plan.second[piece]])).tolist():
+        used = np.concatenate([plan.first[piece], plan.second[piece]])
+        if averaged:
+            pairs = zip(plan.first[piece].tolist(), plan.second[piece].tolist(), strict=True)
+            used = np.concatenate([np.arange(first, second + 1) for first, second in pairs])
+        for number in np.sort(used).tolist():
             if number > last:
                 yield (last := number)
-
-
-def where(error: RecordingError, stream: str, message: int, frame: int | None) -> RecordingError:
-    """Say in an error's text which message of which stream it is about."""
-    place = f", needed for frame {frame}" if frame is not None else ""
-    text = (
-        f"streams.{stream}: message {message}{place}: {error}; "
-        "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
-    )
-    return type(error)(text)
 
 
 def _repeats(plan: StreamPlan) -> NDArray[np.bool_]:

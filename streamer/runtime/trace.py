@@ -67,15 +67,15 @@ def recorded(folder: Path, name: str) -> Iterator[None]:
     try:
         import memray
     except ImportError as error:
-        msg = "memray: it is not installed: pip install 'rosbag-streamer[memray]'"
-        raise ConfigError(msg) from error
+        msg = "it is not installed: pip install 'rosbag-streamer[memray]'"
+        raise ConfigError(msg, key="memray") from error
     path = folder / f"{name}.memray"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of an earlier run
         tracker = memray.Tracker(path, native_traces=False, follow_fork=False)
     except OSError as error:
-        msg = f"memray: {path} cannot be written: {error.strerror}"
-        raise OutputError(msg) from error
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise OutputError(msg, key="memray") from error
     with tracker:
         yield

@@ -60,11 +60,8 @@ def main(channel: Channel) -> None:
         with calling(job, "the constructor"):
             consumer = make_consumer(job.name, job.use, job.options)
         if job.shares_out and not consumer.many_recordings:
-            msg = (
-                f"consumers.{job.name}.options.out: several recordings would write {job.options['out']!r}, each over "
-                "the last: put {recording} into it"
-            )
-            raise ConfigError(msg)
+            msg = f"several recordings would write {job.options['out']!r}, each over the last"
+            raise ConfigError(msg, key=f"consumers.{job.name}.options.out", hint="put {recording} into it")
         channel.send("ready", anon=anonymous())
         worker = _Worker(job, consumer, socket, channel, growth)
         try:
@@ -85,8 +82,7 @@ def calling(job: WorkerJob | MergeJob, what: str) -> Iterator[None]:
     except OSError as error:
         known = from_os_error(error)
         if known is not None:
-            msg = f"consumer {job.name}: {known}"
-            raise type(known)(msg) from error
+            raise known.within(consumer=job.name) from error
         raise _wrapped(job, what, error) from error
     except BaseException as error:
         raise _wrapped(job, what, error) from error
@@ -96,7 +92,7 @@ def calling(job: WorkerJob | MergeJob, what: str) -> Iterator[None]:
 
 
 def _wrapped(job: WorkerJob | MergeJob, what: str, error: BaseException) -> ConsumerError:
-    return ConsumerError(f"consumer {job.name}: {what} raised {type(error).__name__}: {error}")
+    return ConsumerError(f"{what} raised {type(error).__name__}: {error}", consumer=job.name)
 
 
 class _Worker:
@@ -205,10 +201,10 @@ class _Worker:
         kept = [name for name, root in roots.items() if root() is not None]
         if not kept:
             return True
-        what = f"consumer {self._job.name}: on_frame kept an array (or a view) of stream {kept[0]!r} of frame {number}"
+        what = f"on_frame kept an array (or a view) of stream {kept[0]!r} of frame {number}"
         if not self._job.tolerant:
             msg = f"{what}, whose memory is used again after the callback: keep a copy, frame[...].copy()"
-            raise EscapedViewError(msg)
+            raise EscapedViewError(msg, consumer=self._job.name)
         self._lent[number] = [roots[name] for name in kept]
         if len(self._lent) == 1:
             _log.warning("%s; its memory is lent to it until it lets go: keep a copy, frame[...].copy()", what)
@@ -217,7 +213,7 @@ class _Worker:
         self._take_back()  # what it has let go of since the message came in which this frame was
         if len(self._lent) >= self._credit:
             msg = f"{what}, and so of {len(self._lent)} frames, which is all that it may hold at once: keep copies"
-            raise EscapedViewError(msg)
+            raise EscapedViewError(msg, consumer=self._job.name)
         return False
 
     def _take_back(self) -> None:
@@ -236,8 +232,7 @@ class _Worker:
         try:
             packed = pack_state(state)
         except ContractError as error:
-            msg = f"consumer {self._job.name}: {error}"
-            raise ContractError(msg) from error
+            raise error.within(consumer=self._job.name) from error
         self._commits += 1
         if self._growth is not None and self._commits == _WARM_UP:
             self._growth.begin_anew()

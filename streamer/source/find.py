@@ -80,13 +80,13 @@ def _recordings_at(path: Path, *, salvage: bool) -> list[Path]:
     loose = data_files(path)
     if loose:
         msg = (
-            f"{path}: the folder holds {loose[0].name!r} but no metadata.yaml, as its recorder was not closed "
+            f"the folder holds {loose[0].name!r} but no metadata.yaml, as its recorder was not closed "
             f"properly; 'ros2 bag reindex' on a copy of it makes one, {SALVAGE}, or name the file itself"
         )
-        raise RecordingError(msg)
+        raise RecordingError(msg, path=path)
     if not inside:
-        msg = f"{path}: the folder holds no recording (no metadata.yaml, no *.bag)"
-        raise RecordingError(msg)
+        msg = "the folder holds no recording (no metadata.yaml, no *.bag)"
+        raise RecordingError(msg, path=path)
     return inside
 
 

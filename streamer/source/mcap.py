@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.heads import close_together, gather, numbers, padded
@@ -71,7 +72,7 @@ class McapSource:
 
         """
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = regular_descriptor(path)
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._channels: dict[int, tuple[str, int, str]] = {}
         self._counts: dict[int, int] = {}
@@ -99,13 +100,13 @@ class McapSource:
 
     def _damaged(self, error: Exception) -> DamagedError:
         return DamagedError(
-            f"{self.path}: the index is damaged ({words(error)})", "'mcap recover' may repair a copy of it"
+            f"the index is damaged ({words(error)})", path=self.path, hint="'mcap recover' may repair a copy of it"
         )
 
     def _check_magic(self) -> None:
         if (magic := bytes(self._read(0, min(8, self.size)))) != MAGIC:
-            msg = f"{self.path}: not an MCAP file: it begins with {magic!r}, not {MAGIC!r}"
-            raise RecordingError(msg)
+            msg = f"not an MCAP file: it begins with {magic!r}, not {MAGIC!r}"
+            raise RecordingError(msg, path=self.path)
 
     def _open(self, *, salvage: bool) -> None:
         try:
@@ -124,8 +125,8 @@ class McapSource:
         """Read what stands at the end of a file that was closed, or all of it where that does not list everything."""
         end = self.size - 8 - 9 - _FOOTER
         if end < len(MAGIC) or bytes(self._read(self.size - 8, 8)) != MAGIC:
-            msg = f"{self.path}: the file is cut off or was not closed properly: it does not end with the MCAP magic"
-            raise DamagedError(msg, "'mcap recover' on a copy of it makes a whole one")
+            msg = "the file is cut off or was not closed properly: it does not end with the MCAP magic"
+            raise DamagedError(msg, path=self.path, hint="'mcap recover' on a copy of it makes a whole one")
         (summary,) = struct.unpack_from("<Q", self._read(end + 9, _FOOTER))
         counted = self._read_summary(summary, end) if summary else False
         if not counted or not self._is_indexed():
@@ -180,14 +181,14 @@ class McapSource:
 
     def _add_block(self, block: _Block) -> None:
         if block.compression not in _COMPRESSIONS:
-            msg = f"{self.path}: chunk compression {block.compression!r} is not one of none, lz4, zstd"
-            raise RecordingError(msg)
+            msg = f"chunk compression {block.compression!r} is not one of none, lz4, zstd"
+            raise RecordingError(msg, path=self.path)
         self._blocks.append(block)
 
     def _check_inside(self, block: _Block) -> None:
         if block.start + block.length > self.size:
-            msg = f"{self.path}: a chunk at byte {block.start} reaches beyond the end of the file: it is damaged"
-            raise DamagedError(msg)
+            msg = f"a chunk at byte {block.start} reaches beyond the end of the file: it is damaged"
+            raise DamagedError(msg, path=self.path)
 
     def _describe(self, op: int, record: memoryview) -> None:
         """Take in a schema or a channel; other records are of no use here."""
@@ -362,11 +363,11 @@ class McapSource:
         try:
             content = decompress(compression, self._read, start, length, size)
         except CORRUPT as error:
-            msg = f"{self.path}: chunk {number - 1} at byte {start} does not decompress: {error}"
-            raise DamagedError(msg) from error
+            msg = f"chunk {number - 1} at byte {start} does not decompress: {error}"
+            raise DamagedError(msg, path=self.path) from error
         if crc and crc32(content) != crc:
-            msg = f"{self.path}: chunk {number - 1} at byte {start} is damaged: its checksum differs"
-            raise DamagedError(msg)
+            msg = f"chunk {number - 1} at byte {start} is damaged: its checksum differs"
+            raise DamagedError(msg, path=self.path)
         return content
 
     def _read(self, position: int, size: int) -> memoryview:

@@ -16,6 +16,7 @@ import numpy as np
 from rosbags.typesys.msg import normalize_msgtype
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.heads import close_together, gather, numbers, padded
@@ -64,7 +65,7 @@ class Ros1Source:
         self._connections: dict[int, tuple[str, str, str]] = {}
         self._found = Found()
         self._starts: list[int] = []  # where the index says that chunks begin
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = regular_descriptor(path)
         self._cache = BlockCache(self._decompress, lambda block: self._data[block][2])
         try:
             self.size = os.fstat(self._fd).st_size
@@ -85,14 +86,14 @@ class Ros1Source:
 
     def _damaged(self, error: Exception) -> DamagedError:
         return DamagedError(
-            f"{self.path}: the index is damaged ({words(error)})", "'rosbag reindex' may repair a copy of it"
+            f"the index is damaged ({words(error)})", path=self.path, hint="'rosbag reindex' may repair a copy of it"
         )
 
     def _check_magic(self) -> None:
         magic = self._read(0, min(len(MAGIC), self.size))
         if magic != MAGIC:
-            msg = f"{self.path}: not a ROS 1 bag: it begins with {bytes(magic[:13])!r}, not {MAGIC!r}"
-            raise RecordingError(msg)
+            msg = f"not a ROS 1 bag: it begins with {bytes(magic[:13])!r}, not {MAGIC!r}"
+            raise RecordingError(msg, path=self.path)
 
     def _open(self, *, salvage: bool) -> None:
         try:
@@ -109,14 +110,11 @@ class Ros1Source:
         header, _ = self._record(len(MAGIC), _BAG_HEADER)
         (index_position,) = struct.unpack("<Q", header["index_pos"])
         if index_position == 0:
-            msg = f"{self.path}: the bag has no index, as its recorder was not closed properly"
-            raise DamagedError(msg, "'rosbag reindex' on a copy of it makes one")
+            msg = "the bag has no index, as its recorder was not closed properly"
+            raise DamagedError(msg, path=self.path, hint="'rosbag reindex' on a copy of it makes one")
         if index_position > self.size:
-            msg = (
-                f"{self.path}: the bag is cut off: its index should begin at byte {index_position}, "
-                f"the file ends at {self.size}"
-            )
-            raise DamagedError(msg)
+            msg = f"the bag is cut off: its index should begin at byte {index_position}, the file ends at {self.size}"
+            raise DamagedError(msg, path=self.path)
         tail = bytes(self._read(index_position, self.size - index_position))
         position = self._read_connections(tail, _U32.unpack(header["conn_count"])[0])
         self._read_chunks(tail, position, _U32.unpack(header["chunk_count"])[0])
@@ -162,8 +160,8 @@ class Ros1Source:
     def _add_chunk(self, fields: dict[str, bytes], place: tuple[int, int]) -> str:
         compression = fields["compression"].decode()
         if compression not in _COMPRESSIONS:
-            msg = f"{self.path}: chunk compression {compression!r} is not one of none, lz4, bz2"
-            raise RecordingError(msg)
+            msg = f"chunk compression {compression!r} is not one of none, lz4, bz2"
+            raise RecordingError(msg, path=self.path)
         self._data.append((*place, _U32.unpack(fields["size"])[0]))
         self._compression.append(compression)
         return compression
@@ -359,8 +357,8 @@ class Ros1Source:
         try:
             return decompress(self._compression[block], self._read, start, length, size)
         except CORRUPT as error:
-            msg = f"{self.path}: chunk {block} at byte {start} does not decompress: {error}"
-            raise DamagedError(msg) from error
+            msg = f"chunk {block} at byte {start} does not decompress: {error}"
+            raise DamagedError(msg, path=self.path) from error
 
     def _read(self, position: int, size: int) -> memoryview:
         return read_bytes(self._fd, position, size, self.size)

@@ -85,14 +85,14 @@ def assess(path: Path, size: int, losses: Sequence[Loss], error: Exception) -> D
     """Sum up a walk; ``error`` says why the file could not be read by its index."""
     tail = next((loss for loss in losses if loss.end >= size), None)
     stopped = tail.start if tail else size
-    why = dict.fromkeys([_why(path, error), *([_why(path, tail.error)] if tail else [])])
+    why = dict.fromkeys([_why(error), *([_why(tail.error)] if tail else [])])
     intact = size - sum(loss.end - loss.start for loss in losses)
     return Damage(path.name, size, intact, stopped, len(losses) - (tail is not None), "; ".join(why))
 
 
 def lost(path: Path, error: RecordingError) -> Damage:
     """Describe a file of which nothing can be read."""
-    return Damage(path.name, path.stat().st_size, 0, 0, 0, _why(path, error))
+    return Damage(path.name, path.stat().st_size, 0, 0, 0, _why(error))
 
 
 def words(error: Exception) -> str:
@@ -100,8 +100,8 @@ def words(error: Exception) -> str:
     return "it ends too early" if isinstance(error, struct.error) else repr(error)
 
 
-def _why(path: Path, error: Exception) -> str:
-    """Say what is wrong without the file's path and without advice."""
+def _why(error: Exception) -> str:
+    """Say what is wrong, without the file's path and without advice."""
     if not isinstance(error, RecordingError):
         return f"a record is damaged ({words(error)})"
-    return (error.why if isinstance(error, DamagedError) else str(error)).removeprefix(f"{path}: ")
+    return error.text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import FileIdentity, open_regular
 from streamer.records import Damage
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.find import SALVAGE, data_files, recording_name
@@ -45,6 +46,8 @@ class Source:
     """One open recording, of one file or of several that a rosbag2 folder lists.
 
     Use it as a ``with`` block. All methods may be called from several threads.
+
+    ``identities`` has the identity of each file as it was opened, by its name; it is empty where that is in doubt.
     """
 
     def __init__(self, path: Path, scratch: Path, *, mapped: bool = False, salvage: bool = False) -> None:
@@ -74,7 +77,7 @@ class Source:
             try:
                 self._open(stack, partial(_open_file, scratch=scratch, mapped=mapped, salvage=salvage))
             except DamagedError as error:
-                raise self._told(error) from error
+                raise self._named(error) from error
             self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
             self.kind = self._readers[0].kind
             self.encoding = self._readers[0].encoding
@@ -83,7 +86,10 @@ class Source:
 
     def _open(self, stack: ExitStack, open_file: Callable[[Path], Reader]) -> None:
         """Open the files; of several that are salvaged, those that can be opened."""
+        about = [self.path / "metadata.yaml"] if self.path.is_dir() else []
+        before = _identities(about)
         files = self._list_files()
+        before |= _identities(files)
         self.files: list[Path] = []
         self._readers: list[Reader] = []
         for file in files:
@@ -98,10 +104,11 @@ class Source:
             self._readers.append(reader)
             if reader.damage is not None:
                 self._damage.append(reader.damage)
+        self.identities = before if _identities([*about, *files]) == before else {}
         self.topics = _merge(reader.topics.values() for reader in self._readers)
         if self._damage and not any(topic.count for topic in self.topics.values()):
-            msg = f"{self.path}: no message in it can be read: {self._damage[0].why}"
-            raise RecordingError(msg)
+            msg = f"no message in it can be read: {self._damage[0].why}"
+            raise RecordingError(msg, path=self.path)
         if self._lacks_metadata:
             self._message_compression = self._is_packed()
 
@@ -123,8 +130,8 @@ class Source:
 
     def _list_files(self) -> list[Path]:
         if not self.path.exists():
-            msg = f"{self.path}: no such file or folder"
-            raise RecordingError(msg)
+            msg = "no such file or folder"
+            raise RecordingError(msg, path=self.path)
         if not self.path.is_dir():
             return [self.path]
         try:
@@ -134,13 +141,13 @@ class Source:
             if not found and not (self.path / "metadata.yaml").exists():
                 bags = ", ".join(sorted(path.name for path in self.path.glob("*.bag")))
                 hint = f"; name one of its bags: {bags}" if bags else ""
-                msg = f"{self.path}: the folder is no recording: it has no metadata.yaml, no .db3 and no .mcap{hint}"
-                raise RecordingError(msg) from error
+                msg = f"the folder is no recording: it has no metadata.yaml, no .db3 and no .mcap{hint}"
+                raise RecordingError(msg, path=self.path) from error
             if not self._salvage or not found:
                 raise
             self._lacks_metadata = True
             size = sum(file.stat().st_size for file in found)
-            self._damage.append(Damage(self.path.name, size, size, size, 0, error.why.removeprefix(f"{self.path}: ")))
+            self._damage.append(Damage(self.path.name, size, size, size, 0, error.text))
             return found
 
     def _list_by_metadata(self) -> list[Path]:
@@ -148,18 +155,18 @@ class Source:
         self.distro = str(about.get("ros_distro") or "")
         mode = str(about.get("compression_mode") or "").lower()
         if mode not in ("", "none") and about.get("compression_format") != "zstd":
-            msg = f"{self.path}: compression {about.get('compression_format')!r} is not known; only 'zstd' is"
-            raise RecordingError(msg)
+            msg = f"compression {about.get('compression_format')!r} is not known; only 'zstd' is"
+            raise RecordingError(msg, path=self.path)
         self._message_compression = mode == "message"
         self.file_compression = "zstd messages" if self._message_compression else "zstd files" if mode == "file" else ""
         listed = about.get("relative_file_paths")
         names = [Path(str(name)).name for name in listed] if isinstance(listed, list) else []
         if missing := [name for name in names if not (self.path / name).exists()]:
-            msg = f"{self.path}: metadata.yaml lists {missing[0]!r}, which is not in the folder"
-            raise DamagedError(msg)
+            msg = f"metadata.yaml lists {missing[0]!r}, which is not in the folder"
+            raise DamagedError(msg, path=self.path)
         if not names:
-            msg = f"{self.path}: metadata.yaml lists no file"
-            raise DamagedError(msg)
+            msg = "metadata.yaml lists no file"
+            raise DamagedError(msg, path=self.path)
         return [self.path / name for name in names]
 
     def __enter__(self) -> Self:
@@ -190,7 +197,7 @@ class Source:
         try:
             return self._index(topics)
         except RecordingError as error:
-            raise self._told(error) from error
+            raise self._named(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
         parts: dict[str, list[tuple[Index, int]]] = {topic: [] for topic in topics}
@@ -223,7 +230,7 @@ class Source:
             payload = reader.payload(block, int(index.offset[number]))
             return unpack_message(payload) if self._message_compression else payload
         except RecordingError as error:
-            raise self._told(error) from error
+            raise self._named(error) from error
 
     def heads(self, index: Index, size: int, *, short: bool = False) -> NDArray[np.uint8]:
         """Return the first ``size`` bytes of every message of a topic, (n, size): those close together in one go.
@@ -252,7 +259,7 @@ class Source:
             try:
                 found = reader.heads(block, index.offset[chosen], size, short=short)
             except RecordingError as error:
-                raise self._told(error) from error
+                raise self._named(error) from error
             if found is not None:
                 heads[chosen] = found
                 return
@@ -266,15 +273,14 @@ class Source:
                 heads[number, : len(head)] = head
                 continue
             if len(head) < size:
-                msg = f"{self.path}: a message of {len(head)} bytes is too short for a header"
-                raise RecordingError(msg)
+                msg = f"a message of {len(head)} bytes is too short for a header"
+                raise RecordingError(msg, path=self.path)
             heads[number] = head
 
-    def _told(self, error: RecordingError) -> RecordingError:
-        """Put the path in front of an error that does not have it, and say behind it what can be done."""
-        text = str(_with_path(self.path, error))
-        hint = f"; {SALVAGE}" if isinstance(error, DamagedError) and not self._salvage else ""
-        return type(error)(text + hint)
+    def _named(self, error: RecordingError) -> RecordingError:
+        """Name the recording in an error, and say what can be done about damage."""
+        hint = SALVAGE if isinstance(error, DamagedError) and not self._salvage else ""
+        return error.within(path=str(self.path), hint=hint)
 
     def file_of(self, index: Index, number: int) -> Path:
         """Return the file in which a message lies."""
@@ -287,7 +293,7 @@ class Source:
         for file in self.files:
             size = file.stat().st_size
             digest.update(size.to_bytes(8, "little"))
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 digest.update(stream.read(_ENDS))
                 stream.seek(max(size - _ENDS, 0))
                 digest.update(stream.read(_ENDS))
@@ -308,27 +314,23 @@ class _Closing(ExitStack):
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Put the path in front of an error that does not have it."""
+    """Name the file in an error that names none."""
     try:
         yield
     except RecordingError as error:
-        raise _with_path(path, error) from error
-
-
-def _with_path(path: Path, error: RecordingError) -> RecordingError:
-    return error if str(path) in str(error) else type(error)(f"{path}: {error}")
+        raise error.within(path=str(path)) from error
 
 
 def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Reader:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(16)
     except OSError as error:
-        msg = f"{path}: cannot be opened: {error.strerror}"
-        raise RecordingError(msg) from error
+        msg = f"cannot be opened: {error.strerror}"
+        raise RecordingError(msg, path=path) from error
     if not magic:
-        msg = f"{path}: the file is empty"
-        raise RecordingError(msg)
+        msg = "the file is empty"
+        raise RecordingError(msg, path=path)
     if magic.startswith(_ZSTD_MAGIC):
         return open_unpacked(path, scratch, partial(_open_file, mapped=mapped, salvage=salvage))
     with _named(path):
@@ -340,30 +342,39 @@ def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Rea
             return sqlite.SqliteSource(path, mapped=mapped)
         if magic.startswith(b"#ROSBAG"):
             return ros1.Ros1Source(path, salvage=salvage)
-    msg = f"{path}: not a recording: it begins with {magic[:12]!r}, which is no ROS 1 bag, MCAP or rosbag2 SQLite file"
-    raise RecordingError(msg)
+    msg = f"not a recording: it begins with {magic[:12]!r}, which is no ROS 1 bag, MCAP or rosbag2 SQLite file"
+    raise RecordingError(msg, path=path)
 
 
 def _metadata(folder: Path) -> Mapping[str, object]:
     path = folder / "metadata.yaml"
     if not path.exists():
-        msg = (
-            f"{folder}: the folder has no metadata.yaml, so it is no rosbag2 recording or its recorder was not "
-            "closed properly"
-        )
-        raise DamagedError(msg, "'ros2 bag reindex' on a copy of it makes one")
+        msg = "the folder has no metadata.yaml, so it is no rosbag2 recording or its recorder was not closed properly"
+        raise DamagedError(msg, path=folder, hint="'ros2 bag reindex' on a copy of it makes one")
     import yaml
 
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             about = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
         found = about["rosbag2_bagfile_information"]
+    except OSError as error:
+        msg = f"cannot be opened: {error.strerror}"
+        raise RecordingError(msg, path=path) from error
     except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        msg = f"{path}: not the metadata of a rosbag2 recording: {error}"
-        raise DamagedError(msg) from error
+        msg = f"not the metadata of a rosbag2 recording: {error}"
+        raise DamagedError(msg, path=path) from error
     if not isinstance(found, dict):
-        msg = f"{path}: not the metadata of a rosbag2 recording"
-        raise DamagedError(msg)
+        msg = "not the metadata of a rosbag2 recording"
+        raise DamagedError(msg, path=path)
+    return found
+
+
+def _identities(paths: Iterable[Path]) -> dict[str, FileIdentity]:
+    """Return the identity of each file by its name; those that cannot be looked at are left out."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):  # whoever opens it says why
+            found[path.name] = FileIdentity.of(path)
     return found
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
+from streamer.files import open_regular
 from streamer.records import Index, Topic
 from streamer.source.payload import HEAD, MemoryPayload, copy, raise_short, sorted_index
 
@@ -44,10 +45,10 @@ _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"  # of a journal that was le
 def find_log(path: Path) -> Path | None:
     """Return the log (write-ahead or rollback) that was left beside a database which was not closed properly."""
     log, journal = (path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-journal"))
-    if log.exists() and log.stat().st_size:
+    if log.is_file() and log.stat().st_size:
         return log
-    if journal.exists():
-        with journal.open("rb") as file:
+    if journal.is_file():
+        with open_regular(journal) as file:
             return journal if file.read(len(_JOURNAL_MAGIC)) == _JOURNAL_MAGIC else None
     return None
 
@@ -71,11 +72,11 @@ class SqliteSource:
 
         """
         self.path = path
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(len(MAGIC))
         if magic != MAGIC:
-            msg = f"{path}: not a rosbag2 SQLite file: it begins with {magic!r}, not {MAGIC!r}"
-            raise RecordingError(msg)
+            msg = f"not a rosbag2 SQLite file: it begins with {magic!r}, not {MAGIC!r}"
+            raise RecordingError(msg, path=path)
         self.size = path.stat().st_size
         self._check_whole()
         self._mapped = mapped
@@ -94,19 +95,20 @@ class SqliteSource:
 
     def _check_whole(self) -> None:
         """Make sure that every page is in the file: SQLite would read a missing one as zeros."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             header = file.read(100)
         if len(header) < 100:
-            msg = f"{self.path}: the database is cut off: {len(header)} bytes are no whole header"
-            raise RecordingError(msg)
+            msg = f"the database is cut off: {len(header)} bytes are no whole header"
+            raise RecordingError(msg, path=self.path)
         (page,), (pages,) = struct.unpack_from(">H", header, 16), struct.unpack_from(">I", header, 28)
         needed = pages * (65_536 if page == 1 else page)
         if self.size < needed:
-            msg = f"{self.path}: the database is cut off: it should have {needed} bytes and has {self.size}"
-            raise RecordingError(msg)
+            msg = f"the database is cut off: it should have {needed} bytes and has {self.size}"
+            raise RecordingError(msg, path=self.path)
         if log := find_log(self.path):
-            msg = f"{self.path}: the database was not closed properly: {log.name} holds changes that belong into it"
-            raise DamagedError(msg, "opening a copy of both with sqlite3 and closing it brings them in")
+            msg = f"the database was not closed properly: {log.name} holds changes that belong into it"
+            hint = "opening a copy of both with sqlite3 and closing it brings them in"
+            raise DamagedError(msg, path=self.path, hint=hint)
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -116,7 +118,7 @@ class SqliteSource:
 
     def _damaged(self, error: Exception) -> RecordingError:
         return RecordingError(
-            f"{self.path}: the database cannot be read ({error}): it is damaged or not a rosbag2 recording"
+            f"the database cannot be read ({error}): it is damaged or not a rosbag2 recording", path=self.path
         )
 
     def _database(self) -> sqlite3.Connection:
@@ -145,8 +147,8 @@ class SqliteSource:
             "SELECT id, name, type, serialization_format FROM topics ORDER BY id"
         ):
             if serialization != "cdr":
-                msg = f"{self.path}: topic {name} is serialized as {serialization!r}; only 'cdr' is known"
-                raise RecordingError(msg)
+                msg = f"topic {name} is serialized as {serialization!r}; only 'cdr' is known"
+                raise RecordingError(msg, path=self.path)
             self._ids[number] = name
             known = topics.get(name)
             kind = msgtype if not known or known.msgtype == msgtype else f"{known.msgtype} and {msgtype}"
@@ -201,8 +203,8 @@ class SqliteSource:
         if row is not None and row[1] is None and isinstance(row[0], int):
             return _LargePayload(self, offset, row[0])
         if row is None or not isinstance(row[1], bytes):
-            msg = f"{self.path}: row {offset} holds no message: the file is damaged or was changed while it was read"
-            raise RecordingError(msg)
+            msg = f"row {offset} holds no message: the file is damaged or was changed while it was read"
+            raise RecordingError(msg, path=self.path)
         return MemoryPayload(memoryview(row[1]))
 
     def heads(
@@ -253,8 +255,8 @@ class SqliteSource:
 
         """
         if self.path.stat().st_size < self.size:
-            msg = f"{self.path}: the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
-            raise RecordingError(msg)
+            msg = f"the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
+            raise RecordingError(msg, path=self.path)
 
 
 class _LargePayload:

@@ -115,8 +115,8 @@ def _store(name: str) -> Stores:
         names = [store.value for store in Stores if store is not Stores.EMPTY]
         short = [value.rpartition("_")[2] for value in names]
         hint = nearest_name(name, [*names, *short])
-        msg = f"types: {name!r} is neither a folder nor one of {', '.join(names)}{hint}"
-        raise ConfigError(msg)
+        msg = f"{name!r} is neither a folder nor one of {', '.join(names)}{hint}"
+        raise ConfigError(msg, key="types")
     return found
 
 
@@ -125,8 +125,8 @@ def _parsed(path: Path, msgtype: str | None) -> Typesdict:
         text = path.read_text(encoding="utf-8")
         return get_types_from_idl(text) if msgtype is None else get_types_from_msg(text, msgtype)
     except (TypesysError, OSError, UnicodeDecodeError) as error:
-        msg = f"types: {path} does not parse: {error}"
-        raise ConfigError(msg) from error
+        msg = f"{path} does not parse: {error}"
+        raise ConfigError(msg, key="types") from error
 
 
 def _parse(topic: Topic) -> Typesdict:

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import RecordingError, StorageError
+from streamer.files import open_regular
 from streamer.records import Damage
 from streamer.source.payload import MemoryPayload
 
@@ -73,11 +74,11 @@ def open_unpacked(path: Path, scratch: Path, open_file: Open) -> ScratchReader:
 
     def unpack(target: Path) -> None:
         try:
-            with path.open("rb") as file, zstd.open(file, "rb") as source, target.open("wb") as out:
+            with open_regular(path) as file, zstd.open(file, "rb") as source, target.open("wb") as out:
                 shutil.copyfileobj(source, out, 1 << 20)
         except (zstd.ZstdError, EOFError) as error:
-            msg = f"{path}: does not decompress: {error}"
-            raise RecordingError(msg) from error
+            msg = f"does not decompress: {error}"
+            raise RecordingError(msg, path=path) from error
 
     return ScratchReader(scratch, path.name.removesuffix(".zstd"), unpack, open_file)
 
@@ -106,8 +107,8 @@ class MergedReader(ScratchReader):
                 with closing(sqlite3.connect(target)) as database:
                     database.execute("PRAGMA journal_mode = DELETE").fetchall()
             except sqlite3.Error as error:
-                msg = f"{path}: {log.name} cannot be brought in: {error}"
-                raise RecordingError(msg) from error
+                msg = f"{log.name} cannot be brought in: {error}"
+                raise RecordingError(msg, path=path) from error
 
         super().__init__(scratch, path.name, merge, open_file)
         why = f"it was not closed properly: {log.name} was brought in, in a copy"

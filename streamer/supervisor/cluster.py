@@ -219,8 +219,8 @@ def cluster(loaded: Loaded, mode: str, memory: int) -> Iterator[Callable[[Work],
     try:
         import ray
     except ImportError as error:
-        msg = f"engine: ray needs Ray, which cannot be imported ({error}): pip install 'rosbag-streamer[ray]'"
-        raise ConfigError(msg) from error
+        msg = f"'ray' needs Ray, which cannot be imported ({error})"
+        raise ConfigError(msg, key="engine", hint="pip install 'rosbag-streamer[ray]'") from error
     config = loaded.config.ray
     needs = {"CPU": config.cpus, "memory": config.memory or memory, "scratch": config.scratch or 0}
     base = Path(config.folder).expanduser() if config.folder else None
@@ -264,11 +264,8 @@ def _joined(ray: Any, address: str, folder: Path) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, **ours)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        msg = (
-            f"ray.address: no Ray cluster at {address!r} ({error}): start one ('ray start --head'), "
-            "or say 'address: local'"
-        )
-        raise ConfigError(msg) from error
+        msg = f"no Ray cluster at {address!r} ({error}): start one ('ray start --head'), or say 'address: local'"
+        raise ConfigError(msg, key="ray.address") from error
     try:
         for number, handler in handlers.items():  # Ray has put its own in their place
             signal.signal(number, handler)
@@ -288,7 +285,7 @@ def _check_nodes(ray: Any, needs: dict[str, float]) -> None:
         most = max((node.get(what, 0) for node in nodes), default=0)
         if most < needs[what]:
             how = "; nodes declare it: ray start --resources '{\"scratch\": BYTES}'" if what == "scratch" else ""
-            msg = f"ray.{key}: a recording is to have {needs[what]:g} and no node of the cluster has it ({most:g}){how}"
-            raise ConfigError(msg)
+            msg = f"a recording is to have {needs[what]:g} and no node of the cluster has it ({most:g}){how}"
+            raise ConfigError(msg, key=f"ray.{key}")
     msg = f"ray: no single node of the cluster has all that a recording is to have: {needs}"
     raise ConfigError(msg)

@@ -6,7 +6,7 @@ import selectors
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamer.errors import BusyError, StreamerError, by_name
+from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
 from streamer.runtime.job import MergeJob, to_wire
 from streamer.supervisor.child import Child, how_it_ended
@@ -94,11 +94,10 @@ def _merge(over: Over, name: str, parts: list[Done]) -> None:
         child.close()
     for message in heard:
         if message["event"] == "error":
-            text = f"{message['message']}; its log: {log}"
-            raise by_name(message["kind"])(text)
+            raise StreamerError.from_wire(message["error"]).within(hint=f"its log: {log}")
     if not any(message["event"] == "merged" for message in heard):
-        msg = f"consumer {name}: its merging process ended ({how_it_ended(code)}); its log: {log}"
-        raise StreamerError(msg)
+        msg = f"its merging process ended ({how_it_ended(code)})"
+        raise StreamerError(msg, consumer=name, hint=f"its log: {log}")
 
 
 def _wait(over: Over, child: Child) -> None:
@@ -115,7 +114,7 @@ def _wait(over: Over, child: Child) -> None:
     before = over.stops.asked
     over.stops.clear()
     if over.stops.asked > 1:
-        msg = f"the merging was stopped: streamer merge {over.loaded.path} does it"
-        raise BusyError(msg)
+        msg = "the merging was stopped"
+        raise BusyError(msg, hint=f"'streamer merge {over.loaded.path}' does it")
     if over.stops.asked > before:
         over.status.note("merging: this takes until its end (again to stop at once)")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.config.load import Loaded, checked
-from streamer.errors import BusyError, StreamerError, by_name
+from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
 from streamer.runtime.child import run as run_child
 from streamer.supervisor.child import Child, how_it_ended
@@ -99,8 +99,8 @@ class Pipeline:
                 message.pop("event")
                 self._ended = Ended(**message)
             elif message["event"] == "error":
-                kind = message["kind"]
-                self._ended = Ended("failed", by_name(kind).exit_code, message["message"], kind=kind)
+                error = StreamerError.from_wire(message["error"])
+                self._ended = Ended("failed", error.exit_code, str(error), kind=type(error).__name__)
             else:
                 self._said.append(message)
         said, self._said = self._said, []

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from streamer.errors import ConfigError, ConsumerError
 from streamer.ledger import MOST_ATTEMPTS
 from streamer.memory import trend
 from streamer.units import show_size
+
+if TYPE_CHECKING:
+    from streamer.errors import StreamerError
 
 MOST_CRASHES = 5  # without a commit in between
 MOST_QUARANTINED = 20  # frames; beyond that, it is not the frames
@@ -125,9 +129,8 @@ class Seat:
     generations: int = 0
     frame: int | None = None  # at which its last attempt at a chunk ended
     quarantined: int = 0  # frames
-    last_error: str = ""
+    error: StreamerError | None = None  # why its last process ended, where it is known
     fatal: bool = False
-    misfit: bool = False  # its settings are at fault, not its code
 
 
 @dataclass(slots=True)
@@ -215,10 +218,11 @@ class Policy:
     def _refuse_limit(self, seat: Seat, anonymous: int, when: str) -> list[Order]:
         """Give up a consumer whose fresh processes hold more than they may: recycling them would never end."""
         enough = -(-anonymous * 3 // 2 // 10**7) * 10
-        seat.fatal = seat.misfit = True
-        seat.last_error = (
-            f"consumers.{seat.name}.recycle.memory is {show_size(seat.recycle_memory or 0)}, which is too low: a fresh "
-            f"process of it holds {show_size(anonymous)} {when}; set it to {enough} MB or more"
+        seat.fatal = True
+        seat.error = ConfigError(
+            f"{show_size(seat.recycle_memory or 0)} is too low: a fresh process holds {show_size(anonymous)} {when}",
+            key=f"consumers.{seat.name}.recycle.memory",
+            hint=f"set it to {enough} MB or more",
         )
         seat.crashed += 1
         return [Kill(seat.name, seat.generation), *self._give_up(seat)]
@@ -233,7 +237,8 @@ class Policy:
             return self._give_up(seat)
         seat.quarantined += 1
         if seat.quarantined > MOST_QUARANTINED:
-            seat.last_error += f" ({MOST_QUARANTINED} frames are quarantined already: it is not the frames)"
+            error = seat.error or ConsumerError("it failed again", consumer=name)
+            seat.error = error.within(hint=f"{MOST_QUARANTINED} frames are quarantined already: it is not the frames")
             return self._give_up(seat)
         seat.crashes = 0
         seat.phase, seat.wait_until = Phase.WAITING, 0.0
@@ -263,11 +268,11 @@ class Policy:
         seat.phase = Phase.DONE
         return [Gone(name, seat.generation), *self._dismiss_standby(seat)]
 
-    def failed(self, name: str, generation: int, message: str, *, fatal: bool) -> list[Order]:
-        """Take in why a process is about to end; ``fatal``: another try would end the same way."""
+    def failed(self, name: str, generation: int, error: StreamerError) -> list[Order]:
+        """Take in why a process is about to end; whatever is no plain `ConsumerError` would happen again."""
         seat = self.seats[name]
         if generation == seat.generation:
-            seat.last_error, seat.fatal = message, fatal
+            seat.error, seat.fatal = error, type(error) is not ConsumerError
         return []
 
     def exited(self, name: str, generation: int, code: int, now: float) -> list[Order]:
@@ -302,7 +307,8 @@ class Policy:
         seat = self.seats[name]
         if seat.phase is not Phase.ACTIVE or seconds <= seat.deadline:
             return []
-        seat.last_error = f"it was silent for {seconds:.1f} s with work at hand (deadline: {seat.deadline:.1f} s)"
+        why = f"it was silent for {seconds:.1f} s with work at hand (deadline: {seat.deadline:.1f} s)"
+        seat.error = ConsumerError(why, consumer=name)
         return [Kill(name, seat.generation)]
 
     def tick(self, now: float) -> list[Order]:
@@ -347,7 +353,8 @@ class Policy:
         if now - seat.warming_since <= longest:
             return []
         seat.warming_since = float("inf")
-        seat.last_error = f"it was not ready after {longest:.0f} s of import and construction"
+        why = f"it was not ready after {longest:.0f} s of import and construction"
+        seat.error = ConsumerError(why, consumer=seat.name)
         return [Kill(seat.name, seat.generation)]
 
     def _begin(self) -> list[Order]:
@@ -369,7 +376,7 @@ class Policy:
         seat.retiring = seat.ending = seat.told = False
         seat.samples = []
         seat.began_at, seat.active_since = seat.cursor, self.now
-        seat.fatal, seat.last_error = False, ""
+        seat.fatal, seat.error = False, None
         return [Activate(seat.name, seat.generation, seat.recycle_chunks), *self._prepare_successor(seat)]
 
     def _prepare_successor(self, seat: Seat) -> list[Order]:

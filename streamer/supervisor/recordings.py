@@ -25,8 +25,8 @@ def recordings(loaded: Loaded, demo: Path | None = None) -> list[Path]:
     """
     source = loaded.config.source
     if source.path is None:
-        msg = f"source.watch: recordings that appear in folders are for 'streamer watch {loaded.path.name}'"
-        raise ConfigError(msg)
+        msg = f"recordings that appear in folders are for 'streamer watch {loaded.path.name}'"
+        raise ConfigError(msg, key="source.watch")
     found: list[Path] = []
     for address in source.path:
         if address.startswith("demo://"):
@@ -45,15 +45,15 @@ def synthetic(address: str, folder: Path) -> Path:
     """
     parts = urlsplit(address)
     if parts.netloc != "tabletop":
-        msg = f"source.path: there is no demo {address!r}; there is 'demo://tabletop'"
-        raise ConfigError(msg)
+        msg = f"there is no demo {address!r}; there is 'demo://tabletop'"
+        raise ConfigError(msg, key="source.path")
     query = parse_qs(parts.query)
     try:
         seconds = float(query.get("seconds", ["20"])[0])
         seed = int(query.get("seed", ["7"])[0])
     except ValueError as error:
-        msg = f"source.path: {address!r}: {error}"
-        raise ConfigError(msg) from error
+        msg = f"{address!r}: {error}"
+        raise ConfigError(msg, key="source.path") from error
     path = folder / f"tabletop-{seconds:g}s-{seed}.bag"
     if not path.exists():
         from streamer.demo import tabletop

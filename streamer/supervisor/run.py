@@ -80,10 +80,8 @@ class Workdir:
         absolute = str(self.path / "reader.sock")
         name = absolute if len(absolute.encode()) <= _LONGEST_SOCKET else os.path.relpath(absolute, folder)
         if len(name.encode()) > _LONGEST_SOCKET:
-            msg = (
-                f"workdir: {self.path} is too long a path for a socket ({_LONGEST_SOCKET} bytes): choose a shorter one"
-            )
-            raise ConfigError(msg)
+            msg = f"{self.path} is too long a path for a socket ({_LONGEST_SOCKET} bytes): choose a shorter one"
+            raise ConfigError(msg, key="workdir")
         return f"ipc://{name}"
 
 
@@ -102,14 +100,14 @@ def open_workdir(path: Path) -> Iterator[Workdir]:
         workdir.logs.mkdir(exist_ok=True)
         lock = (path / "lock").open("a+")
     except OSError as error:
-        msg = f"workdir: {path} cannot be written: {error.strerror}; set 'workdir' to a folder that can"
-        raise OutputError(msg) from error
+        msg = f"{path} cannot be written: {error.strerror}; set 'workdir' to a folder that can"
+        raise OutputError(msg, key="workdir") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            msg = f"workdir: {path} is in use by another run; wait for it, or set another 'workdir'"
-            raise BusyError(msg) from error
+            msg = f"{path} is in use by another run; wait for it, or set another 'workdir'"
+            raise BusyError(msg, key="workdir") from error
         shutil.rmtree(workdir.scratch, ignore_errors=True)
         (path / "reader.sock").unlink(missing_ok=True)
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from streamer import memfd
-from streamer.errors import ConfigError, ConsumerError, StreamerError, by_name
+from streamer.errors import ConfigError, ConsumerError, StreamerError
 from streamer.memory import anonymous
 from streamer.runtime.job import WorkerJob, to_wire
 from streamer.supervisor.child import Child, how_it_ended
@@ -95,7 +95,6 @@ class Session:
         self._identities: dict[tuple[str, int], str] = {}
         self._ending = False  # whether the reader has said why it will end
         self._error: StreamerError | None = None
-        self._kinds: dict[str, type[StreamerError]] = {}  # of each consumer's last error
         self._traces: dict[str, str] = {}
         self._given_up: set[str] = set()  # while the others went on
         self._asked = 0
@@ -185,9 +184,8 @@ class Session:
         told = seat.retiring or seat.ending or seat.closed or self._policy.draining
         expected = (code == 0 and told) or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED)
         if not expected and generation in (seat.generation, seat.standby):
-            why = seat.last_error or how_it_ended(code)
-            _log.warning("%s.%d ended: %s", name, generation, why)
-            seat.last_error = why
+            seat.error = seat.error or ConsumerError(how_it_ended(code), consumer=name)
+            _log.warning("%s.%d ended: %s", name, generation, seat.error)
         before = seat.crashed
         about = {"consumer": name, "generation": generation, "chunk": seat.cursor}
         self._tallies.consumers[name].ended(
@@ -195,7 +193,7 @@ class Session:
         )
         orders = self._policy.exited(name, generation, code, time.monotonic())
         if seat.crashed > before and seat.phase in (Phase.WAITING, Phase.JUDGING):  # a final failure is told at the end
-            self._observer.note(f"{name}: {seat.last_error or how_it_ended(code)}; starting again", **about)
+            self._observer.note(f"{name}: {seat.error or how_it_ended(code)}; starting again", **about)
         self._children.pop(key).close()
         self._carry_out(orders)
         if seat.phase is not Phase.CLOSING and key in self._identities:  # a successor that was not needed
@@ -212,13 +210,13 @@ class Session:
             self._error = self._error_of(seat)
 
     def _error_of(self, seat: Seat) -> StreamerError:
-        kind = self._kinds.get(seat.name, ConsumerError)
-        if seat.misfit or kind is ConfigError:  # said by us, with the setting's name: no log says more
-            return ConfigError(seat.last_error)
+        error = seat.error or ConsumerError("it failed", consumer=seat.name)
+        if isinstance(error, ConfigError):  # it names the setting: no log says more
+            return error
         at = "" if seat.frame is None else f", at frame {seat.frame}"
         tries = "" if seat.fatal or not self._policy.begun else f" (after {seat.crashed} failures{at})"
-        where = "" if seat.last_error.startswith("consumer") else f"consumer {seat.name}: "
-        return kind(f"{where}{seat.last_error}{tries}; its log: {self._logs / (seat.name + '.log')}")
+        log = f"its log: {self._logs / (seat.name + '.log')}"
+        return error.at(text=f"{error.text}{tries}").within(consumer=seat.name, hint=log)
 
     # ---- what the children say
 
@@ -249,7 +247,7 @@ class Session:
         elif event == "judged":
             self._judged(policy.seats[message["name"]], message["frame"])
         elif event == "error":
-            self._error = self._error or by_name(message["kind"])(message["message"])
+            self._error = self._error or StreamerError.from_wire(message["error"])
             self._ending = True
         elif event == "report":
             self._outcome.report = message
@@ -293,10 +291,9 @@ class Session:
         elif event == "escaped":
             tally.escaped += 1
         elif event == "error":
-            kind = by_name(message["kind"])
-            self._kinds[name] = kind
             self._traces[name] = message["trace"]
-            self._carry_out(self._policy.failed(name, generation, message["message"], fatal=kind is not ConsumerError))
+            error = StreamerError.from_wire(message["error"])
+            self._carry_out(self._policy.failed(name, generation, error))
 
     # ---- what the policy orders
 
@@ -345,7 +342,7 @@ class Session:
     def _gone(self, order: Gone) -> None:
         identity = self._identities.pop((order.name, order.generation))
         seat, trace = self._policy.seats[order.name], self._traces.pop(order.name, "")
-        self._reader.channel.send("gone", name=order.name, identity=identity, why=seat.last_error, trace=trace)
+        self._reader.channel.send("gone", name=order.name, identity=identity, why=str(seat.error or ""), trace=trace)
 
     def _retire(self, order: Retire) -> None:
         self._reader.channel.send("retire", name=order.name)

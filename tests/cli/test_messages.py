@@ -105,7 +105,7 @@ def test_a_mistake_on_the_command_line_is_one_message(
 
 # (line that is changed, what it becomes, what is said of it)
 WRITTEN = [
-    ("timeline:", "timline: {from: camera}", ["unknown key 'timline'; did you mean 'timeline'?"]),
+    ("timeline:", "timline: {from: camera}", ["timline: unknown key; did you mean 'timeline'?"]),
     ("chunk_size:", "chunk_size: ten", ["chunk_size: should be a whole number, it is 'ten'"]),
     ("  camera:", "  camera: {topic: /c, align: neerest}", ["'nearest', 'previous' or 'linear', it is 'neerest'; did"]),
     ("  joints:", "  joints: {topic: /j, tolerance: 50 msec}", ["unknown unit 'msec'", "ns, us, µs, ms, s, min, h"]),
@@ -113,12 +113,12 @@ WRITTEN = [
     (
         "  joints:",
         "  joints: {topic: /j, feild: position}",
-        ["unknown key 'streams.joints.feild'; did you mean 'field'?"],
+        ["streams.joints.feild: unknown key; did you mean 'field'?"],
     ),
     ("  camera:", "  camera: {topic: /c, resize: 3}", ["streams.camera.resize: should be a list, it is 3"]),
     ("  camera:", "  camera: 3", ["streams.camera: should be a group of settings (key: value), it is 3"]),
     ("  digest:", "  digest: {recycle: {chunks: 0}}", ["recycle.chunks: should be at least 1, it is 0"]),
-    ("  digest:", "  digest: {recycle: {chunk: 3}}", ["unknown key 'consumers.digest.recycle.chunk'; did you mean"]),
+    ("  digest:", "  digest: {recycle: {chunk: 3}}", ["consumers.digest.recycle.chunk: unknown key; did you mean"]),
     ("  digest:", "  digest: {trace_malloc: si}", ["trace_malloc: should be true or false, it is 'si'"]),
     ("source:", "source: {path: []}", ["source.path: should be at least 1 entry, it is []"]),
 ]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.decode.interpolate import between, slerp
+from streamer.decode.interpolate import between, mean, slerp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,3 +93,17 @@ def test_quaternions_among_other_numbers_turn_and_the_others_do_not() -> None:
     assert np.allclose(found, [1, 10, 25, *turn((0, 0, 1), 0.5), 6, *turn((0, 0, 1), 0.5)])
     assert not np.allclose(found[3:7], p + 0.25 * (q - p), atol=1e-3)
     assert np.array_equal(a[3:7], p)
+
+
+@settings(deadline=None, max_examples=50)
+@given(axis=AXIS, middle=ANGLE, spread=st.floats(0, 0.5), flips=st.lists(st.booleans(), min_size=5, max_size=5))
+def test_the_mean_of_turns_about_one_axis_is_the_middle_one_whatever_their_signs(
+    axis: tuple[float, ...], middle: float, spread: float, flips: list[bool]
+) -> None:
+    turns = [
+        turn(axis, middle + n * spread / 2) * (-1 if flip else 1) for n, flip in zip(range(-2, 3), flips, strict=True)
+    ]
+    found = mean([np.concatenate([[n], q]) for n, q in enumerate(turns)], (1,))
+    wanted = turn(axis, middle)
+    assert found[0] == 2
+    assert min(np.abs(found[1:] - wanted).max(), np.abs(found[1:] + wanted).max()) < 1e-9

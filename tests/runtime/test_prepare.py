@@ -15,7 +15,7 @@ import pytest
 from streamer import memfd, pool
 from streamer.delivery import Load
 from streamer.errors import ConfigError, DecodeError, RecordingError
-from streamer.records import Alignment, Decoding, Spec, StreamSettings, TimelineSettings
+from streamer.records import Alignment, Decoding, Moment, Spec, StreamSettings, TimelineSettings
 from streamer.runtime.loader import Loaded, Loader
 from streamer.runtime.prepare import Prepared, prepare
 from streamer.source.source import Source
@@ -64,7 +64,8 @@ def images(topic: str, when: list[int], wire: str = "ros1") -> list[Message]:
 
 def stream(name: str, *topics: str, **how: Any) -> StreamSettings:
     """Make settings; alignment and decoding by their own names."""
-    alignment = {key: how.pop(key) for key in ("align", "tolerance", "missing", "gap") if key in how}
+    keys = ("align", "tolerance", "missing", "gap", "at", "at_ticks")
+    alignment = {key: how.pop(key) for key in keys if key in how}
     decoding = {key: how.pop(key) for key in ("field", "dtype", "resize", "capacity") if key in how}
     return StreamSettings(name, topics, decoding=Decoding(**decoding), alignment=Alignment(**alignment), **how)
 
@@ -193,6 +194,56 @@ def test_a_message_too_short_for_a_header_is_a_recording_error(prepared: Prepare
     messages = [*joints("/j", stamps(2)), Message("/j", START + SECOND, b"\0\0", JOINTS)]
     with pytest.raises(RecordingError, match="too short for a header"):
         prepared(messages, GRID, stream("s", "/j", field="position", clock="header"))
+
+
+# Shifted and later samples, means, and a window of the recording
+
+
+def test_a_shift_is_added_to_a_streams_stamps(prepared: Prepare) -> None:
+    late = images("/i", [stamp + 40 * MS for stamp in stamps(5)])
+    found = prepared(
+        late + joints("/j", stamps(5)),
+        TimelineSettings("j"),
+        stream("i", "/i", shift=-40 * MS),
+        stream("j", "/j", field="position"),
+    )
+    camera, arm = found.streams
+    assert camera.plan.first.tolist() == arm.plan.first.tolist() == [0, 1, 2, 3, 4]
+    assert set(camera.plan.offset.tolist()) == {0}
+    assert prepared(late, TimelineSettings("i"), stream("i", "/i", shift=-40 * MS)).plan.ticks.tolist() == stamps(5)
+
+
+def test_the_mean_of_a_fast_signal_is_that_of_the_messages_around_the_tick(prepared: Prepare) -> None:
+    fast = joints("/j", stamps(100, 10 * MS))  # message n holds n, n + 1, n + 2
+    found = prepared(fast, GRID, stream("s", "/j", field="position", align="mean"))
+    (value,) = load(found, 5)
+    assert value is not None
+    around = np.arange(45, 55)  # from half a tick before to half a tick after
+    assert value.tolist() == [(around + n).mean() for n in range(3)]
+
+
+def test_the_mean_is_for_vectors_only(prepared: Prepare) -> None:
+    with pytest.raises(ConfigError, match=r"streams\.i\.align: 'mean' is for vectors"):
+        prepared(images("/i", stamps(3)), GRID, stream("i", "/i", align="mean"))
+
+
+def test_a_window_counts_from_the_first_message_of_the_recording_or_names_instants(prepared: Prepare) -> None:
+    messages = numbers("/early", [START - 2 * SECOND]) + numbers("/a", stamps(50))
+    timeline = TimelineSettings(
+        "s", start=Moment(3 * SECOND, absolute=False), end_at=Moment(4 * SECOND, absolute=False)
+    )
+    relative = prepared(messages, timeline, stream("s", "/a"))
+    assert relative.plan.ticks.tolist() == stamps(50)[10:21]
+    at = Moment(START + SECOND, absolute=True)
+    absolute = prepared(messages, TimelineSettings("s", start=at), stream("s", "/a"))
+    assert absolute.plan.ticks.tolist() == stamps(50)[10:]
+
+
+def test_a_window_on_a_header_clock_begins_where_the_recorder_began(prepared: Prepare) -> None:
+    messages = numbers("/early", [START - SECOND]) + joints("/j", {stamp: stamp - 10**15 for stamp in stamps(30)})
+    timeline = TimelineSettings("s", start=Moment(2 * SECOND, absolute=False))
+    found = prepared(messages, timeline, stream("s", "/j", field="position", clock="header"))
+    assert found.plan.ticks.tolist() == [stamp - 10**15 for stamp in stamps(30)[10:]]
 
 
 # Ticks

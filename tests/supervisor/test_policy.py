@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from streamer.errors import ConfigError, ConsumerError, OutputError
 from streamer.supervisor.policy import (
     MOST_QUARANTINED,
     Activate,
@@ -213,7 +214,7 @@ def test_without_a_standby_the_next_generation_is_started_when_the_old_one_has_e
 def test_a_standbys_fatal_error_is_not_the_active_generations() -> None:
     policy = begun(Seat("a", recycle_chunks=2))
     commit(policy, "a", 0)
-    policy.failed("a", 2, "no module of that name", fatal=True)
+    policy.failed("a", 2, OutputError("no module of that name"))
     policy.exited("a", 2, 78, 0.0)
     assert crash(policy) == ["Gone a.1"]
     assert phase(policy) is Phase.WAITING
@@ -289,17 +290,17 @@ def test_a_commit_makes_the_count_of_attempts_begin_anew() -> None:
 
 def test_a_fatal_error_is_not_tried_again() -> None:
     policy = begun(Seat("a"))
-    policy.failed("a", 1, "the output cannot be written", fatal=True)
+    policy.failed("a", 1, OutputError("the output cannot be written"))
     assert crash(policy) == ["Gone a.1", "Drop a", "Drain"]
-    assert policy.seats["a"].last_error == "the output cannot be written"
+    assert str(policy.seats["a"].error) == "the output cannot be written"
 
 
 def test_an_error_that_is_not_fatal_is_tried_again() -> None:
     policy = begun(Seat("a"))
-    policy.failed("a", 1, "on_frame raised", fatal=False)
+    policy.failed("a", 1, ConsumerError("on_frame raised"))
     assert crash(policy) == ["Gone a.1"]
     assert revive(policy) == ["Start a.2", "Activate a.2.None"]
-    assert policy.seats["a"].last_error == ""
+    assert policy.seats["a"].error is None
 
 
 def test_what_an_unknown_generation_says_counts_for_nothing() -> None:
@@ -308,7 +309,7 @@ def test_what_an_unknown_generation_says_counts_for_nothing() -> None:
     assert brief(policy.tick(1.0)) == ["Start a.2"]
     assert policy.consumer_ready("a", 1) == []
     assert brief(policy.consumer_ready("a", 2)) == ["Activate a.2.None"]
-    policy.failed("a", 1, "too late", fatal=True)
+    policy.failed("a", 1, OutputError("too late"))
     assert policy.consumer_ready("a", 1) == []
     assert policy.exited("a", 1, 1, 0.0) == []
     assert phase(policy) is Phase.ACTIVE
@@ -317,7 +318,7 @@ def test_what_an_unknown_generation_says_counts_for_nothing() -> None:
 
 def test_an_isolated_consumer_fails_alone() -> None:
     policy = begun(Seat("a", isolate=True), Seat("b"))
-    policy.failed("a", 1, "broken", fatal=True)
+    policy.failed("a", 1, OutputError("broken"))
     assert crash(policy) == ["Gone a.1", "Drop a"]
     assert policy.failure is None
     assert not policy.draining
@@ -327,7 +328,7 @@ def test_an_isolated_consumer_fails_alone() -> None:
 def test_a_consumer_that_fails_takes_its_standby_along() -> None:
     policy = begun(Seat("a", recycle_chunks=2, isolate=True))
     commit(policy, "a", 0)
-    policy.failed("a", 1, "broken", fatal=True)
+    policy.failed("a", 1, OutputError("broken"))
     assert crash(policy) == ["Gone a.1", "Kill a.2", "Drop a"]
 
 
@@ -349,7 +350,7 @@ def test_a_consumer_that_is_silent_beyond_its_deadline_is_killed_and_tried_again
     policy = begun(Seat("a", deadline=10.0))
     assert policy.silent("a", 10.0) == []
     assert brief(policy.silent("a", 10.1)) == ["Kill a.1"]
-    assert "silent for 10.1 s" in policy.seats["a"].last_error
+    assert "silent for 10.1 s" in str(policy.seats["a"].error)
     assert crash(policy) == ["Gone a.1"]
     assert policy.silent("a", 99.0) == []
     assert revive(policy) == ["Start a.2", "Activate a.2.None"]
@@ -363,7 +364,7 @@ def test_one_that_does_not_come_out_of_its_warm_up_is_killed_and_counts_as_a_cra
     assert policy.next_wake() == 1120.0
     assert brief(policy.tick(1119.0)) == []
     assert brief(policy.tick(1121.0)) == ["Kill a.1"]
-    assert "not ready after 120 s" in policy.seats["a"].last_error
+    assert "not ready after 120 s" in str(policy.seats["a"].error)
     assert brief(policy.consumer_ready("a", 1)) == []  # too late: it is being ended
     assert brief(policy.tick(1122.0)) == []
     policy.exited("a", 1, -9, 1123.0)
@@ -501,9 +502,9 @@ def test_a_limit_that_fresh_processes_exceed_is_refused_with_one_that_would_do()
     assert measure(policy, 150) == ["Kill a.3", "Drop a", "Drain"]
     seat = policy.seats["a"]
     assert phase(policy) is Phase.FAILED
-    assert seat.misfit
-    assert "recycle.memory is 100 MB, which is too low" in seat.last_error
-    assert "holds 150 MB after its first chunk; set it to 230 MB or more" in seat.last_error
+    assert isinstance(seat.error, ConfigError)
+    assert "consumers.a.recycle.memory: 100 MB is too low" in str(seat.error)
+    assert "holds 150 MB after its first chunk; set it to 230 MB or more" in str(seat.error)
 
 
 def test_a_limit_that_a_process_exceeds_before_it_has_seen_anything_is_refused_at_once() -> None:
@@ -511,7 +512,7 @@ def test_a_limit_that_a_process_exceeds_before_it_has_seen_anything_is_refused_a
     policy.start()
     assert brief(policy.warmed_up("a", 1, 9 * 10**6)) == []
     assert brief(policy.warmed_up("a", 1, 20 * 10**6)) == ["Kill a.1", "Drop a", "Drain"]
-    assert "holds 20 MB before its first chunk" in policy.seats["a"].last_error
+    assert "holds 20 MB before its first chunk" in str(policy.seats["a"].error)
 
 
 # ---- frames that end their consumer
@@ -556,7 +557,7 @@ def test_so_many_frames_cannot_all_be_at_fault() -> None:
         revive(policy)
         crash(policy, attempts=3)
     assert brief(policy.judged("a", 99)) == ["Drop a", "Drain"]
-    assert "it is not the frames" in policy.seats["a"].last_error
+    assert "it is not the frames" in str(policy.seats["a"].error)
 
 
 # ---- any order of events
@@ -699,7 +700,7 @@ class Supervising(RuleBasedStateMachine):
     def a_process_ends(self, data: st.DataObject, code: int, fatal: bool | None) -> None:  # noqa: FBT001 - drawn
         key = data.draw(st.sampled_from(sorted(self.world.alive)))
         if fatal is not None:
-            self.carry_out(self.policy.failed(*key, "it broke", fatal=fatal))
+            self.carry_out(self.policy.failed(*key, (OutputError if fatal else ConsumerError)("it broke")))
         self.end(key, code)
 
     def end(self, key: tuple[str, int], code: int) -> None:

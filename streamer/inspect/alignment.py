@@ -61,6 +61,18 @@ class View:
     left_out: dict[str, list[Span]]  # by reason
     left_out_seconds: NDArray[np.float64]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return {
+            "recording": self.path,
+            "planned": self.planned,
+            "frames": len(self.seconds),
+            "left_out": {
+                reason: {"ticks": _count(spans), "spans": _plain(spans)} for reason, spans in self.left_out.items()
+            },
+            "streams": {lane.name: _lane(lane) for lane in self.lanes},
+        }
+
 
 def view(prepared: Prepared, name: str) -> View:
     """Describe a plan."""
@@ -112,19 +124,6 @@ def _spans(numbers: NDArray[np.int64], seconds: NDArray[np.float64]) -> Iterator
     for run in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1):
         first, last = int(run[0]), int(run[-1])
         yield Span(first, last, float(seconds[first]), float(seconds[last]))
-
-
-def as_json(found: View) -> dict[str, Any]:
-    """Return a view as plain values."""
-    return {
-        "recording": found.path,
-        "planned": found.planned,
-        "frames": len(found.seconds),
-        "left_out": {
-            reason: {"ticks": _count(spans), "spans": _plain(spans)} for reason, spans in found.left_out.items()
-        },
-        "streams": {lane.name: _lane(lane) for lane in found.lanes},
-    }
 
 
 def _lane(lane: Lane) -> dict[str, Any]:

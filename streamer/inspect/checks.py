@@ -1,34 +1,32 @@
-"""A checked configuration → everything that would go wrong in a run, and what the run would need; nothing starts."""
+"""A configuration → everything that would go wrong in a run, and what the run would need; nothing starts."""
 
 from __future__ import annotations
 
-import math
-import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
 
 from streamer.config.settings import stream_settings, timeline_settings
 from streamer.decode import IMAGE_TYPES
-from streamer.errors import ConfigError, OutputError, RecordingError, StreamerError
+from streamer.errors import ConfigError, RecordingError, StreamerError
+from streamer.inspect.findings import Checked
+from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
 from streamer.plan import make_plan
 from streamer.records import Alignment, TimelineSettings
 from streamer.runtime.about import about_plan
 from streamer.runtime.plugin import make_consumer
-from streamer.runtime.prepare import make_ticks, prepare
+from streamer.runtime.prepare import beginning, make_ticks, prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.supervisor.recordings import recordings
 from streamer.supervisor.run import fill_in, unique_names
-from streamer.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,49 +37,12 @@ if TYPE_CHECKING:
     from streamer.records import StreamSettings
     from streamer.runtime.prepare import Prepared, Stream
 
-_SMALL = 10**6  # bytes; as much as ledger and logs of a run take, generously
 _AFTER_ALL = np.array([1 << 62], np.int64)  # an instant whose nearest message is the last
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a person should know; ``code`` is the exit code it means, 0 for a warning."""
-
-    code: int
-    message: str
-    recording: str | None = None
-
-
-@dataclass(slots=True)
-class Checked:
-    """What was found: ``recordings`` has for each its frames, streams and memory, fit for JSON."""
-
-    findings: list[Finding] = field(default_factory=list)
-    recordings: list[dict[str, Any]] = field(default_factory=list)
-    consumers: dict[str, str] = field(default_factory=dict)
-    memory: dict[str, int] = field(default_factory=dict)
-    disk: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """78 where the configuration is to be mended, else the code of the first finding that has one, else 0."""
-        codes = [finding.code for finding in self.findings if finding.code]
-        return ConfigError.exit_code if ConfigError.exit_code in codes else codes[0] if codes else 0
-
-    def add(self, error: StreamerError, recording: str | None = None) -> None:
-        """Take in an error, once."""
-        finding = Finding(error.exit_code, str(error), recording)
-        if not any(known.message == finding.message for known in self.findings):
-            self.findings.append(finding)
-
-    def warn(self, message: str, recording: str | None = None) -> None:
-        """Take in what is no error."""
-        self.findings.append(Finding(0, message, recording))
-
-
-def check(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
+def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
-    found = Checked()
+    found = Checked(loaded)
     config = loaded.config
     watched = config.source.watch is not None
     paths: list[Path] = []
@@ -98,8 +59,8 @@ def check(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
             )
     for path in paths:
         _check_recording(loaded, path, found)
-    _check_memory(loaded, found)
-    _check_disk(loaded, next(iter(names.values()), "recording"), found)
+    check_memory(loaded, found)
+    check_disk(loaded, next(iter(names.values()), "recording"), found)
     return found
 
 
@@ -108,13 +69,13 @@ def _newest(loaded: Loaded, found: Checked) -> list[Path]:
     paths: list[Path] = []
     for folder in loaded.config.source.watch or ():
         if not (loaded.base / Path(folder).expanduser()).is_dir():
-            found.warn(f"source.watch: there is no folder {folder!r} (yet)")
+            found.warn(f"there is no folder {folder!r} (yet)", key="source.watch")
             continue
         for pattern in (folder, f"{folder}/*.mcap", f"{folder}/*.db3"):
             with suppress(RecordingError):  # none of the kind is there
                 paths += find_recordings([pattern], loaded.base)
     if not paths:
-        found.warn("source.watch: no recording lies there yet, so topics and fields are not checked")
+        found.warn("no recording lies there yet, so topics and fields are not checked", key="source.watch")
     return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
 
 
@@ -138,20 +99,18 @@ def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *
         found.add(error)
         return
     except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        found.add(ConfigError(f"consumers.{name}: its constructor raised {type(error).__name__}: {error}"))
+        found.add(ConfigError(f"its constructor raised {type(error).__name__}: {error}", key=f"consumers.{name}"))
         return
     out = config.options.get("out")
     if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
         found.add(
             ConfigError(
-                f"consumers.{name}.options.out: several recordings would write {out!r}, each over the last: "
-                "put {recording} into it"
+                f"several recordings would write {out!r}, each over the last",
+                key=f"consumers.{name}.options.out",
+                hint="put {recording} into it",
             )
         )
     found.consumers[name] = use
-
-
-# ---- one recording
 
 
 def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
@@ -166,7 +125,7 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
             if len(streams) < len(settings):
                 return
-            ticks = _check_timeline(loaded, settings, streams, found, path)
+            ticks = _check_timeline(loaded, source, settings, streams, found)
             if ticks is None:
                 return
             prepared = prepare(source, types, timeline_settings(config), settings, ticks)
@@ -186,18 +145,20 @@ def _check_stream(source: Source, types: Types, settings: StreamSettings, found:
 
 
 def _check_timeline(
-    loaded: Loaded, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked, path: Path
+    loaded: Loaded, source: Source, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked
 ) -> NDArray[np.int64] | None:
     """Make the ticks and lay each stream against them, so that each stream without samples is told."""
     stamps = {stream.settings.name: stream.index.stamps for stream in streams}
     images = [s.settings.name for s in streams if s.topic.msgtype in IMAGE_TYPES and s.settings.decoding.field is None]
-    ticks = make_ticks(timeline_settings(loaded.config), settings, stamps, images)
+    timeline = timeline_settings(loaded.config)
+    begins = beginning(source, timeline, settings, {stream.settings.name: stream.index for stream in streams})
+    ticks = make_ticks(timeline, settings, stamps, images, begins)
     whole = True
     for stream in settings:
         try:
             make_plan(ticks, {stream.name: (stamps[stream.name], stream.alignment)})
         except RecordingError as error:
-            found.add(error, str(path))
+            found.add(error, str(source.path))
             whole = False
     return ticks if whole else None
 
@@ -233,57 +194,3 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
             },
         }
     )
-
-
-# ---- the machine
-
-
-def _check_memory(loaded: Loaded, found: Checked) -> None:
-    pool = max((r["pool_bytes"] for r in found.recordings), default=0)
-    available = psutil.virtual_memory().available
-    found.memory = {
-        "pool_bytes": pool,
-        "processes": 1 + len(loaded.config.consumers),
-        "available_bytes": available,
-    }
-    if pool > available:
-        found.add(
-            ConfigError(
-                f"pool: the run takes {show_size(pool)} of shared memory and this machine has {show_size(available)} "
-                f"available: set 'pool: {max(available // 2 // 10**6, 1)} MB' or less"
-            )
-        )
-
-
-def _check_disk(loaded: Loaded, recording: str, found: Checked) -> None:
-    """Look at every folder that will be written to: the work folder, and what consumers' options call ``out``."""
-    places = {"workdir": loaded.workdir}
-    for name, consumer in loaded.config.consumers.items():
-        if isinstance(out := fill_in(consumer.options, recording).get("out"), str):
-            places[f"consumers.{name}.options.out"] = loaded.base / out
-    arrays = sum(r["frames"] * r["frame_bytes"] for r in found.recordings)
-    found.disk = {"frames_bytes": arrays}
-    for setting, place in places.items():
-        folder = place.parent if place.is_file() else place
-        folder = next(above for above in (folder, *folder.parents) if above.exists())
-        if not _writable(folder):
-            found.add(OutputError(f"{setting}: {folder} cannot be written to; name a folder that can"))
-            continue
-        free = shutil.disk_usage(folder).free
-        if free < found.disk.get("free_bytes", math.inf):
-            found.disk |= {"folder": str(folder), "free_bytes": free}
-        if free < _SMALL:
-            found.add(OutputError(f"{setting}: {folder} has only {show_size(free)} free"))
-    if _SMALL < found.disk.get("free_bytes", math.inf) < arrays:
-        found.warn(
-            f"all frames as they are take {show_size(arrays)} and {found.disk['folder']} has "
-            f"{show_size(found.disk['free_bytes'])} free: enough only for consumers that compress or keep little"
-        )
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

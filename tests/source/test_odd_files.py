@@ -1,0 +1,40 @@
+"""Where a recording's file should be, something else may lie: that costs an error, never a wait."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import RecordingError
+from streamer.files import FileIdentity
+from streamer.source.source import Source
+from tests.bags import data_file, numbers, record
+
+
+@pytest.mark.parametrize("name", ["x.bag", "x.mcap", "x.db3"])
+def test_a_pipe_is_no_recording(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RecordingError, match="it is a named pipe, not a regular file"):
+        Source(tmp_path / name, tmp_path / "scratch")
+
+
+@pytest.mark.parametrize("form", ["mcap", "db3"])
+@pytest.mark.parametrize("which", ["metadata.yaml", "data"])
+def test_a_pipe_in_a_folder_is_no_part_of_a_recording(tmp_path: Path, form: str, which: str) -> None:
+    folder = record(tmp_path / "run", form, numbers("/n", range(1, 9), "cdr"))
+    path = folder / which if which == "metadata.yaml" else data_file(folder)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RecordingError, match="it is a named pipe, not a regular file"):
+        Source(folder, tmp_path / "scratch")
+
+
+def test_a_recording_says_which_files_it_was_read_from(tmp_path: Path) -> None:
+    folder = record(tmp_path / "run", "mcap", numbers("/n", range(1, 9), "cdr"))
+    with Source(folder, tmp_path / "scratch") as source:
+        assert source.identities == {path.name: FileIdentity.of(path) for path in folder.iterdir()}
+    bag = record(tmp_path / "run.bag", "ros1", numbers("/n", range(1, 9)))
+    with Source(bag, tmp_path / "scratch") as source:
+        assert source.identities == {"run.bag": FileIdentity.of(bag)}

@@ -1,0 +1,56 @@
+"""Only regular files are opened, and none is waited for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from streamer.files import FileIdentity, open_regular
+
+
+@pytest.fixture(params=["pipe", "device", "socket", "folder"])
+def other(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Something that is no regular file."""
+    path = tmp_path / "x.bag"
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "device":
+        path.symlink_to("/dev/zero")
+    elif request.param == "socket":
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(str(path))
+    else:
+        path.mkdir()
+    return path
+
+
+def test_what_is_no_regular_file_is_refused_at_once_and_named(other: Path) -> None:
+    with pytest.raises(OSError, match="not a regular file") as error:
+        open_regular(other)
+    assert error.value.filename == str(other)
+    with pytest.raises(OSError, match="not a regular file"):
+        FileIdentity.of(other)
+
+
+def test_a_regular_file_is_read_also_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("a")
+    with open_regular(tmp_path / "link") as file:
+        assert file.read() == b"content"
+        assert FileIdentity.of(file.fileno()) == FileIdentity.of(tmp_path / "a")
+
+
+def test_a_file_that_was_written_to_has_another_identity_even_with_its_old_times(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"content")
+    before, times = FileIdentity.of(path), path.stat()
+    while FileIdentity.of(path) == before:  # within one tick of the system's clock nothing would show
+        with path.open("r+b") as file:
+            file.write(b"CONTENT")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = FileIdentity.of(path)
+    assert (after.inode, after.size, after.modified_ns) == (before.inode, before.size, before.modified_ns)
+    assert FileIdentity.from_wire(list(after.wire)) == after
