@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.errors import ConfigError, DecodeError, RecordingError
-from streamer.runtime.prepare import UNDECODABLE, planned_messages
+from streamer.runtime.names import UNDECODABLE
+from streamer.runtime.prepare import planned_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
