@@ -53,6 +53,7 @@ def init(
     Example: streamer init recording.bag -o config.yaml
     """
     from streamer.inspect import open_contents
+    from streamer.inspect.proof import prove
     from streamer.inspect.suggestion import suggestion
     from streamer.pipelines.recordings import synthetic
 
@@ -67,7 +68,7 @@ def init(
         path = Path(recording).absolute()
     with open_contents(path, salvage=salvage, types=types or ()) as inside:
         topics = inside.topics
-        found = suggestion(inside)
+        found = prove(inside, suggestion(inside))
         about = (
             f"{path.name}: {inside.source.kind}, {len([t for t in topics if t.count])} topics, {inside.seconds:.1f} s"
         )
