@@ -28,7 +28,12 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
         tuple(s.topic),
         s.clock,
         s.undecodable,
-        Decoding(s.field, s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
+        Decoding(
+            tuple(s.field) if isinstance(s.field, list) else s.field,
+            *(s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
+            elements=tuple(s.elements) if s.elements else None,
+            names_field=s.names_field,
+        ),
         Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
     )
@@ -39,7 +44,7 @@ def timeline_settings(config: Config) -> TimelineSettings:
     t = config.timeline
     rate = (t.rate.numerator, t.rate.denominator) if t.rate else None
     start, end_at = (Moment(*given) if given else None for given in (t.start, t.end_at))
-    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at)
+    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at, config.source.resets)
 
 
 _DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
@@ -53,7 +58,7 @@ def fingerprint(loaded: Loaded) -> str:
         for key in _OPERATION:
             consumer.pop(key)
     source = loaded.config.source
-    decided = [values, source.on_damage, source.max_pixels]
+    decided = [values, source.on_damage, source.max_pixels, source.resets]
     return sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -16,11 +16,11 @@ from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
-from streamer.plan import make_plan
 from streamer.records import Index, Spec
+from streamer.runtime.names import UNDECODABLE, belonging, fit
+from streamer.runtime.schedule import schedule
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
-from streamer.timeline import finish_at, follow, grid, trim, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
     from streamer.decode import Decoder
     from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.runtime.names import Fit
+    from streamer.runtime.schedule import Pass
     from streamer.source.source import Source
     from streamer.source.types import Types
 
 _STAMP_AT, _STAMP_END = 4, 12  # behind `seq` in ROS 1, behind the encapsulation in CDR
 _PIECE = 1 << 16  # frames that are looked at at once
-UNDECODABLE = "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,15 @@ class Stream:
     plan: StreamPlan
     spec: Spec
     repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
+    unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the loader needs; ``ticks`` are all of the timeline; ``seconds`` say how long opening and planning took."""
+    """What the loader needs; ``ticks`` are all of the timeline; ``seconds`` say how long opening and planning took.
+
+    ``passes`` are more than one where the recording's clock was set and each part is planned by itself.
+    """
 
     source: Source
     ticks: NDArray[np.int64]
@@ -63,6 +68,7 @@ class Prepared:
     rate: float | None
     seconds: Mapping[str, float]
     warnings: tuple[str, ...]
+    passes: tuple[Pass, ...]
 
 
 def prepare(
@@ -84,21 +90,26 @@ def prepare(
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
     _check_linear(streams, decoders)
     by_receipt = source.index({topic.name for topic in topics.values()})
-    indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
+    warnings: list[str] = []
+    own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
+    indexes = {s.name: _on_clock(s, topics[s.name], own[s.name], source, fields[s.name]) for s in streams}
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    if ticks is None:
-        stamps = {name: index.stamps for name, index in indexes.items()}
-        ticks = make_ticks(timeline, streams, stamps, images, beginning(source, timeline, streams, indexes))
-    plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
-    specs = {s.name: _probe(s, source, indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
+    timed = schedule(source, timeline, streams, images, own, indexes, ticks)
+    plan, used = timed.plan, timed.indexes
+    fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
+    specs = {s.name: _spec(s, source, used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
     ready = tuple(
-        Stream(s, topics[s.name], indexes[s.name], decoders[s.name], p, specs[s.name], _repeats(p))
+        Stream(
+            *(s, topics[s.name], used[s.name], decoders[s.name], p, specs[s.name], _repeats(p)),
+            unfit=found.unfit if (found := fits[s.name]) is not None else {},
+        )
         for s, p in _zip(streams, plan)
     )
-    rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(ticks)
+    rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(timed.ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    return Prepared(source, ticks, plan, ready, make_layout(specs), rate, seconds, _warnings(source, types, plan))
+    told = (*warnings, *timed.warnings, *_warnings(source, types, plan))
+    return Prepared(source, timed.ticks, plan, ready, make_layout(specs), rate, seconds, told, timed.passes)
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
@@ -132,11 +143,42 @@ def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Deco
             raise ConfigError(msg, key=f"streams.{settings.name}.align")
 
 
-def _on_clock(
-    settings: StreamSettings, topic: Topic, indexes: Mapping[str, Index], source: Source, types: Typesdict
-) -> Index:
+def _own(settings: StreamSettings, index: Index, source: Source, decoder: Decoder, warnings: list[str]) -> Index:
+    """Return the messages that belong to a stream: all of its topic, or those that carry its elements."""
+    if not isinstance(decoder, VectorDecoder) or settings.decoding.elements is None:
+        return index
+    found, warned = belonging(source, index, settings, decoder.elements)
+    warnings += warned
+    return found
+
+
+def _fit(
+    settings: StreamSettings, source: Source, index: Index, plan: Plan, number: int, decoder: Decoder
+) -> Fit | None:
+    """Look at every planned message of a stream whose names or length can differ; None where they cannot."""
+    if not isinstance(decoder, VectorDecoder) or not decoder.elements.varies:
+        return None
+    return fit(source, index, plan, number, settings, decoder.elements)
+
+
+def _spec(
+    settings: StreamSettings,
+    source: Source,
+    index: Index,
+    plan: StreamPlan,
+    decoder: Decoder,
+    fits: Mapping[str, Fit | None],
+) -> Spec:
+    """Find out what a stream's arrays look like."""
+    found, planned = fits[settings.name], _planned(plan, averaged=settings.alignment.align == "mean")
+    if found is None:
+        return _probe(settings, source, index, planned, decoder)
+    spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
+    return replace(spec, names=found.names)
+
+
+def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Source, types: Typesdict) -> Index:
     """Return a stream's index on the clock that it asks for."""
-    index = indexes[topic.name]
     if settings.clock == "receive":
         return _shifted(index, settings.shift)
     first = types[topic.msgtype][1][:1]
@@ -152,26 +194,6 @@ def _on_clock(
 
 def _shifted(index: Index, shift: int) -> Index:
     return Index(index.stamps + shift, index.block, index.offset) if shift else index
-
-
-def beginning(
-    source: Source, timeline: TimelineSettings, streams: Sequence[StreamSettings], indexes: Mapping[str, Index]
-) -> int:
-    """Return the recording's first stamp, on the timeline's clock, where the timeline counts from there; otherwise 0.
-
-    The clock of header stamps may be another than the recorder's: what lies between the two at the first message of
-    the timeline's stream is added.
-    """
-    if all(moment is None or moment.absolute for moment in (timeline.start, timeline.end_at)):
-        return 0
-    firsts = [int(index.stamps[0]) for index in source.index(source.topics).values() if len(index.stamps)]
-    begins = min(firsts, default=0)
-    followed = next((s for s in streams if s.name == timeline.source and s.clock == "header"), None)
-    if followed is None or not len(indexes[followed.name].stamps):
-        return begins
-    topic = next(name for name in followed.topics if name in source.topics)
-    received = int(source.index([topic])[topic].stamps[0])
-    return begins + int(indexes[followed.name].stamps[0]) - followed.shift - received
 
 
 def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int64]:
@@ -196,63 +218,10 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
     return stamps
 
 
-def make_ticks(
-    timeline: TimelineSettings,
-    streams: Sequence[StreamSettings],
-    indexes: Mapping[str, NDArray[np.int64]],
-    images: Sequence[str],
-    begins: int,
-) -> NDArray[np.int64]:
-    """Return the ticks for streams of these stamps, of which ``images`` are the names of the image streams.
-
-    ``begins`` is the recording's first stamp (see `beginning`).
-
-    Raises:
-        ConfigError: the timeline's settings do not fit the streams.
-
-    """
-    rate = Fraction(*timeline.rate) if timeline.rate else None
-    stamps = {name: found for name, found in indexes.items() if len(found)}
-    endless = {s.name for s in streams if s.alignment.endless}
-    stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
-    if timeline.source == "grid":
-        starts = [int(s[0]) for s in stamps.values()]
-        if rate is None:
-            msg = "a grid needs a rate, such as '10 Hz'"
-            raise ConfigError(msg, key="timeline.rate")
-        if not starts:
-            return np.empty(0, np.int64)
-        start = max(starts) if timeline.end == "common" else min(starts)
-        last = max(int(s[-1]) for s in stamps.values())
-        ticks = grid(start, last, rate)
-    else:
-        name = _busiest(images, indexes) if timeline.source == "busiest" else timeline.source
-        if name not in indexes:
-            hint = nearest_name(name, indexes) or "."
-            offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
-            msg = f"there is no stream {name!r}{hint} Streams: {offered}"
-            raise ConfigError(msg, key="timeline.from")
-        ticks = follow(indexes[name], rate, name)
-    ticks = finish_at(ticks, timeline.end, stops, rate)
-    low, high = (
-        None if moment is None else moment.nanoseconds + (0 if moment.absolute else begins)
-        for moment in (timeline.start, timeline.end_at)
-    )
-    return trim(window(ticks, low, high), timeline.crop, timeline.skip)
-
-
-def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
-    if not images:
-        names = ", ".join(indexes)
-        msg = f"'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
-        raise ConfigError(msg, key="timeline.from")
-    return max(images, key=lambda name: len(indexes[name]))
-
-
-def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:
-    """Find out what a stream's arrays look like from the first planned message that decodes."""
+def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
+    """Find out what a stream's arrays look like from the first of some messages that decodes."""
     spec = None
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    for number in planned:
         try:
             spec = decoder.probe(source.payload(index, number))
             break
@@ -266,8 +235,8 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
         return Spec((0,), "<f8")
     if not spec.variable or settings.decoding.capacity is not None:
         return spec
-    rows = 0
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    rows = spec.shape[0]
+    for number in planned:
         try:
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded
