@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,8 +42,9 @@ class Fabric:
         fields = self._store.fielddefs[msgtype][1]
         if msgtype.endswith("/JointState"):  # names that do not belong to the numbers are another subject
             fields = [(name, desc) for name, desc in fields if name != "name"]
-            joints = self._store.types[msgtype](name=[], **{name: self._value(desc) for name, desc in fields})
-            return dataclasses.replace(joints, name=[f"joint_{n}" for n in range(len(joints.position))])
+            values = {name: self._value(desc) for name, desc in fields}
+            names = [f"joint_{n}" for n in range(len(values["position"]))]
+            return self._store.types[msgtype](name=names, **values)
         return self._store.types[msgtype](**{name: self._value(desc) for name, desc in fields})
 
     def _value(self, desc: FieldDesc) -> Any:
