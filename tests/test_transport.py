@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PEER = b"dataset-1-token"
-_LONG = 10_000  # milliseconds after which a test gives up
+_LONG = 60_000  # milliseconds after which a test gives up
 
 
 class Line:
