@@ -31,6 +31,7 @@ from streamer.memory import anonymous
 from streamer.pipelines.need import needed
 from streamer.pipelines.process import Pipeline
 from streamer.pipelines.unit import Ended
+from streamer.runtime.messages import Planned
 from streamer.source.find import is_text, printable, recording_name
 from streamer.supervisor.recording import fill_in
 from streamer.supervisor.signals import listen
@@ -397,7 +398,7 @@ class Daemon:
         try:
             pipeline = Pipeline(self._loaded, entry.path, entry.name, folder, settings=settings, flush=flush)
         except OSError as error:
-            self._fail(entry, Ended("failed", StorageError.exit_code, f"the system refused a process: {error}"))
+            self._fail(entry, Ended("failed", StorageError(f"the system refused a process: {error}")))
             return
         self._jobs[entry.id] = _Job(entry, pipeline, self._loaded)
         self._log.info("begun", recording=entry.name, path=str(entry.path), attempt=entry.attempts, pid=pipeline.pid)
@@ -405,14 +406,14 @@ class Daemon:
     def _hear(self, job: _Job) -> None:
         ended = job.pipeline.ended()
         for message in job.pipeline.heard():
-            if message["event"] == "planned":
-                self._log.info("planned", recording=job.entry.name, frames=message["frames"], chunks=message["chunks"])
+            if isinstance(message, Planned):
+                self._log.info("planned", recording=job.entry.name, frames=message.frames, chunks=message.chunks)
                 with suppress(OSError):  # it has gone: so what the reader opened was the right one
                     job.doubtful |= _mark(job.entry) != job.entry.mark
-                for warning in message["warnings"]:
+                for warning in message.warnings:
                     self._log.warning(warning, recording=job.entry.name)
-            elif message["event"] == "note":
-                self._log.warning(message["text"], recording=job.entry.name, **message["about"])
+            else:
+                self._log.warning(message.text, recording=job.entry.name, **message.about)
         if ended is None:
             return
         job.pipeline.close()
@@ -437,7 +438,7 @@ class Daemon:
                 self._queue.change(entry, state="failed", error=why, next_try=None, anew=1)
                 self._look_again_at(entry.path)
                 return
-        frames = ended.frames["delivered"] if ended.frames else None
+        frames = ended.delivered if ended.values else None
         outputs = {
             name: str(loaded.base / out)
             for name, consumer in loaded.config.consumers.items()
@@ -450,17 +451,23 @@ class Daemon:
 
     def _fail(self, entry: Entry, ended: Ended) -> None:
         """Have it tried again, later each time; or put it aside."""
+        why = str(ended.error or "")
         source = self._loaded.config.source
         counts = ended.exit_code not in _NO_FAULT_OF_ITS
         if counts and (entry.attempts >= source.attempts or ended.exit_code in _NO_USE):
-            self._put_aside(entry, ended.error)
+            self._put_aside(entry, why)
             return
         wait = min(source.backoff / _S * 2 ** min(entry.attempts - 1, 20), _LONGEST_BACKOFF)
         attempts = entry.attempts if counts else entry.attempts - 1
         self._queue.change(
-            entry, state="failed", error=ended.error, attempts=attempts, next_try=time.time() + wait, ended=time.time()
+            entry,
+            state="failed",
+            error=str(ended.error or ""),
+            attempts=attempts,
+            next_try=time.time() + wait,
+            ended=time.time(),
         )
-        self._log.warning("failed", recording=entry.name, error=ended.error, attempt=entry.attempts, again_in=wait)
+        self._log.warning("failed", recording=entry.name, error=why, attempt=entry.attempts, again_in=wait)
 
     def _put_aside(self, entry: Entry, why: str) -> None:
         self._queue.change(entry, state="quarantined", error=why, ended=time.time(), next_try=None)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import by_name
+from streamer.errors import StreamerError
 from streamer.ledger import Ledger
 from streamer.pipelines import past
 from streamer.pipelines.merge import merge
@@ -22,6 +22,7 @@ from streamer.pipelines.process import Pipeline
 from streamer.pipelines.retry import AgainAt, Done, Rule, StopBeginning, Stopped, decide
 from streamer.pipelines.together import together
 from streamer.pipelines.unit import Ended, Work, folder_of
+from streamer.runtime.messages import Planned
 from streamer.supervisor import report
 from streamer.supervisor.recording import sharing
 from streamer.supervisor.session import Outcome
@@ -178,11 +179,11 @@ class _Many:
         """Take in what a pipeline says, and whether it has ended."""
         ended = unit.ended()
         for message in unit.heard():
-            if message.pop("event") == "planned":
-                work.frames = (0, message["frames"])
+            if isinstance(message, Planned):
+                work.frames = (0, message.frames)
                 self._context.status.planned_one(work.name, message)
             else:
-                self._context.status.note(f"{work.name}: {message['text']}", recording=work.name, **message["about"])
+                self._context.status.note(f"{work.name}: {message.text}", recording=work.name, **message.about)
         if ended is not None:
             self._units.pop(work.name)
             unit.close()
@@ -193,8 +194,7 @@ class _Many:
         self._needed = max(self._needed, self._context.loaded.config.pool + held(ended.values))
         decision = decide(ended, work.tries, time.monotonic(), self._rule)
         if isinstance(decision, Done):
-            frames = (ended.frames or {}).get("delivered", 0)
-            work.frames = (frames, frames)
+            work.frames = (ended.delivered, ended.delivered)
             past.note_done(self._ledger, self._context.pipeline, work, ended)
         elif isinstance(decision, AgainAt) and not self._context.stops.asked:
             self._context.status.note(f"{work.name}: {ended.error}; it is begun again", recording=work.name)
@@ -206,7 +206,7 @@ class _Many:
                 self._stop_beginning(work)
 
     def _leave(self, work: Work, ended: Ended, state: str) -> None:
-        past.note_missing(self._ledger, self._context.pipeline, work, state, ended.error)
+        past.note_missing(self._ledger, self._context.pipeline, work, state, str(ended.error or ""))
         if state == "failed":
             self._context.status.note(f"{work.name}: failed: {ended.error}", recording=work.name)
 
@@ -241,6 +241,6 @@ def _streamed(work: Work) -> report.Streamed:
         ended.values or report.streamed(work.path, Outcome(work.state), Tallies({}), work.began).values
     )
     failed = ended.state in ("failed", "died") and work.state != "waiting"
-    error = by_name(ended.kind)(ended.error) if failed else None
+    error = (ended.error or StreamerError("it failed")) if failed else None
     state = "failed" if failed else work.state
     return report.Streamed(work.path, state, values, error)

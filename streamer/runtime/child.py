@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.errors import StreamerError
 from streamer.runtime.channel import Channel
+from streamer.runtime.messages import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ def report(channel: Channel, error: BaseException) -> None:
     trace = "".join(traceback.format_exception(error))
     logging.getLogger("streamer").error("%s", trace)
     known = error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}")
-    channel.send("error", error=known.to_wire(), trace=trace)
+    channel.send(Failed.of(known, trace))
 
 
 def _bind_to_parent(title: str, parent: int) -> None:

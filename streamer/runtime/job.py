@@ -1,11 +1,11 @@
-"""What the supervisor asks of a child, as plain values that cross the channel and come out typed."""
+"""What a child process is asked for: the first message that it gets."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+from streamer.records import StreamSettings, TimelineSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +43,6 @@ class ReaderJob:
     salvage: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def from_wire(cls, values: dict[str, Any]) -> ReaderJob:
-        """Make a job of what came through the channel."""
-        timeline = values["timeline"]
-        rate = tuple(timeline["rate"]) if timeline["rate"] else None
-        return cls(
-            **values
-            | {
-                "types": tuple(values["types"]),
-                "timeline": TimelineSettings(**timeline | {"rate": rate, "crop": tuple(timeline["crop"])}),
-                "streams": tuple(_stream(stream) for stream in values["streams"]),
-                "consumers": {name: ConsumerSeat(**seat) for name, seat in values["consumers"].items()},
-            }
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
@@ -93,19 +78,17 @@ class MergeJob:
     parts: tuple[tuple[str, str, bytes | None], ...]
 
 
-def to_wire(job: ReaderJob | WorkerJob | MergeJob) -> dict[str, Any]:
-    """Turn a job into plain values."""
-    return asdict(job)
+@dataclass(frozen=True, slots=True)
+class PipelineJob:
+    """One recording of many, for a process of its own: ``values`` of the configuration, ``own`` in place of some.
 
+    ``flush`` wants the outputs on the disk before it is done, ``part`` says that they are merged later.
+    """
 
-def _stream(values: dict[str, Any]) -> StreamSettings:
-    decoding = values["decoding"]
-    resize = tuple(decoding["resize"]) if decoding["resize"] else None
-    return StreamSettings(
-        **values
-        | {
-            "topics": tuple(values["topics"]),
-            "decoding": Decoding(**decoding | {"resize": resize}),
-            "alignment": Alignment(**values["alignment"]),
-        }
-    )
+    config: str
+    values: dict[str, Any]
+    own: dict[str, Any]
+    path: str
+    name: str
+    flush: bool = False
+    part: bool = False

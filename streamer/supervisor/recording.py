@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from streamer.config.load import Loaded
     from streamer.config.model import Config
-    from streamer.supervisor.session import Observer, Outcome
+    from streamer.supervisor.session import Outcome
     from streamer.supervisor.signals import Stops
+    from streamer.supervisor.status import Display
 
 _MOST_DEATHS = 5  # of the reader, without a commit in between
 
@@ -43,7 +44,7 @@ class Recording:
     part: bool = False
 
 
-def run_recording(loaded: Loaded, recording: Recording, observer: Observer, stops: Stops) -> report.Report:
+def run_recording(loaded: Loaded, recording: Recording, display: Display, stops: Stops) -> report.Report:
     """Stream one recording of many in a work folder of its own, from where an earlier run ended.
 
     Raises:
@@ -51,7 +52,7 @@ def run_recording(loaded: Loaded, recording: Recording, observer: Observer, stop
 
     """
     with open_workdir(loaded.workdir) as workdir:
-        status = Status(observer, workdir.status, str(loaded.path))
+        status = Status(display, workdir.status, str(loaded.path))
         context = RunContext(loaded, workdir, status, stops)
         return reported(context, stream(context, recording, "resume"))
 
