@@ -99,12 +99,16 @@ class Flag(IntFlag):
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
 
 
+MAX_PIXELS = 50_000_000  # an 8K picture has 33 million
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How one stream's messages become arrays: the decoding half of a stream's settings.
 
     ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
-    whose samples vary in length, None to find out; ``scale`` multiplies numbers.
+    whose samples vary in length, None to find out; ``scale`` multiplies numbers; a picture of more than ``max_pixels``
+    is refused before it is decoded.
     """
 
     field: str | None = None
@@ -113,6 +117,7 @@ class Decoding:
     resize: tuple[int, int] | None = None
     color: str | None = None  # rgb | bgr | gray; None: rgb for colour images, others as they are
     capacity: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,20 @@ class TimelineSettings:
     end: str = "common"  # common | longest | timeline
     start: Moment | None = None
     end_at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A computed stream at n instants: what is found there before any frame is loaded.
+
+    ``values`` (n, k) float64, valid where ``found`` (n,) bool; ``offset`` (n,) int64 ns, how far the furthest message
+    used lies from the instant; ``between`` (n,) bool, where a value was interpolated.
+    """
+
+    values: NDArray[np.float64]
+    found: NDArray[np.bool_]
+    offset: NDArray[np.int64]
+    between: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class Planned:
     pool: int
     warnings: tuple[str, ...]
     damage: tuple[Damage, ...]
-    files: dict[str, tuple[int, ...]]
+    files: dict[str, tuple[int | str, ...]]
     seconds: dict[str, float]
     streams: dict[str, Alignment]
     cursors: dict[str, int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -65,8 +64,8 @@ class Child:
 
     def heard(self) -> list[Any]:
         """Return what the child has said up to now; does not wait."""
-        found: list[Any] = []
-        while self.channel.open and select.select([self.channel], [], [], 0)[0]:
+        found: list[dict[str, Any]] = []
+        while self.channel.ready():
             found += self.channel.receive()
         return found
 
