@@ -24,7 +24,7 @@ from streamer.pipelines.together import together
 from streamer.pipelines.unit import Ended, Work, folder_of
 from streamer.runtime.messages import Planned
 from streamer.supervisor import report
-from streamer.supervisor.recording import sharing
+from streamer.supervisor.recording import consumer_settings, sharing
 from streamer.supervisor.session import Outcome
 from streamer.supervisor.tally import Tallies
 from streamer.units import show_size
@@ -60,7 +60,7 @@ def stream_many(context: RunContext, recordings: Recordings, mode: str) -> Itera
     config, ray = loaded.config, loaded.config.engine == "ray"
     works = [Work(p, name, folder_of(context.workdir.path, context.pipeline, p, name)) for p, name in names.items()]
     with Ledger(context.workdir.ledger) as ledger, ExitStack() as stack:
-        past.settle(ledger, context.pipeline, works, mode)
+        past.settle(ledger, context.pipeline, works, mode, consumer_settings(config))
         if ray:
             from streamer.pipelines.cluster import cluster
 
@@ -195,7 +195,8 @@ class _Many:
         decision = decide(ended, work.tries, time.monotonic(), self._rule)
         if isinstance(decision, Done):
             work.frames = (ended.delivered, ended.delivered)
-            past.note_done(self._ledger, self._context.pipeline, work, ended)
+            settings = consumer_settings(self._context.loaded.config)
+            past.note_done(self._ledger, self._context.pipeline, work, ended, settings)
         elif isinstance(decision, AgainAt) and not self._context.stops.asked:
             self._context.status.note(f"{work.name}: {ended.error}; it is begun again", recording=work.name)
             work.state, work.not_before = "waiting", decision.time

@@ -10,12 +10,16 @@ from streamer.records import StreamSettings, TimelineSettings
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSeat:
-    """What the reader knows of a consumer; ``streams`` are the ones it is shown, in this order."""
+    """What the reader knows of a consumer; ``streams`` are the ones it is shown, in this order.
+
+    ``settings`` are those that decide what it writes, in plain values: a run that is continued must have the same.
+    """
 
     streams: tuple[str, ...]
     latest: bool = False
     every: int = 1
     quarantine: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,10 @@ frame, the time to say how far it is - and then lets the table decide.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,16 +18,16 @@ import numpy as np
 import zmq
 
 from streamer.delivery import Delivery, End, EndChunk, Grow, HandOver, Load, Send
-from streamer.errors import ConfigError, StreamerError
+from streamer.errors import StreamerError
 from streamer.layout import at_once, count_slots
 from streamer.ledger import MOST_ATTEMPTS, Ledger
 from streamer.libraries import blamed
 from streamer.memory import anonymous, held
 from streamer.plain import to_plain
-from streamer.plan import digest
 from streamer.pool import Pool
 from streamer.runtime import child
 from streamer.runtime.about import about_recording, alignments
+from streamer.runtime.continuation import begin
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.loader import Loader
 from streamer.runtime.messages import (
@@ -101,7 +99,7 @@ def main(channel: Channel) -> None:
         least = 1 + len(job.consumers) - len(lossless)
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger)))
-        recording = _begin(ledger, job, prepared, source)
+        recording = begin(ledger, job, prepared)
         pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + _CREDIT))
         context = stack.enter_context(zmq.Context())
         socket = ReaderSocket(context, job.endpoint)
@@ -109,30 +107,6 @@ def main(channel: Channel) -> None:
         loader = Loader(prepared, pool, job.threads)
         stack.callback(loader.close)
         _Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)
-
-
-def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -> int:
-    """Enter the recording into the ledger; make sure that what was committed belongs to this plan."""
-    settings = json.dumps(
-        [
-            [s.topic.name, s.settings.clock, asdict(s.settings.decoding), s.spec.names, s.spec.unit]
-            for s in prepared.streams
-        ]
-    )
-    plan = digest(prepared.plan, settings, job.chunk_size)
-    known = ledger.recordings(job.pipeline).get(job.path)
-    fingerprint = source.fingerprint()
-    if known and known.committed and (known.plan, known.fingerprint) != (plan, fingerprint):
-        msg = (
-            f"{job.path}: the unfinished run had another plan (other streams, timeline, chunk_size, or the recording "
-            "was changed), so it cannot be continued: undo the change, or begin anew with --restart"
-        )
-        raise ConfigError(msg)
-    chunks = -(-prepared.plan.frames // job.chunk_size)
-    number = ledger.begin(job.pipeline, job.path, fingerprint, plan, prepared.plan.frames, chunks)
-    if known and not known.committed:
-        ledger.reset(number)
-    return number
 
 
 class _Peer:
@@ -353,7 +327,7 @@ class _Reader:
         """Let a generation begin, once its process is there and the supervisor wants it."""
         if peer.identity not in self._present or peer.to_begin is None:
             return
-        begin, peer.to_begin = peer.to_begin, None
+        order, peer.to_begin = peer.to_begin, None
         cursor = self._ledger.cursor(self._recording, peer.name)
         count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
         self._channel.send(Attempted(peer.name, count))
@@ -361,7 +335,7 @@ class _Reader:
         job = self._job
         about = about_recording(self._prepared, job.name, job.chunk_size, job.provenance, peer.places)
         self._tell(peer.name, Open(to_plain(about), self._pool.slots, self._credit, cursor.state))
-        self._table.activate(peer.name, begin.chunks, alone=count >= MOST_ATTEMPTS)
+        self._table.activate(peer.name, order.chunks, alone=count >= MOST_ATTEMPTS)
         if peer.handover:
             self._channel.send(HandedOver(peer.name, time.monotonic() - peer.waits_since))
             peer.handover = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streamer.config.settings import provenance, stream_settings, timeline_settings
 from streamer.errors import StreamerError, UsageError
 from streamer.ledger import Ledger
+from streamer.runtime.continuation import check_settings
 from streamer.runtime.job import ConsumerSeat, ReaderJob
 from streamer.supervisor import report
 from streamer.supervisor.context import RunContext, reported
@@ -63,6 +64,7 @@ def stream(context: RunContext, recording: Recording, mode: str) -> Iterator[rep
 
     Raises:
         UsageError: an earlier run is unfinished, and ``mode`` is fresh.
+        ConfigError: it is to be continued, and a consumer has other settings now.
 
     """
     done = _is_done(context, recording.path, mode)
@@ -84,7 +86,10 @@ def _is_done(context: RunContext, path: Path, mode: str) -> bool:
         if mode != "resume":
             ledger.forget(context.pipeline)
             return False
-        return known is not None and known.state == "done"
+        if known is None or known.state != "done":
+            return False
+        check_settings(ledger, known.number, consumer_settings(context.loaded.config))
+        return True
 
 
 def _stream(context: RunContext, recording: Recording) -> report.Streamed:
@@ -146,14 +151,29 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
 
 def _seats(config: Config) -> dict[str, ConsumerSeat]:
     """Return what the reader has to know of each consumer."""
-    everything = tuple(config.streams)
+    everything, settings = tuple(config.streams), consumer_settings(config)
     return {
         name: ConsumerSeat(
             tuple(c.streams) if c.streams is not None else everything,
             c.mode == "latest",
             c.every,
             c.on_error == "quarantine",
+            settings[name],
         )
+        for name, c in config.consumers.items()
+    }
+
+
+def consumer_settings(config: Config) -> dict[str, dict[str, Any]]:
+    """Return of each consumer the settings that decide what it writes; how it is run (recycling, …) is left out."""
+    return {
+        name: {
+            "use": c.use or name,
+            "mode": c.mode,
+            "every": c.every,
+            "streams": list(config.streams if c.streams is None else c.streams),
+            "options": c.options,
+        }
         for name, c in config.consumers.items()
     }
 
