@@ -35,12 +35,16 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class GenerationEnded:
-    """This process has ended, so its leases are free; ``why`` and ``trace`` are for the ledger."""
+    """This process has ended, so its leases are free; ``why`` and ``trace`` are for the ledger.
+
+    ``killed`` says that it was killed from outside, so that the frame it was at need not be to blame.
+    """
 
     name: str
     identity: str
     why: str = ""
     trace: str = ""
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +176,15 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A process that was shown frames one at a time ended at this one; None: at none."""
+    """A process that was shown frames one at a time ended at this one; None: at none.
+
+    It is ``proven`` that the frame is to blame, but where the process was killed from outside: then it takes a second
+    one that ends at the same frame.
+    """
 
     name: str
     frame: int | None
+    proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ class _Peer:
         self.identity = b""
         self.outbox: list[Descriptor] = []  # descriptors for the next message
         self.to_begin: Begin | None = None  # what its process is let to do, once it is there
+        self.suspect: int | None = None  # the frame at which its last process ended that was shown them one at a time
         self.heard = time.monotonic()
         self.waits_since = 0.0  # its last commit
         self.handover = False  # its process was told to make way for another
@@ -320,6 +321,7 @@ class _Reader:
             return
         self._ledger.commit(self._recording, peer.name, chunk, state)
         peer.waits_since = time.monotonic()
+        peer.suspect = None
         used = held()
         self._channel.send(Committed(peer.name, chunk, used.anon, used.shared))
 
@@ -366,7 +368,7 @@ class _Reader:
     def _bury(self, order: GenerationEnded) -> None:
         peer, identity = self._peers[order.name], order.identity.encode()
         if identity == peer.identity:
-            self._judge(peer, order.why, order.trace)
+            self._judge(peer, order)
             self._table.gone(peer.name)
             peer.identity, peer.to_begin, peer.outbox = b"", None, []
         self._socket.expel(identity)
@@ -392,13 +394,15 @@ class _Reader:
         Drain: _drain,
     }
 
-    def _judge(self, peer: _Peer, why: str, trace: str) -> None:
+    def _judge(self, peer: _Peer, end: GenerationEnded) -> None:
         """Say which frame a process held that was shown them one at a time, and leave it out where that is wanted."""
         frame = self._table.on_trial(peer.name)
-        if frame is not None and peer.seat.quarantine:
+        proven = not end.killed or (frame is not None and frame == peer.suspect)
+        peer.suspect = frame
+        if frame is not None and proven and peer.seat.quarantine:
             self._table.leave_out(peer.name, frame)
-            self._ledger.quarantine(self._recording, peer.name, frame, why, trace)
-        self._channel.send(Judged(peer.name, frame))
+            self._ledger.quarantine(self._recording, peer.name, frame, end.why, end.trace)
+        self._channel.send(Judged(peer.name, frame, proven))
 
     # ---- what the loader says
 

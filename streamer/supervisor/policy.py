@@ -8,14 +8,15 @@ holds too much memory retires at once; its successor is started when it comes ne
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from streamer.errors import ConfigError, ConsumerError
+from streamer.errors import BusyError, ConfigError, ConsumerError
 from streamer.ledger import MOST_ATTEMPTS
 from streamer.memory import trend
 from streamer.runtime.messages import Drain, Drop, Retire
-from streamer.supervisor.endings import how_it_ended
+from streamer.supervisor.endings import how_it_ended, how_it_was_killed
 from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Start, Tell
 from streamer.units import show_size
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from streamer.supervisor.seats import Order, Seat
 
 MOST_CRASHES = 5  # without a commit in between
+MOST_KILLS = 20  # from outside, without a commit in between
 MOST_QUARANTINED = 20  # frames; beyond that, it is not the frames
 _NEARLY = 0.8  # of the memory that a generation may hold: time to start its successor
 _LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
@@ -81,7 +83,8 @@ class Policy:
         seat = self.seats[name]
         seat.cursor = chunk + 1
         seat.pace = (self.now - seat.active_since) / max(1, seat.cursor - seat.began_at)
-        seat.crashes = seat.attempts = 0
+        seat.crashes = seat.kills = seat.attempts = 0
+        seat.committed_at = self.now
         return self._prepare_successor(seat)
 
     def warmed_up(self, name: str, generation: int, anonymous: int) -> list[Order]:
@@ -128,10 +131,16 @@ class Policy:
         seat.crashed += 1
         return [Kill(seat.name, seat.generation), *self._give_up(seat)]
 
-    def judged(self, name: str, frame: int | None) -> list[Order]:
-        """Take in at which frame a process ended that was shown them one at a time; None: at no frame."""
+    def judged(self, name: str, frame: int | None, *, proven: bool = True) -> list[Order]:
+        """Take in at which frame a process ended that was shown them one at a time; None: at no frame.
+
+        It is not ``proven`` that the frame is to blame where the process was killed from outside.
+        """
         seat = self.seats[name]
         if seat.phase is not Phase.JUDGING:
+            return []
+        if not proven:
+            seat.phase = Phase.WAITING
             return []
         if frame is None or not seat.quarantine:
             seat.frame = frame
@@ -141,7 +150,7 @@ class Policy:
             error = seat.error or ConsumerError("it failed again", consumer=name)
             seat.error = error.within(hint=f"{MOST_QUARANTINED} frames are quarantined already: it is not the frames")
             return self._give_up(seat)
-        seat.crashes = 0
+        seat.crashes = seat.kills = 0
         seat.phase, seat.wait_until = Phase.WAITING, 0.0
         return [self._tell(seat, f"frame {frame} is quarantined; it goes on without it", frame=frame)]
 
@@ -176,8 +185,8 @@ class Policy:
             seat.error, seat.fatal = error, type(error) is not ConsumerError
         return []
 
-    def exited(self, name: str, generation: int, code: int, now: float) -> list[Order]:
-        """Take in the proven end of a process."""
+    def exited(self, name: str, generation: int, code: int, now: float, *, out_of_memory: bool = False) -> list[Order]:
+        """Take in the proven end of a process; ``out_of_memory`` says that the kernel has killed one for that."""
         seat = self.seats[name]
         if generation == seat.standby:
             seat.standby, seat.standby_ready = None, False
@@ -187,10 +196,20 @@ class Policy:
         if seat.ending and code == 0 and not seat.closed:  # it has said so; the reader has yet to take it in
             seat.phase, seat.wait_until = Phase.CLOSING, now + _CLOSING_WAIT
             return []
-        following = self._after(seat, code, now)
-        return [Gone(name, generation), *following]
+        killed = self._blame(seat, code, now, out_of_memory=out_of_memory)
+        return [Gone(name, generation, killed), *self._after(seat, code, now, killed=killed)]
 
-    def _after(self, seat: Seat, code: int, now: float) -> list[Order]:
+    def _blame(self, seat: Seat, code: int, now: float, *, out_of_memory: bool) -> bool:
+        """Say why a process ended that has not said so itself; tell whether it was killed from outside."""
+        if seat.error is not None or (code == 0 and (seat.retiring or seat.closed)):
+            return False
+        killed = code == -signal.SIGKILL and not self.draining
+        since = None if seat.committed_at is None else now - seat.committed_at
+        how = how_it_was_killed(out_of_memory=out_of_memory, since_commit=since) if killed else how_it_ended(code)
+        seat.error = ConsumerError(how, consumer=seat.name)
+        return killed
+
+    def _after(self, seat: Seat, code: int, now: float, *, killed: bool) -> list[Order]:
         """Decide what follows the end of a consumer's present generation."""
         if seat.closed:
             seat.phase = Phase.DONE
@@ -202,8 +221,7 @@ class Policy:
             seat.retiring = False
             seat.planned += 1
             return self._next(seat)
-        seat.error = seat.error or ConsumerError(how_it_ended(code), consumer=seat.name)
-        return self._crash(seat, now, raised=code > 0)
+        return self._kill(seat, now) if killed else self._crash(seat, now, raised=code > 0)
 
     def silent(self, name: str, seconds: float) -> list[Order]:
         """Take in how long a consumer with work has said nothing; end it beyond its deadline."""
@@ -277,6 +295,7 @@ class Policy:
         seat.generation = seat.generations = seat.generations + 1
         seat.phase, seat.warming_since, seat.started_at = Phase.STARTING, None, self.now
         seat.too_late = False
+        seat.fatal, seat.error = False, None
         return Start(seat.name, seat.generation)
 
     def _activate(self, seat: Seat) -> list[Order]:
@@ -312,6 +331,7 @@ class Policy:
         seat.generation, ready = seat.standby, seat.standby_ready
         seat.standby, seat.standby_ready, seat.warming_since = None, False, None
         seat.too_late = False
+        seat.fatal, seat.error = False, None
         seat.phase = Phase.READY if ready else Phase.STARTING
         return self._activate(seat) if ready else []
 
@@ -322,13 +342,25 @@ class Policy:
         hopeless = seat.fatal or (raised and not self.begun)  # a constructor that raises will raise again
         if hopeless or seat.crashes >= MOST_CRASHES:
             return self._give_up(seat)
-        told = self._tell(seat, "starting again")
-        if seat.attempts >= MOST_ATTEMPTS:
-            seat.phase = Phase.JUDGING
-            return [told]
-        seat.phase = Phase.WAITING
-        seat.wait_until = now + min(_FIRST_WAIT * 2 ** (seat.crashes - 1), _LONGEST_WAIT)
-        return [told]
+        return self._try_again(seat, now, seat.crashes)
+
+    def _kill(self, seat: Seat, now: float) -> list[Order]:
+        """Go on after a kill from outside: it is not the consumer's fault, but it may not go on for ever."""
+        seat.retiring = False
+        seat.crashed += 1
+        seat.killed += 1
+        seat.kills += 1
+        if seat.kills < MOST_KILLS:
+            return self._try_again(seat, now, seat.kills)
+        why = f"it was killed from outside {seat.kills} times without a commit in between"
+        seat.error, seat.fatal = BusyError(why, consumer=seat.name, hint="see who does that; --resume goes on"), True
+        return self._give_up(seat)
+
+    def _try_again(self, seat: Seat, now: float, times: int) -> list[Order]:
+        """Start another process in a while: the wait doubles each time."""
+        seat.wait_until = now + min(_FIRST_WAIT * 2 ** (times - 1), _LONGEST_WAIT)
+        seat.phase = Phase.JUDGING if seat.attempts >= MOST_ATTEMPTS else Phase.WAITING
+        return [self._tell(seat, "starting again")]
 
     def _tell(self, seat: Seat, what: str, *, frame: int | None = None) -> Tell:
         error = seat.error or ConsumerError("it failed", consumer=seat.name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import selectors
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.config.settings import provenance, stream_settings, timeline_settings
-from streamer.errors import StreamerError, UsageError
+from streamer.errors import BusyError, StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.continuation import check_settings
 from streamer.runtime.job import ConsumerSeat, ReaderJob
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from streamer.supervisor.signals import Stops
     from streamer.supervisor.status import Display
 
-_MOST_DEATHS = 5  # of the reader, without a commit in between
+_MOST_DEATHS, _MOST_KILLS = 5, 20  # of the reader, by itself and from outside, without a commit in between
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +99,40 @@ def _stream(context: RunContext, recording: Recording) -> report.Streamed:
     """Hold sessions until one ends well: a reader that dies is replaced, and everyone goes on from the last commit."""
     tallies = Tallies({name: Tally() for name in context.loaded.config.consumers})
     began = time.time()
-    deaths = 0
+    deaths = kills = 0
     while True:
         outcome = _session(context, recording, tallies)
-        deaths = 1 if outcome.committed else deaths + 1
+        killed = outcome.code == -signal.SIGKILL  # from outside: nobody here does that to a reader
+        deaths = (0 if outcome.committed else deaths) + (not killed)
+        kills = (0 if outcome.committed else kills) + killed
         if outcome.state != "died":
             break
-        if deaths >= _MOST_DEATHS:
-            log = f"its log: {context.workdir.logs / 'reader.log'}"
-            outcome.error = StreamerError(f"the reader ended {deaths} times", hint=log)
-            outcome.state = "failed"
+        if deaths >= _MOST_DEATHS or kills >= _MOST_KILLS:
+            outcome.error, outcome.state = _given_up(context, deaths, kills), "failed"
+            break
+        _pause(context, min(_FIRST_WAIT * 2 ** (deaths + kills - 1), _LONGEST_WAIT))
+        if context.stops.asked:
+            outcome.state = "interrupted"
             break
         context.status.note("the reader is started again")
     return report.streamed(recording.path, outcome, tallies, began)
+
+
+def _given_up(context: RunContext, deaths: int, kills: int) -> StreamerError:
+    if kills >= _MOST_KILLS:
+        msg = f"the reader was killed from outside {kills} times without a commit in between"
+        return BusyError(msg, hint="see who does that; --resume goes on")
+    return StreamerError(f"the reader ended {deaths} times", hint=f"its log: {context.workdir.logs / 'reader.log'}")
+
+
+def _pause(context: RunContext, seconds: float) -> None:
+    """Wait, but no longer than until a stop is asked for."""
+    end = time.monotonic() + seconds
+    while not context.stops.asked and (left := end - time.monotonic()) > 0:
+        with selectors.DefaultSelector() as selector:
+            selector.register(context.stops, selectors.EVENT_READ)
+            selector.select(left)
+        context.stops.clear()
 
 
 def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Outcome:

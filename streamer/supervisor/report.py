@@ -150,6 +150,7 @@ def _consumer(tally: Tally, told: messages.Shown) -> dict[str, Any]:
         "chunks": told.chunks,
         "generations": tally.generations,
         "restarts": {"planned": tally.planned, "crash": tally.crash},
+        "killed": tally.killed,
         "failed": tally.failed,
         "anon_mb": {key: _mb(getattr(tally, key)) for key in ("start", "peak", "end")},
         "memory": tally.memory(),

@@ -31,10 +31,11 @@ class Activate:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Tell the reader that a generation has ended, so that its leases are free."""
+    """Tell the reader that a generation has ended, so that its leases are free; ``killed``: from outside."""
 
     name: str
     generation: int
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ class Seat:
     retiring: bool = False
     ending: bool = False
     closed: bool = False
-    crashes: int = 0  # since the last commit
+    crashes: int = 0  # by itself, since the last commit
+    kills: int = 0  # from outside, since the last commit
+    committed_at: float | None = None
     attempts: int = 0  # at the present chunk
     wait_until: float = 0.0
     started_at: float = 0.0  # its youngest process
@@ -115,6 +118,7 @@ class Seat:
     too_late: bool = False  # was killed there: it took too long
     planned: int = 0
     crashed: int = 0
+    killed: int = 0  # of those, from outside
     generations: int = 0
     frame: int | None = None  # at which its last attempt at a chunk ended
     quarantined: int = 0  # frames

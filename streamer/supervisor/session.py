@@ -41,7 +41,7 @@ from streamer.runtime.messages import (
     WarmedUp,
 )
 from streamer.supervisor.child import Child
-from streamer.supervisor.endings import how_it_ended
+from streamer.supervisor.endings import how_it_ended, out_of_memory_kills
 from streamer.supervisor.policy import Policy
 from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Seat, Start, Tell
 
@@ -88,6 +88,7 @@ class Outcome:
     planned: Planned | None = None
     streamed: Streamed | None = None
     committed: bool = False  # whether anything was committed
+    code: int = 0  # the exit status of a reader that died
 
 
 class Session:
@@ -127,6 +128,7 @@ class Session:
         self._asked = 0
         self._last_progress: Progress | None = None
         self._began = time.monotonic()
+        self._memory_kills = out_of_memory_kills()
         self._outcome = Outcome("died")
         self._policy = Policy(
             {
@@ -210,7 +212,8 @@ class Session:
         name, generation = key
         planned = self._policy.seats[name].retiring and code == 0
         self._tallies.consumers[name].ended(generation, "planned" if planned else how_it_ended(code))
-        orders = self._policy.exited(name, generation, code, time.monotonic())
+        kills, self._memory_kills = self._memory_kills, out_of_memory_kills()
+        orders = self._policy.exited(name, generation, code, time.monotonic(), out_of_memory=self._memory_kills > kills)
         self._children.pop(key).close()
         self._carry_out(orders)
 
@@ -263,7 +266,7 @@ class Session:
         self._tallies.consumers[message.name].handovers.append(message.seconds)
 
     def _judged(self, message: Judged) -> None:
-        self._carry_out(self._policy.judged(message.name, message.frame))
+        self._carry_out(self._policy.judged(message.name, message.frame, proven=message.proven))
 
     def _reader_failed(self, message: Failed) -> None:
         self._error = self._error or message.cause
@@ -377,7 +380,7 @@ class Session:
         if identity is None:  # it has been told already
             return
         why, trace = str(self._policy.seats[order.name].error or ""), self._traces.pop(order.name, "")
-        self._reader.channel.send(GenerationEnded(order.name, identity, why, trace))
+        self._reader.channel.send(GenerationEnded(order.name, identity, why, trace, order.killed))
 
     def _pass_on(self, order: Retire | Drop | Drain) -> None:
         self._reader.channel.send(order)
@@ -422,6 +425,7 @@ class Session:
         for name, seat in self._policy.seats.items():
             self._tallies.consumers[name].planned += seat.planned
             self._tallies.consumers[name].crash += seat.crashed
+            self._tallies.consumers[name].killed += seat.killed
             self._tallies.consumers[name].failed = str(self._final(seat)) if seat.phase is Phase.FAILED else None
         if self._outcome.streamed is None and self._outcome.planned is not None:
             self._outcome.streamed = self._streamed_so_far(self._outcome.planned)
@@ -435,6 +439,7 @@ class Session:
         elif self._stops.asked or self._policy.draining:
             self._outcome.state = "interrupted"
         elif code is not None and code != 0:
+            self._outcome.code = code
             self._observer.note(f"the reader ended ({how_it_ended(code)})")
 
     def _streamed_so_far(self, planned: Planned) -> Streamed:

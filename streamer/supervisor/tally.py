@@ -64,6 +64,7 @@ class Tally:
     generations: int = 0  # started
     planned: int = 0
     crash: int = 0
+    killed: int = 0  # of those, from outside
     escaped: int = 0  # frames of which an array was kept, with `escape: warn`
     failed: str | None = None  # why it was given up
     handovers: list[float] = field(default_factory=list)  # seconds from a last commit to the successor's opening
