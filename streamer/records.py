@@ -173,7 +173,9 @@ class TimelineSettings:
     """Where the ticks come from: a stream's name, ``busiest`` (image stream) or ``grid``.
 
     ``rate`` in hertz as (numerator, denominator), None for the stream's own; of the ticks from ``start`` to ``end_at``
-    (both included) ``crop`` is the fraction that is kept, ``skip`` the ticks left out at both ends of that.
+    (both included) ``crop`` is the fraction that is kept, ``skip`` the ticks left out at both ends of that. ``resets``
+    says what to do where a clock of the recording was set: error, or read the first pass only, the last, or all of
+    them one after the other (split).
     """
 
     source: str = "busiest"
@@ -183,6 +185,7 @@ class TimelineSettings:
     end: str = "common"  # common | longest | timeline
     start: Moment | None = None
     end_at: Moment | None = None
+    resets: str = "error"  # error | first | last | split
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def timeline_settings(config: Config) -> TimelineSettings:
     t = config.timeline
     rate = (t.rate.numerator, t.rate.denominator) if t.rate else None
     start, end_at = (Moment(*given) if given else None for given in (t.start, t.end_at))
-    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at)
+    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at, config.source.resets)
 
 
 _DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
@@ -53,7 +53,7 @@ def fingerprint(loaded: Loaded) -> str:
         for key in _OPERATION:
             consumer.pop(key)
     source = loaded.config.source
-    decided = [values, source.on_damage, source.max_pixels]
+    decided = [values, source.on_damage, source.max_pixels, source.resets]
     return sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]
 
 
