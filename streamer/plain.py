@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -44,7 +45,7 @@ def _decoder(kind: Any) -> _Decode:  # noqa: PLR0911 - one line a kind of annota
     if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return _named_tuple(kind)
     if origin in (Union, types.UnionType):
-        return _optional(inner)
+        return _union(inner)
     if origin is tuple and len(inner) == 2 and inner[1] is ...:
         return _sequence(_decoder(inner[0]))
     if origin is tuple:
@@ -72,13 +73,17 @@ def _named_tuple(kind: Any) -> _Decode:
     return lambda values: kind(*decode_all(values))
 
 
-def _optional(kinds: tuple[Any, ...]) -> _Decode:
-    """Decode what may be None; of other unions, plain types only."""
-    others = [kind for kind in kinds if kind is not type(None)]
-    if len(others) > 1:
-        return _exact(tuple(others) + ((type(None),) if len(others) < len(kinds) else ()))
-    decode = _decoder(others[0])
-    return lambda value: None if value is None else decode(value)
+def _union(kinds: tuple[Any, ...]) -> _Decode:
+    """Decode as the first of several that fits."""
+    decoders = [_decoder(kind) for kind in kinds]
+
+    def decode(value: Any) -> Any:
+        for attempt in decoders:
+            with suppress(TypeError):
+                return attempt(value)
+        raise TypeError(_misfit(" or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds), value))
+
+    return decode
 
 
 def _sequence(decode: _Decode) -> _Decode:
@@ -109,11 +114,10 @@ def _mapping(decode_key: _Decode, decode_value: _Decode) -> _Decode:
 
 
 def _exact(kind: Any) -> _Decode:
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    allowed = (*kinds, int) if float in kinds else kinds
+    allowed = (float, int) if kind is float else kind
 
     def decode(value: Any) -> Any:
-        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in kinds):
+        if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
             raise TypeError(_misfit(kind, value))
         return value
 
