@@ -13,18 +13,24 @@ from streamer.records import Alignment, Decoding, Moment, StreamSettings, Timeli
 
 
 class Point(NamedTuple):
+    """A tuple with names."""
+
     x: int
     y: float | None
 
 
 @dataclass(frozen=True)
 class Inner:
+    """A record of which every field may be left out."""
+
     names: tuple[str, ...] = ()
     pair: tuple[int, bytes | None] = (0, None)
 
 
 @dataclass(frozen=True)
 class Whole:
+    """A record of every kind of field."""
+
     number: float
     text: str | tuple[str, ...] | None
     inner: Inner
