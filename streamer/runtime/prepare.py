@@ -19,6 +19,7 @@ from streamer.layout import make_layout
 from streamer.plan import make_plan
 from streamer.records import Index, Spec
 from streamer.runtime.names import UNDECODABLE, belonging, fit
+from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
 from streamer.timeline import finish_at, follow, grid, trim, window
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from streamer.decode import Decoder
     from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
     from streamer.runtime.names import Fit
+    from streamer.runtime.poses import Payloads
     from streamer.source.source import Source
     from streamer.source.types import Types
 
@@ -51,6 +53,7 @@ class Stream:
     spec: Spec
     repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
     unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
+    source: Payloads  # where its messages are: the recording, or a table of what was computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +87,35 @@ def prepare(
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
-    _check_linear(streams, decoders)
+    _check_align(streams, decoders)
+    chains = {s.name: find_chain(source, types, s) for s in streams if s.tf is not None}
     by_receipt = source.index({topic.name for topic in topics.values()})
     warnings: list[str] = []
     own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
-    indexes = {s.name: _on_clock(s, topics[s.name], own[s.name], source, fields[s.name]) for s in streams}
+    indexes = {
+        s.name: chains[s.name].index
+        if s.name in chains
+        else _on_clock(s, topics[s.name], own[s.name], source, fields[s.name])
+        for s in streams
+    }
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
     if ticks is None:
         stamps = {name: index.stamps for name, index in indexes.items()}
         ticks = make_ticks(timeline, streams, stamps, images, beginning(source, timeline, streams, indexes))
-    plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
+    plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams}, chains)
+    sources: dict[str, Payloads] = {
+        s.name: chains[s.name].rows(ticks, s.alignment) if s.name in chains else source for s in streams
+    }
     fits = {s.name: _fit(s, source, indexes[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
-    specs = {s.name: _spec(s, source, indexes[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
+    specs = {
+        s.name: _spec(s, sources[s.name], indexes[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)
+    }
     ready = tuple(
         Stream(
             *(s, topics[s.name], indexes[s.name], decoders[s.name], p, specs[s.name], _repeats(p)),
             unfit=found.unfit if (found := fits[s.name]) is not None else {},
+            source=sources[s.name],
         )
         for s, p in _zip(streams, plan)
     )
@@ -126,6 +141,8 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
 
 
 def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> Decoder:
+    if settings.tf is not None:
+        return PoseDecoder()
     try:
         return make_decoder(topic, types, settings.decoding)
     except ConfigError as error:
@@ -133,9 +150,11 @@ def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> D
         raise placed from error
 
 
-def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
+def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
     for settings in streams:
         align = settings.alignment.align
+        if settings.tf is not None and align != "mean":
+            continue
         if align in ("linear", "mean") and not isinstance(decoders[settings.name], VectorDecoder):
             msg = f"{align!r} is for vectors; use 'nearest' or 'previous' here"
             raise ConfigError(msg, key=f"streams.{settings.name}.align")
@@ -161,7 +180,7 @@ def _fit(
 
 def _spec(
     settings: StreamSettings,
-    source: Source,
+    source: Payloads,
     index: Index,
     plan: StreamPlan,
     decoder: Decoder,
@@ -289,7 +308,7 @@ def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) ->
     return max(images, key=lambda name: len(indexes[name]))
 
 
-def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
+def _probe(settings: StreamSettings, source: Payloads, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
     """Find out what a stream's arrays look like from the first of some messages that decodes."""
     spec = None
     for number in planned:
