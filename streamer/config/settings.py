@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from streamer.records import Alignment, Decoding, Moment, StreamSettings, TimelineSettings
+from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSettings, TimelineSettings
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 def stream_settings(config: Config) -> tuple[StreamSettings, ...]:
     """Return the streams, in the order of the configuration."""
-    return tuple(stream_setting(name, stream) for name, stream in config.streams.items())
+    return tuple(stream_setting(name, stream, config.source.max_pixels) for name, stream in config.streams.items())
 
 
-def stream_setting(name: str, s: StreamConfig) -> StreamSettings:
+def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> StreamSettings:
     """Return one stream."""
     return StreamSettings(
         name,
@@ -30,7 +30,7 @@ def stream_setting(name: str, s: StreamConfig) -> StreamSettings:
         s.undecodable,
         Decoding(
             tuple(s.field) if isinstance(s.field, list) else s.field,
-            *(s.dtype, s.scale, s.resize, s.color, s.capacity),
+            *(s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
             elements=tuple(s.elements) if s.elements else None,
             names_field=s.names_field,
         ),
@@ -45,7 +45,7 @@ def timeline_settings(config: Config) -> TimelineSettings:
     t = config.timeline
     rate = (t.rate.numerator, t.rate.denominator) if t.rate else None
     start, end_at = (Moment(*given) if given else None for given in (t.start, t.end_at))
-    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at)
+    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at, config.source.resets)
 
 
 _DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
@@ -58,7 +58,9 @@ def fingerprint(loaded: Loaded) -> str:
     for consumer in values["consumers"].values():
         for key in _OPERATION:
             consumer.pop(key)
-    return sha256(json.dumps([values, loaded.config.source.on_damage], sort_keys=True).encode()).hexdigest()[:12]
+    source = loaded.config.source
+    decided = [values, source.on_damage, source.max_pixels, source.resets]
+    return sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def provenance(loaded: Loaded) -> dict[str, Any]:

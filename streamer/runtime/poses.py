@@ -14,6 +14,7 @@ import numpy as np
 from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.plan import sample_instants
 from streamer.records import Index, Spec
+from streamer.resets import in_file_order, restarts
 from streamer.tf import NAMES, Tree, parse, track
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ def _transforms(source: Source, types: Types, settings: StreamSettings) -> Itera
 def _of_topic(
     source: Source, settings: StreamSettings, topic: Topic, index: Index
 ) -> Iterator[tuple[int, bool, Transform]]:
+    order = in_file_order(index)
+    if len(restarts(index.stamps if order is None else index.stamps[order])):
+        msg = f"the receive stamps of {topic.name} jump: transforms of several passes would be mixed"
+        raise RecordingError(msg, stream=settings.name)
     static = topic.name.endswith("tf_static")
     for number, received in enumerate(index.stamps.tolist()):
         try:
