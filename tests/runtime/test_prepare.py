@@ -286,6 +286,7 @@ def test_a_pose_is_put_together_from_moving_and_static_transforms_at_each_tick(p
         *transforms("/tf_static", [START + 5 * SECOND], "hand", "tool", lambda _: 0.5),
     ]
     tool = stream("tool", "/tf", "/tf_static", align="linear", tf=("base", "tool"))
+    messages.sort(key=lambda message: message.stamp)
     found = prepared(messages, TimelineSettings("grid", rate=(20, 1)), tool, form="mcap")
     assert found.streams[0].spec.names == NAMES
     assert found.plan.ticks.tolist() == stamps(37, 50 * MS)  # to the last message of the link that ends first
@@ -309,7 +310,8 @@ def test_a_pose_follows_the_transforms_own_stamps_on_the_header_clock_and_may_be
 
 
 def test_frames_that_nothing_connects_are_told_with_the_pieces_of_the_tree(prepared: Prepare) -> None:
-    messages = transforms("/tf", stamps(3), "base", "arm", float) + transforms("/tf", stamps(3), "map", "odom", float)
+    messages = transforms("/tf", stamps(3), "base", "arm", float)
+    messages += transforms("/tf", stamps(3, start=START + SECOND), "map", "odom", float)
     with pytest.raises(RecordingError, match=r"streams\.s: .*'base' and 'odom'. Pieces: base → arm; map → odom"):
         prepared(messages, GRID, stream("s", "/tf", tf=("base", "odom")), form="mcap")
     with pytest.raises(ConfigError, match=r"/a holds std_msgs/msg/Float64, not transforms"):
