@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamer.decode.cdr import PLAIN, PLAIN_2, is_big_endian
 from streamer.decode.wire import OutOfReachError, Wire
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import Spec
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from rosbags.interfaces.typing import Typesdict
 
     from streamer.records import Decoding, Payload
-
-_ENCAPSULATIONS = {b"\x00\x00": True, b"\x00\x01": False}  # plain CDR: is it big-endian?
 
 
 class VectorDecoder:
@@ -34,8 +33,11 @@ class VectorDecoder:
         self._path = how.field or ""
         self._how = how
         self._cdr = encoding == "cdr"
-        self._field = Wire(types, encoding).field(msgtype, self._path)
-        self._foreign = Wire(types, encoding, big_endian=True).field(msgtype, self._path) if self._cdr else self._field
+        wire = Wire(types, encoding)
+        foreign = Wire(types, encoding, big_endian=True) if self._cdr else wire
+        self._field, self._foreign = wire.field(msgtype, self._path), foreign.field(msgtype, self._path)
+        self._known = PLAIN | PLAIN_2 if self._cdr and wire.is_plain_in_version_2(msgtype) else PLAIN
+        self._checks = {False: wire.check(msgtype), True: foreign.check(msgtype)}
         self.quaternions = self._field.quaternions
 
     def values(self, payload: Payload) -> NDArray[Any]:
@@ -43,16 +45,17 @@ class VectorDecoder:
         message = payload.all()
         if not self._cdr:
             return self._field.read(message)
-        big_endian = _ENCAPSULATIONS.get(bytes(message[:2]))
-        if big_endian is None:
-            msg = f"a message begins with {bytes(message[:4])!r}, which is no plain CDR encapsulation"
-            raise DecodeError(msg)
-        return (self._foreign if big_endian else self._field).read(message)
+        return (self._foreign if is_big_endian(message, self._known) else self._field).read(message)
+
+    def _check(self, message: memoryview) -> None:
+        """Make sure that a message has the length which its type says: a definition that is cut is found by it."""
+        self._checks[self._cdr and is_big_endian(message, self._known)](message)
 
     def probe(self, payload: Payload) -> Spec:
         """Read one message: its length and type hold for the stream."""
         try:
             values = self.values(payload)
+            self._check(payload.all())
         except OutOfReachError as error:
             raise ConfigError(error.text, key="field") from error
         if self._how.dtype:
