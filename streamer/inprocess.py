@@ -28,13 +28,13 @@ from streamer.config.settings import provenance, stream_settings, timeline_setti
 from streamer.contract import Frame, Recording, Sample
 from streamer.delivery import Load
 from streamer.layout import at_once
+from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, recording_of
 from streamer.runtime.loader import Loader
 from streamer.runtime.prepare import prepare
 from streamer.source.find import recording_name
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.supervisor.recordings import recordings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

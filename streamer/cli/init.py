@@ -54,7 +54,7 @@ def init(
     """
     from streamer.inspect import open_contents
     from streamer.inspect.suggestion import suggestion
-    from streamer.supervisor.recordings import synthetic
+    from streamer.pipelines.recordings import synthetic
 
     to_screen = str(out) == "-"
     folder = Path.cwd() if to_screen else out.absolute().parent
