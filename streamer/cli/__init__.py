@@ -25,24 +25,31 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
-    if wanted:
-        from importlib.metadata import version
+def _version(context: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    if not wanted:
+        return
+    from streamer.libraries import NAME, versions
 
-        print(f"rosbag-streamer {version('rosbag-streamer')}")
-        raise typer.Exit
+    found = versions()
+    for name, number in found.items() if context.params.get("verbose") else [(NAME, found[NAME])]:
+        print(f"{name} {number}")
+    raise typer.Exit
 
 
 @app.callback()
 def streamer(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and end")
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", is_eager=True, help="with --version: also those of all libraries")
     ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, help="print the version and end")] = False,
 ) -> None:
     """Stream ROS bags as aligned frames to any number of consumers, in bounded memory.
 
     Begin with: streamer init recording.bag, then streamer check config.yaml, then streamer run config.yaml
     """
+    if verbose and not version:
+        msg = "-v goes with --version: streamer --version -v"
+        raise UsageError(msg)
 
 
 def main() -> None:
@@ -82,12 +89,13 @@ def _open_standard_streams() -> None:
 
 
 def _run() -> None:
-    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, top, watch
+    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, sync, top, watch
 
     app.command("init")(init.init)
     app.command("info")(info.info)
     app.command("check")(check.check)
     app.command("plan")(plan.plan)
+    app.command("sync")(sync.sync)
     app.command("run")(run.run)
     app.command("merge")(merge.merge)
     app.command("bench")(bench.bench)

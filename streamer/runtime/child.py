@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import StreamerError
+from streamer.libraries import blamed
 from streamer.runtime.channel import Channel
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ def report(channel: Channel, error: BaseException) -> None:
     """Tell the supervisor of an error, with its traceback, and write it to the log."""
     trace = "".join(traceback.format_exception(error))
     logging.getLogger("streamer").error("%s", trace)
-    known = error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}")
+    known = (
+        error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}{blamed(error)}")
+    )
     channel.send("error", error=known.to_wire(), trace=trace)
 
 

@@ -23,6 +23,7 @@ from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
 from streamer.errors import ConfigError, StreamerError
 from streamer.layout import at_once, count_slots
 from streamer.ledger import MOST_ATTEMPTS, Ledger
+from streamer.libraries import blamed
 from streamer.memory import anonymous, held
 from streamer.plan import digest
 from streamer.pool import Pool
@@ -456,7 +457,7 @@ class _Reader:
 def _as_streamer_error(error: Exception) -> StreamerError:
     if isinstance(error, StreamerError):
         return error
-    wrapped = StreamerError(f"a frame could not be loaded: {type(error).__name__}: {error}")
+    wrapped = StreamerError(f"a frame could not be loaded: {type(error).__name__}: {error}{blamed(error)}")
     wrapped.__cause__ = error
     return wrapped
 
