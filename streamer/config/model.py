@@ -83,13 +83,15 @@ class SourceConfig(_Settings):
     on_damage: Literal["error", "salvage"] = Field(
         "error", description="what to do with a recording that was not closed, is cut off or has damaged chunks"
     )
+    max_chunk: Size = Field(256 * 10**6, ge=2**20, description="most bytes of a chunk or message that are read as one")
+    verify: bool = Field(True, description="whether what is read is held against the recording's checksums")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> SourceConfig:
         if (self.path is None) == (self.watch is None):
             msg = "give either 'path' (recordings, for 'streamer run') or 'watch' (folders, for 'streamer watch')"
             raise ValueError(msg)
-        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage"}):
+        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage", "max_chunk", "verify"}):
             if self.watch is None:
                 msg = f"{key!r} says how folders are watched: it needs 'watch' instead of 'path'"
                 raise ValueError(msg)

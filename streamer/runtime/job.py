@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings, Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class ReaderJob:
     streams: tuple[StreamSettings, ...]
     consumers: dict[str, ConsumerSeat]
     salvage: bool = False
+    trust: Trust = field(default_factory=Trust)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -52,6 +53,7 @@ class ReaderJob:
             **values
             | {
                 "types": tuple(values["types"]),
+                "trust": Trust(**values["trust"]),
                 "timeline": TimelineSettings(**timeline | {"rate": rate, "crop": tuple(timeline["crop"])}),
                 "streams": tuple(_stream(stream) for stream in values["streams"]),
                 "consumers": {name: ConsumerSeat(**seat) for name, seat in values["consumers"].items()},

@@ -57,8 +57,10 @@ def main(channel: Channel) -> None:
     job = ReaderJob.from_wire(order["job"])
     opened = time.time()
     with ExitStack() as stack:
-        source = stack.enter_context(Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage))
-        types = Types(job.types, source.distro, Path(job.base), source.topics.values())
+        source = stack.enter_context(
+            Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage, trust=job.trust)
+        )
+        types = Types.of(source, job.types, Path(job.base))
         prepared = prepare(source, types, job.timeline, job.streams)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
         least = 1 + len(job.consumers) - len(lossless)

@@ -78,7 +78,7 @@ class Source:
         self._says_packed: bool | None = None  # as metadata.yaml says, where it is there
         self._packed: dict[Reader, bool] = {}  # files whose messages are compressed, each by itself
         self._salvage = salvage
-        self._trust = trust
+        self.trust = trust
         self._damage: list[Damage] = []
         with ExitStack() as stack:
             try:
@@ -248,7 +248,7 @@ class Source:
         reader, block = self._owner[index.block[number]]
         try:
             payload = reader.payload(block, int(index.offset[number]))
-            return unpack_message(payload, self._trust.max_chunk) if self._packed.get(reader) else payload
+            return unpack_message(payload, self.trust.max_chunk) if self._packed.get(reader) else payload
         except RecordingError as error:
             raise self._named(error) from error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamer.config.settings import provenance, stream_settings, timeline_settings
+from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
 from streamer.errors import StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.job import ConsumerSeat, ReaderJob
@@ -123,6 +123,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         streams=stream_settings(config),
         consumers=_seats(config),
         salvage=config.source.salvage,
+        trust=trust(config),
         provenance=provenance(loaded),
     )
     name = recording.name
