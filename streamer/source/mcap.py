@@ -187,12 +187,15 @@ class McapSource:
     def _list_all(self, end: int, *, salvage: bool = False) -> None:
         """List the messages by walking the records: heads outside chunks and in uncompressed ones, others unpacked."""
         self._blocks, self._found, self._losses = self._blocks[:1], Found(), []
-        self._inside = Contents()
+        said, self._inside = self._inside, Contents()
         self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
         self._verify = Once(self._check_block)
         self.walked = True
         self._starts.sort()
         self._losses += walk(partial(self._take, end, salvage), len(MAGIC), end, self._starts)
+        # the summary may know what was lost with a chunk
+        self._inside.schemas = said.schemas | self._inside.schemas
+        self._inside.channels = said.channels | self._inside.channels
         self._inside.counts = dict(self._found.counts())
 
     def _take(self, end: int, salvage: bool, position: int) -> int:  # noqa: FBT001 - bound by `partial`
