@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from consumers import mp4
-from consumers.files import make_folder, provenance, remove_folder, replacing, require, write_json
+from consumers.files import make_folder, provenance, remove_folder, replacing, require, working_folder, write_json
 from consumers.sheet import thumbnail
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
@@ -60,6 +60,7 @@ class Video(Consumer):
         self._constant = rate == "constant"
         self._overlay = overlay
         self._coding = mp4.Coding(codec, quality, gop, encoder_threads)
+        mp4.check_encoder(codec)
         self._segments: dict[str, mp4.Segment] = {}
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
@@ -70,10 +71,7 @@ class Video(Consumer):
             mp4.check_size(name, stream.shape)
         self._start = recording.start
         self._rate = self._choose_rate(recording)
-        self._parts = self._out / f".{recording.name}.video"
-        if state is None:
-            remove_folder(self._parts)
-            self._parts.mkdir()
+        self._parts = working_folder(self._out / f".{recording.name}.video", anew=state is None)
         self._frames: int = state["frames"] if state else 0
         self._without: dict[str, int] = state["without"] if state else dict.fromkeys(self._streams, 0)
         self._under_way = self._parts / "part"
@@ -104,10 +102,14 @@ class Video(Consumer):
             for name in self._streams:
                 path = self._under_way / f"{name}.mp4"
                 self._segments[name] = mp4.Segment(path, self._rate, self._coding, time_base=clock)
-            self._first = frame.tick
-        time = None if self._constant else round(Fraction(frame.tick - self._first, 10**9) / _CLOCK)
+            self._first, self._time = frame.tick, -1
+        time = round(Fraction(frame.tick - self._first, 10**9) / _CLOCK)
+        if time <= self._time:  # a tick again, or one before it: the recording's clock was set
+            self._first -= round((self._time + 1 - time) * _CLOCK * 10**9)
+            time = self._time + 1
+        self._time = time
         for name, segment in self._segments.items():
-            segment.add(self._picture(name, frame), time)
+            segment.add(self._picture(name, frame), None if self._constant else time)
         self._frames += 1
 
     def _picture(self, name: str, frame: Frame) -> NDArray[np.uint8]:

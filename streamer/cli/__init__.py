@@ -11,6 +11,7 @@ import typer
 
 from streamer.cli.screen import let_go
 from streamer.errors import BusyError, StorageError, StreamerError, UsageError
+from streamer.text import visible
 
 # typer's codes, and ours; 1 is that of rich and click when who was reading has gone: no failure
 _CODES: dict[object, int] = {1: 0, 2: UsageError.exit_code, 130: BusyError.exit_code}
@@ -62,7 +63,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(BusyError.exit_code)
     except StreamerError as error:
-        print(f"streamer: {error}", file=sys.stderr)
+        print(f"streamer: {visible(str(error), lines=True)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
@@ -71,7 +72,7 @@ def main() -> None:
         if error.errno == errno.EPIPE:
             sys.exit(0)
         at = error.filename or "standard output"
-        print(f"streamer: {at}: cannot be written: {error.strerror}", file=sys.stderr)
+        print(f"streamer: {visible(str(at))}: cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(StorageError.exit_code)
 
 

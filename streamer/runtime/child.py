@@ -22,9 +22,10 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, from_shortage
 from streamer.libraries import blamed
 from streamer.runtime.channel import Channel
+from streamer.text import LineFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +44,17 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
     """
     title, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     _bind_to_parent(title, parent)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {title} %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(f"%(asctime)s {title} %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     channel = Channel.inherited(fd)
     try:
         main(channel)
     except EOFError:
         os._exit(1)  # the supervisor is gone: nobody to tell, nothing to save
-    except Exception as error:  # noqa: BLE001 - the last frame of a process: bring every error home
+    except Exception as fault:  # noqa: BLE001 - the last frame of a process: bring every error home
+        error = from_shortage(fault) or fault
+        error.__cause__ = fault if error is not fault else fault.__cause__
         report(channel, error)
         _leave(error.exit_code if isinstance(error, StreamerError) else StreamerError.exit_code, foreign=foreign)
     _leave(0, foreign=foreign)

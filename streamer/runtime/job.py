@@ -42,6 +42,7 @@ class ReaderJob:
     consumers: dict[str, ConsumerSeat]
     salvage: bool = False
     trust: Trust = field(default_factory=Trust)
+    prove: bool = False  # whether somebody will delete or move the recording
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -60,6 +60,8 @@ def main(channel: Channel) -> None:
         source = stack.enter_context(
             Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage, trust=job.trust)
         )
+        if job.prove:
+            source.prove()
         types = Types.of(source, job.types, Path(job.base))
         prepared = prepare(source, types, job.timeline, job.streams)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]

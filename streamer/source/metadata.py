@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from streamer.errors import DamagedError, RecordingError
+from streamer.errors import DamagedError, RecordingError, from_shortage
 from streamer.files import open_regular
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def read_metadata(folder: Path) -> Mapping[str, Any]:
             text = file.read(_LARGEST + 1)
     except OSError as error:
         msg = f"cannot be opened: {error.strerror}"
-        raise RecordingError(msg, path=path) from error
+        raise from_shortage(error) or RecordingError(msg, path=path) from error
     if not text.strip(b" \t\r\n\0"):
         msg = "metadata.yaml is empty"
         raise DamagedError(msg, path=folder, hint="'ros2 bag reindex' on a copy of the folder makes one")
