@@ -21,7 +21,7 @@ from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic, Trust
 from streamer.source.blocks import CORRUPT, BlockCache, check_size, decompress
 from streamer.source.file import Once, RecordingFile, Window, crc32
-from streamer.source.heads import close_together, gather, numbers
+from streamer.source.heads import close_together, gather, numbers, padded
 from streamer.source.mcap_records import (
     CHANNEL,
     CHUNK,
@@ -335,21 +335,26 @@ class McapSource:
         msg = f"the index points at {place}, where no message is: the file is damaged"
         return DamagedError(msg, path=self.path)
 
-    def heads(self, block: int, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+    def heads(
+        self, block: int, offsets: NDArray[np.int64], size: int, *, short: bool = False
+    ) -> NDArray[np.uint8] | None:
         """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one."""
         chunk = self._blocks[block]
         span = close_together(offsets, MESSAGE_HEAD.size + size)
-        if span is None or span[1] > chunk.size:
+        if span is None or (span[1] > chunk.size and not short):
             return None
-        first, end = span
+        first, end = span[0], min(span[1], chunk.size)
         if chunk.compression:
             content, at = np.frombuffer(self._cache.get(block), np.uint8), offsets
         else:
             content, at = np.frombuffer(self._file.read(chunk.start + first, end - first), np.uint8), offsets - first
         lengths = numbers(content, at + 1, "<u8")
-        if lengths is None or (content[at] != MESSAGE).any() or (lengths < MESSAGE_HEAD.size - 9 + size).any():
+        if lengths is None or (content[at] != MESSAGE).any():
             return None
-        return gather(content, at + MESSAGE_HEAD.size, size)
+        lengths = lengths - (MESSAGE_HEAD.size - RECORD.size)
+        if short and int(lengths.min()) >= 0:
+            return padded(content, at + MESSAGE_HEAD.size, lengths, size)
+        return gather(content, at + MESSAGE_HEAD.size, size) if int(lengths.min()) >= size else None
 
     # ---- checksums
 
