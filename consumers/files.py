@@ -6,12 +6,14 @@ import errno
 import importlib
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
 import zlib
 from contextlib import contextmanager
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import requires, version
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import ConfigError
@@ -120,14 +122,33 @@ def require(module: str, extra: str) -> ModuleType:
     """Import a library that only some consumers need.
 
     Raises:
-        ConfigError: it is not installed; the message says how to install it.
+        ConfigError: it is not installed, or an older version than works; the message says how to install it.
 
     """
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
     except ImportError as error:
         msg = f"{module} is needed and cannot be imported ({error}): pip install 'rosbag-streamer[{extra}]'"
         raise ConfigError(msg) from error
+    library = module.partition(".")[0]
+    if _numbers(there := version(library)) < _numbers(least := _least(library)):
+        msg = f"{library} {there} is too old, {least} is the first that works: pip install 'rosbag-streamer[{extra}]'"
+        raise ConfigError(msg)
+    return found
+
+
+@cache
+def _least(library: str) -> str:
+    """Return the lowest version of a library that this package declares for any Python, empty where it names none."""
+    lines = requires("rosbag-streamer") or []
+    found = [match[1] for line in lines if (match := re.match(rf"{re.escape(library)}>=([\d.]+)", line))]
+    return min(found, key=_numbers, default="")
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers of a version that decide which is newer: a release's, to where something else begins."""
+    numbers = re.match(r"[\d.]*", version)
+    return [int(number) for number in (numbers[0] if numbers else "").split(".") if number]
 
 
 def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:
