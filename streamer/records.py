@@ -163,7 +163,8 @@ class Alignment:
 class StreamSettings:
     """One stream as the user wants it: the first of ``topics`` that the recording has is read.
 
-    ``shift`` nanoseconds are added to the stamps of its messages (a camera's latency is a negative shift).
+    ``shift`` nanoseconds are added to the stamps of its messages (a camera's latency is a negative shift). ``tf`` names
+    two coordinate frames (from, to): the stream is then the pose of the second in the first, and all topics are read.
 
     ``undecodable`` says what becomes of a frame whose message is damaged: error, skip (the frame is
     left out and counted) or none (the frame has None there).
@@ -176,6 +177,7 @@ class StreamSettings:
     decoding: Decoding = Decoding()
     alignment: Alignment = Alignment()
     shift: int = 0
+    tf: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,12 @@ class _Settings(BaseModel):
 _OF_ANY_RECORDING = {"path", "watch", "on_damage", "max_chunk", "verify", "resets", "max_pixels"}
 
 
+def _topic_or_tf(schema: dict[str, Any]) -> None:
+    """Tell an editor that a stream names a topic or two frames."""
+    del schema["required"]
+    schema["anyOf"] = [{"required": ["topic"]}, {"required": ["tf"]}]
+
+
 class SourceConfig(_Settings):
     """Where the recordings are."""
 
@@ -135,10 +141,27 @@ class TimelineConfig(_Settings):
         return crop
 
 
+class TfConfig(_Settings):
+    """Two coordinate frames, of which a stream is the pose of one in the other."""
+
+    source: str = Field(
+        alias="from", min_length=1, description="the frame in which the pose is told, such as base_link"
+    )
+    target: str = Field(alias="to", min_length=1, description="the frame whose pose it is, such as tool0")
+
+
+_OF_TF = {"tf", "topic", "clock", "shift", "at", "align", "tolerance", "missing", "gap"}  # what a pose can be told
+
+
 class StreamConfig(_Settings):
     """One stream: what is read, how it is decoded, how it is aligned."""
 
+    model_config = ConfigDict(json_schema_extra=_topic_or_tf)
+
     topic: Strings = Field(description="the topic; of a list, the first that the recording has")
+    tf: TfConfig | None = Field(
+        None, description="the pose of a coordinate frame in another, from the topics /tf and /tf_static (all are read)"
+    )
     field: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="path of a numeric field, such as position[12:26]; a list makes one vector of several"
     )
@@ -169,6 +192,21 @@ class StreamConfig(_Settings):
     )
     gap: Duration | None = Field(None, description="flag ticks between messages further apart than this")
     undecodable: Literal["error", "skip", "none"] = Field("error", description="what to do with a damaged message")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _topics_of_tf(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("tf") is not None and "topic" not in values:
+            return {**values, "topic": ["/tf", "/tf_static"]}
+        return values
+
+    @model_validator(mode="after")
+    def _only_poses(self) -> StreamConfig:
+        others = sorted(self.model_fields_set - _OF_TF) if self.tf is not None else []
+        if others:
+            msg = f"a stream of 'tf' is a pose of seven numbers: {others[0]!r} does not go with it"
+            raise ValueError(msg)
+        return self
 
     @field_validator("elements")
     @classmethod

@@ -36,6 +36,7 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
         ),
         Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
+        (s.tf.source, s.tf.target) if s.tf else None,
     )
 
 
