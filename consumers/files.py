@@ -16,10 +16,10 @@ from functools import cache
 from importlib.metadata import requires, version
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -77,6 +77,41 @@ def working_folder(path: Path, *, anew: bool) -> Path:
         msg = "a link lies where the parts of this recording were; remove it and begin anew"
         raise NotADirectoryError(errno.ENOTDIR, msg, str(path))
     return path
+
+
+def check_parts(folder: Path, committed: Iterable[str], final: Path) -> bool:
+    """Hold the parts of a recording against those that were ``committed``, paths in ``folder``.
+
+    Return whether they are there: an earlier process may have made ``final`` of them, and tidied up.
+
+    Raises:
+        OutputError: what was committed has been removed since.
+
+    """
+    hint = "begin anew with --restart"
+    if not folder.exists():
+        if final.exists():
+            return False
+        msg = "the committed parts of this recording have been removed"
+        raise OutputError(msg, path=folder, hint=hint)
+    missing = [name for name in committed if not (folder / name).exists()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        msg = f"a committed part has been removed{more}"
+        raise OutputError(msg, path=folder / missing[0], hint=hint)
+    return True
+
+
+def check_count(path: Path, found: int, committed: int) -> None:
+    """Hold the frames of an output against those that were committed.
+
+    Raises:
+        OutputError: they are fewer, or more.
+
+    """
+    if found != committed:
+        msg = f"it holds {found} frames, and {committed} were committed: its parts were changed meanwhile"
+        raise OutputError(msg, path=path, hint="begin anew with --restart")
 
 
 def list_recordings(before: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
