@@ -51,6 +51,18 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """How far a recording is believed.
+
+    ``max_chunk`` is how many bytes of a chunk, or a message, are held in memory as one; ``verify`` whether what is
+    read is held against the checksums that the recording has.
+    """
+
+    max_chunk: int = 256_000_000
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Damage:
     """What was found of a file, or folder, of a recording that was salvaged.
 
