@@ -34,19 +34,19 @@ def pixels(out: Path) -> bytes:
 
 
 class BuiltIn(ConsumerContract):
-    """Killed at the points of one seed in the default run; the variants below, and more seeds, are the soak's."""
+    """Killed at the points of one seed in the quick tests; variants and more seeds are slow or the soak's."""
 
     seeds: ClassVar[tuple[int, ...]] = (1,)
 
 
 class Brief(BuiltIn):
-    """Of consumers whose outputs are made like those of others: what takes longest is the soak's."""
+    """Of consumers whose outputs are made like those of others: what takes longest is slow."""
 
-    @pytest.mark.soak
+    @pytest.mark.slow
     def test_its_memory_does_not_grow_over_300_chunks(self, tmp_path: Path) -> None:
         super().test_its_memory_does_not_grow_over_300_chunks(tmp_path)
 
-    @pytest.mark.soak
+    @pytest.mark.slow
     def test_killed_at_random_points_it_loses_and_doubles_nothing(self, tmp_path: Path, clean: Any) -> None:
         super().test_killed_at_random_points_it_loses_and_doubles_nothing(tmp_path, clean)
 

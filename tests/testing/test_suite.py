@@ -122,8 +122,8 @@ def repeated(suite: _Suite, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("consumer", "test"),
     [
-        pytest.param(Forgetful, recycled, marks=pytest.mark.soak),
-        pytest.param(Appending, repeated, marks=pytest.mark.soak),
+        pytest.param(Forgetful, recycled, marks=pytest.mark.slow),
+        pytest.param(Appending, repeated, marks=pytest.mark.slow),
         (Eager, _Suite.test_the_constructor_touches_no_output),
         (Lenient, _Suite.test_an_option_that_does_not_exist_is_refused_before_anything_starts),
         (Hoarder, _Suite.test_its_memory_does_not_grow_over_300_chunks),
