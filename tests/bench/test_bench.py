@@ -91,6 +91,7 @@ def test_a_configurations_streams_are_measured_and_its_outputs_are_left_alone(
     assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "bench.json"}
 
 
+@pytest.mark.slow
 def test_what_a_baseline_cannot_read_is_said_and_the_others_are_measured(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:

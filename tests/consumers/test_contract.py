@@ -73,6 +73,7 @@ class TestChecksum(BuiltIn):
         return without_provenance(out / "sums.json")
 
 
+@pytest.mark.slow
 class TestStats(Brief):
     """Adds up over the lives of its processes."""
 
@@ -99,6 +100,7 @@ class TestStatsPlot(TestStats):
         return super().digest(out), pixels(out)
 
 
+@pytest.mark.slow
 class TestPreview(Brief):
     """Puts one picture together from the shares of its chunks."""
 
@@ -162,6 +164,7 @@ class TestParquet(BuiltIn):
         return pq.read_table(path).to_pylist(), pq.read_metadata(path).num_row_groups
 
 
+@pytest.mark.slow
 class TestZarr(Brief):
     """Writes every chunk to its place."""
 
@@ -174,6 +177,7 @@ class TestZarr(Brief):
         return {name: content for name, content in every_file(out).items() if not name.endswith(".zarr/zarr.json")}
 
 
+@pytest.mark.slow
 class TestVideo(Brief):
     """Joins the segments of its chunks."""
 

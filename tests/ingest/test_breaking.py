@@ -124,6 +124,7 @@ def at_the_gate(folder: Path) -> None:
 # how soon
 
 
+@pytest.mark.slow
 def test_a_recording_is_begun_as_soon_as_it_has_settled(
     tmp_path: Path, incoming: Path, watching: Config, one: Path
 ) -> None:
@@ -370,6 +371,7 @@ def test_a_work_folder_that_cannot_be_made_is_an_error_before_anything_starts(tm
     assert "cannot be written" in finished.stderr
 
 
+@pytest.mark.slow
 def test_an_output_on_a_full_disk_is_tried_until_there_is_space_and_is_nobodys_fault(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, truth: Config, small_disk: Path
 ) -> None:
@@ -406,6 +408,7 @@ def test_a_work_folder_on_a_full_disk_ends_the_daemon_and_the_next_goes_on(
     assert digests(tmp_path / "out" / "a.json") == truth["one"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_filed_is_filed_when_it_can(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, small_disk: Path
 ) -> None:
@@ -422,6 +425,7 @@ def test_what_cannot_be_filed_is_filed_when_it_can(
     assert (small_disk / "archive" / "a.bag").read_bytes() == one.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>&1 | true"])
 def test_a_log_that_cannot_be_written_does_not_end_the_daemon(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, stderr: str
@@ -439,6 +443,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_daemon(
 # clients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_", [b"{}", b"7", b"null", b"[" * 60_000, b'{"verb": "retry"}', b'{"verb": "retry", "what": 7}', b"\xff"]
 )
