@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.contract import Chunk, Frame, Part, Recording, StreamInfo
+    from streamer.contract import Chunk, Frame, Outlook, Part, Recording, StreamInfo
 
 _ABOUT: dict[str, tuple[str, int, str]] = {  # dtype, value without a sample, unit
     "stamp": ("int64", 0, "ns since the epoch"),
@@ -56,6 +56,10 @@ class Zarr(Consumer):
         self._chosen = streams
         self._arrays: dict[str, Any] = {}
         self._rows: dict[str, list[NDArray[Any]]] = {}
+
+    def check(self, outlook: Outlook) -> None:
+        """Hold the chosen streams against those that there are."""
+        self._choose(outlook.recording)
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Make the arrays, or go on with them."""

@@ -54,17 +54,19 @@ class Feature:
         """
         for stream in self.streams:
             if frame[stream] is None:
-                msg = (
-                    f"frame {frame.number} has no sample, and {self.key!r} of a LeRobot dataset "
-                    "cannot be without: use 'missing: hold' or 'missing: skip'"
-                )
-                raise ConfigError(msg, key=f"streams.{stream}")
+                raise no_sample(stream, self.key, f"frame {frame.number} has no sample")
         values = [np.asarray(frame[stream]) for stream in self.streams]
         return np.concatenate(values).astype(np.float32) if self.dtype == "float32" else values[0]
 
     def as_json(self) -> dict[str, Any]:
         """Return the feature as ``info.json`` has it."""
         return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names)}
+
+
+def no_sample(stream: str, feature: str, what: str) -> ConfigError:
+    """Say that a feature has no value in a frame."""
+    msg = f"{what}, and {feature!r} of a LeRobot dataset cannot be without"
+    return ConfigError(msg, key=f"streams.{stream}", hint="use 'missing: hold' or 'missing: skip'")
 
 
 def make_features(

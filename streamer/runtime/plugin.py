@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamer.contract import Frame
 
 GROUP = "streamer.consumers"
-_METHODS = ("open", "on_frame", "on_chunk", "close", "merge")
+_METHODS = ("check", "open", "on_frame", "on_chunk", "close", "merge")
 
 
 class _Function(Consumer):
