@@ -52,6 +52,11 @@ class Stream:
     repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
     unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
 
+    @property
+    def names_matter(self) -> bool:
+        """Tell whether names that stand in the messages say which element is which."""
+        return isinstance(self.decoder, VectorDecoder) and self.decoder.elements.by_list and bool(self.spec.names)
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:

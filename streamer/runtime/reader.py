@@ -20,7 +20,7 @@ import numpy as np
 import zmq
 
 from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
-from streamer.errors import ConfigError, StreamerError
+from streamer.errors import ConfigError, RecordingError, StreamerError, names_differ
 from streamer.layout import at_once, count_slots
 from streamer.ledger import MOST_ATTEMPTS, Ledger
 from streamer.libraries import blamed
@@ -97,6 +97,14 @@ def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -
     number = ledger.begin(job.pipeline, job.path, fingerprint, plan, prepared.plan.frames, chunks)
     if known and not known.committed:
         ledger.reset(number)
+    elements = {s.settings.name: s.spec.names for s in prepared.streams if s.names_matter}
+    if other := ledger.agree(number, elements):
+        stream, path, names = other
+        msg = (
+            f"its elements are not those of {path}, which is of the same run: {names_differ(elements[stream], names)}; "
+            "choose them by name with 'elements'"
+        )
+        raise RecordingError(msg, key=f"streams.{stream}", path=job.path)
     return number
 
 
