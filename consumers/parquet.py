@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumers.files import (
+    check_count,
     check_names,
-    check_part,
+    check_parts,
+    check_same_names,
     list_recordings,
     make_folder,
     provenance,
@@ -69,7 +71,19 @@ class Parquet(Consumer):
         self._check_names(recording)
         self._parts = working_folder(self._out / f".{recording.name}.parquet", anew=state is None)
         self._streams = recording.streams
+        self._final = self._out / f"{recording.name}.parquet"
+        self._chunks: int = state["chunk"] + 1 if state else 0
+        self._rows: int = state["rows"] if state else 0
+        if state is not None:
+            self._check()
         self._clear()
+
+    def _check(self) -> bool:
+        """Make sure that what was committed is there; tell whether its parts are still to be put together."""
+        waiting = check_parts(self._parts, map(_part, range(self._chunks)), self._final)
+        if not waiting:
+            check_count(self._final, self._pq.read_metadata(self._final).num_rows, self._rows)
+        return waiting
 
     def _check_names(self, recording: Recording) -> None:
         """Make sure that the elements are those of the other recordings in the folder."""
@@ -101,10 +115,11 @@ class Parquet(Consumer):
 
     def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
         """Write the chunk's rows to a file of their own."""
-        with replacing(self._parts / f"part-{chunk.number:08d}.parquet") as draft:
+        with replacing(self._parts / _part(chunk.number)) as draft:
             self._pq.write_table(self._table(), draft, compression=self._compression)
+        self._chunks, self._rows = chunk.number + 1, self._rows + len(self._frames)
         self._clear()
-        return {"chunk": chunk.number}
+        return {"chunk": chunk.number, "rows": self._rows}
 
     def _table(self) -> Any:
         numbers = np.array(self._frames, np.int64).reshape(-1, 3)
@@ -137,15 +152,14 @@ class Parquet(Consumer):
 
     def close(self, recording: Recording) -> None:
         """Put the chunks together, one row group each."""
-        if self._parts.exists():  # else an earlier process came as far as to tidy up
+        if self._chunks == 0 or self._check():  # else an earlier process came as far as to tidy up
             origin = json.dumps(provenance(recording, "pyarrow"), sort_keys=True)
             schema = self._empty().schema.with_metadata({"provenance": origin})
-            with (
-                replacing(self._out / f"{recording.name}.parquet") as draft,
-                self._pq.ParquetWriter(draft, schema, compression=self._compression) as file,
-            ):
-                for part in sorted(self._parts.glob("part-*.parquet")):
-                    file.write_table(self._pq.read_table(part).cast(schema))
+            with replacing(self._final) as draft:
+                with self._pq.ParquetWriter(draft, schema, compression=self._compression) as file:
+                    for number in range(self._chunks):
+                        file.write_table(self._pq.read_table(self._parts / _part(number)).cast(schema))
+                check_count(self._final, self._pq.read_metadata(draft).num_rows, self._rows)
         remove_folder(self._parts)
 
     def merge(self, parts: Sequence[Part]) -> None:
@@ -156,13 +170,17 @@ class Parquet(Consumer):
         first = self._names_in(files[0][1]) if files else {}
         for name, file in files[1:]:
             for stream, names in self._names_in(file).items():
-                check_part(name, stream, names, first.get(stream, []), files[0][0])
+                check_same_names(name, stream, names, first.get(stream, []), files[0][0])
         ours = [{"name": n, "file": f.name, "rows": self._pq.read_metadata(f).num_rows} for n, f in files]
         write_json(path, {"recordings": list_recordings(before, ours)})
 
     def _empty(self) -> Any:
         self._clear()
         return self._table()
+
+
+def _part(chunk: int) -> str:
+    return f"part-{chunk:08d}.parquet"
 
 
 def _about(sample: Sample | None) -> tuple[int, int, int] | None:

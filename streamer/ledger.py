@@ -48,6 +48,12 @@ CREATE TABLE quarantine (
 ) WITHOUT ROWID;
 """,
     """
+CREATE TABLE settings (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
+    settings TEXT NOT NULL, PRIMARY KEY (recording, consumer)
+) WITHOUT ROWID;
+""",
+    """
 CREATE TABLE elements (
     recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, stream TEXT NOT NULL, names TEXT NOT NULL,
     PRIMARY KEY (recording, stream)
@@ -249,6 +255,15 @@ class Ledger(Database):
             *(recording, consumer, chunk + 1, state),
         )
         self._do("COMMIT")
+
+    def note_settings(self, recording: int, consumer: str, settings: str) -> None:
+        """Store the settings under which a consumer writes."""
+        self._do("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", recording, consumer, settings)
+
+    def settings(self, recording: int, consumer: str) -> str | None:
+        """Return the settings under which a consumer has written; None where they are not known."""
+        rows = self._do("SELECT settings FROM settings WHERE recording = ? AND consumer = ?", recording, consumer)
+        return str(rows[0][0]) if rows else None
 
     def close_consumer(self, recording: int, consumer: str) -> None:
         """Note that a consumer has finished its outputs of a recording."""
