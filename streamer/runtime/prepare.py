@@ -59,6 +59,11 @@ class Stream:
     source: Payloads  # where its messages are: the recording, or a table of what was computed
     compute: Compute | None = None  # what made that table
 
+    @property
+    def names_matter(self) -> bool:
+        """Tell whether names that stand in the messages say which element is which."""
+        return isinstance(self.decoder, VectorDecoder) and self.decoder.elements.by_list and bool(self.spec.names)
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
