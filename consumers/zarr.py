@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import list_recordings, make_folder, provenance, remove_folder, require, working_folder, write_json
+from consumers.files import (
+    check_names,
+    check_parts,
+    check_same_names,
+    list_recordings,
+    make_folder,
+    provenance,
+    remove_folder,
+    require,
+    working_folder,
+    write_json,
+)
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
 
@@ -31,11 +42,12 @@ class Zarr(Consumer):
     """Writes ``<out>/<recording>.zarr``, a group of format 3.
 
     Arrays are ``tick`` (int64, ns), ``tick_number`` and, in a group for each stream, ``value`` (frames, …) in the
-    stream's own dtype, ``stamp``, ``offset`` and ``flags``. Without a sample, the value is 0 and the flag says so. A
+    stream's own dtype, ``stamp``, ``offset`` and ``flags``; where the length of a vector varies, ``value`` is filled up
+    with 0 and ``length`` says how many of it are meant. Without a sample, the value is 0 and the flag says so. A
     chunk of frames is a Zarr chunk, so a repeated one replaces itself. The group has its name when it is whole; until
-    then it is ``.<recording>.zarr``. Its attributes hold the provenance, those of a stream's group topic, type, kind
-    and clock, those of an array its unit. Of many recordings in one run, ``out`` itself becomes a group of theirs:
-    its attribute ``recordings`` has the order, with name, group and frames of each.
+    then it is ``.<recording>.zarr``. Its attributes hold the provenance, those of a stream's group topic, type, kind,
+    clock, names and unit, those of an array its unit. Of many recordings in one run, ``out`` itself becomes a group of
+    theirs: its attribute ``recordings`` has the order, with name, group and frames of each.
     """
 
     many_recordings = True
@@ -55,19 +67,38 @@ class Zarr(Consumer):
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Make the arrays, or go on with them."""
         make_folder(self._out)
+        self._check_names(recording)
         self._draft = self._out / f".{recording.name}.zarr"
         self._final = self._out / f"{recording.name}.zarr"
         self._streams = self._choose(recording)
         self._done = state["frames"] if state else 0
-        if state is None:
-            remove_folder(self._draft)
-            self._make(recording)
-        elif working_folder(self._draft, anew=False).exists():  # else it is complete, and only `close` comes again
-            for left in self._draft.rglob("*.partial"):  # what Zarr was writing when its process was killed
-                left.unlink()
-            group = self._zarr.open_group(self._draft, mode="r+")
-            self._arrays = {name: group[name] for name in self._layout()}
+        with self._zarr.config.set({"array.write_empty_chunks": True}):  # as the files of all chunks are looked for
+            if state is None:
+                remove_folder(self._draft)
+                self._make(recording)
+            elif check_parts(working_folder(self._draft, anew=False), ["zarr.json"], self._final):
+                for left in self._draft.rglob("*.partial"):  # what Zarr was writing when its process was killed
+                    left.unlink()
+                group = self._zarr.open_group(self._draft, mode="r+")
+                self._arrays = {name: group[name] for name in self._layout()}
+                self._check()
         self._clear()
+
+    def _check(self) -> None:
+        """Make sure that every chunk of the arrays is there which was committed: Zarr takes a missing one for zeros."""
+        for name, array in self._arrays.items():
+            blocks = -(-self._done // array.chunks[0])
+            parts = [f"{name}/c/{block}{'/0' * (array.ndim - 1)}" for block in range(blocks)]
+            check_parts(self._draft, parts, self._final)
+
+    def _check_names(self, recording: Recording) -> None:
+        """Make sure that the elements are those of the other recordings in the folder."""
+        for path in sorted(self._out.glob("*.zarr")):
+            if recording.name not in (path.stem, path.stem.removeprefix(".")) and (path / "zarr.json").exists():
+                for name, names in _names_in(path).items():
+                    if name in recording.streams:
+                        check_names(recording.streams[name], names, str(path))
+                return  # which agree with each other
 
     def _choose(self, recording: Recording) -> dict[str, StreamInfo]:
         chosen = recording.streams if self._chosen is None else self._chosen
@@ -77,8 +108,8 @@ class Zarr(Consumer):
             raise ConfigError(msg)
         streams = {name: recording.streams[name] for name in chosen}
         for name, stream in streams.items():
-            if stream.variable or stream.dtype.names:
-                msg = f"{stream.kind} of varying length do not fit an array: leave it out with 'streams'"
+            if stream.dtype.names:
+                msg = f"{stream.kind} are records, which do not fit an array: leave it out with 'streams'"
                 raise ConfigError(msg, key=f"streams.{name}")
         return streams
 
@@ -90,6 +121,8 @@ class Zarr(Consumer):
         }
         for name, stream in self._streams.items():
             layout[f"{name}/value"] = (stream.dtype, stream.shape, "as in the messages, after the configured scale")
+            if stream.variable:
+                layout[f"{name}/length"] = (np.dtype(np.int32), (), "numbers of 'value' that are meant")
             layout |= {f"{name}/{key}": (np.dtype(kind), (), unit) for key, (kind, _, unit) in _ABOUT.items()}
         return layout
 
@@ -98,7 +131,7 @@ class Zarr(Consumer):
         group.attrs["provenance"] = provenance(recording, "zarr")
         for name, stream in self._streams.items():
             about = {"topic": stream.topic, "msgtype": stream.msgtype, "kind": stream.kind, "clock": stream.clock}
-            group.create_group(name).attrs.update(about)
+            group.create_group(name).attrs.update({**about, "names": list(stream.names), "unit": stream.unit})
         rows = max(1, min(recording.chunk_size, recording.frames))
         for name, (dtype, shape, unit) in self._layout().items():
             array = group.create_array(
@@ -118,8 +151,14 @@ class Zarr(Consumer):
         for name, stream in self._streams.items():
             sample = frame.samples[name]
             flags = _NONE if sample is None else sample.held | sample.interpolated << 1 | sample.gap << 2
-            value = np.zeros(stream.shape, stream.dtype) if sample is None else sample.value.copy()
+            value = np.zeros(stream.shape, stream.dtype)
+            if sample is not None and stream.variable:
+                value[: len(sample.value)] = sample.value
+            elif sample is not None:
+                value[...] = sample.value
             self._rows[f"{name}/value"].append(value)
+            if stream.variable:
+                self._rows[f"{name}/length"].append(np.array(len(sample.value) if sample else 0, np.int32))
             self._rows[f"{name}/stamp"].append(np.array(sample.stamp if sample else 0))
             self._rows[f"{name}/offset"].append(np.array(sample.offset if sample else 0))
             self._rows[f"{name}/flags"].append(np.array(flags))
@@ -129,7 +168,10 @@ class Zarr(Consumer):
         end = self._done + chunk.frames
         for name, rows in self._rows.items():
             if rows:
-                self._arrays[name][self._done : end] = np.stack(rows)
+                with self._zarr.config.set(
+                    {"array.write_empty_chunks": True}
+                ):  # zeros, too: their files are looked for
+                    self._arrays[name][self._done : end] = np.stack(rows)
         self._done = end
         self._clear()
         return {"frames": end}
@@ -137,8 +179,9 @@ class Zarr(Consumer):
     def close(self, recording: Recording) -> None:
         """Cut the arrays to the frames that came, and give the group its name."""
         del recording
-        if not self._draft.exists():  # an earlier process came as far as this
+        if not check_parts(self._draft, ["zarr.json"], self._final):  # an earlier process came as far as this
             return
+        self._check()
         for array in self._arrays.values():
             array.resize((self._done, *array.shape[1:]))
         remove_folder(self._final)
@@ -150,9 +193,23 @@ class Zarr(Consumer):
         there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         attributes = there.get("attributes", {})
         groups = [(part.name, self._out / f"{part.name}.zarr") for part in parts]
+        first = _names_in(groups[0][1]) if groups else {}
+        for name, group in groups[1:]:
+            for stream, names in _names_in(group).items():
+                check_same_names(name, stream, names, first.get(stream, []), groups[0][0])
         ours = [
             {"name": name, "group": group.name, "frames": self._zarr.open_group(group, mode="r")["tick"].shape[0]}
             for name, group in groups
         ]
         attributes["recordings"] = list_recordings(attributes.get("recordings", []), ours)
         write_json(path, there | {"attributes": attributes, "node_type": "group", "zarr_format": 3})
+
+
+def _names_in(group: Path) -> dict[str, list[str]]:
+    """Return the names of every stream's elements in a recording's group."""
+    found = {}
+    for path in group.glob("*/zarr.json"):
+        attributes = json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
+        if attributes.get("names"):
+            found[path.parent.name] = attributes["names"]
+    return found

@@ -6,6 +6,7 @@ loses nothing; a power cut may lose the last commits, which are then replayed.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from streamer.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -44,6 +45,18 @@ _MIGRATIONS = [  # from version n, counted from 1, to the next
 CREATE TABLE quarantine (
     recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
     frame INTEGER NOT NULL, reason TEXT NOT NULL, trace TEXT NOT NULL, PRIMARY KEY (recording, consumer, frame)
+) WITHOUT ROWID;
+""",
+    """
+CREATE TABLE settings (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
+    settings TEXT NOT NULL, PRIMARY KEY (recording, consumer)
+) WITHOUT ROWID;
+""",
+    """
+CREATE TABLE elements (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, stream TEXT NOT NULL, names TEXT NOT NULL,
+    PRIMARY KEY (recording, stream)
 ) WITHOUT ROWID;
 """,
 ]
@@ -183,6 +196,33 @@ class Ledger(Database):
         rows = self._do("SELECT id FROM recordings WHERE pipeline = ? AND path = ?", pipeline, path)
         return int(rows[0][0])
 
+    def agree(self, recording: int, elements: Mapping[str, Sequence[str]]) -> tuple[str, str, list[str]] | None:
+        """Note what a recording's vectors are made of; return where another recording of its pipeline has other names.
+
+        That is a stream, the other's path and its names. Recordings that failed before anything was committed do not
+        count.
+        """
+        self._do("BEGIN IMMEDIATE")
+        try:
+            for stream, names in elements.items():
+                text = json.dumps(list(names))
+                others = self._do(
+                    "SELECT other.path, names FROM recordings AS own, recordings AS other, elements"
+                    " WHERE own.id = ? AND other.pipeline = own.pipeline AND other.id != own.id"
+                    " AND elements.recording = other.id AND stream = ? AND names != ? AND (other.state != 'failed'"
+                    " OR EXISTS (SELECT 1 FROM cursors WHERE recording = other.id AND chunk > 0))"
+                    " ORDER BY other.id LIMIT 1",
+                    *(recording, stream, text),
+                )
+                if others:
+                    return stream, others[0][0], json.loads(others[0][1])
+            self._do("DELETE FROM elements WHERE recording = ?", recording)
+            for stream, names in elements.items():
+                self._do("INSERT INTO elements VALUES (?, ?, ?)", recording, stream, json.dumps(list(names)))
+        finally:
+            self._do("COMMIT")
+        return None
+
     def reset(self, recording: int) -> None:
         """Drop what a run noted that committed nothing: its plan may have been another."""
         for table in ("cursors", "attempts", "skips", "quarantine"):
@@ -215,6 +255,15 @@ class Ledger(Database):
             *(recording, consumer, chunk + 1, state),
         )
         self._do("COMMIT")
+
+    def note_settings(self, recording: int, consumer: str, settings: str) -> None:
+        """Store the settings under which a consumer writes."""
+        self._do("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", recording, consumer, settings)
+
+    def settings(self, recording: int, consumer: str) -> str | None:
+        """Return the settings under which a consumer has written; None where they are not known."""
+        rows = self._do("SELECT settings FROM settings WHERE recording = ? AND consumer = ?", recording, consumer)
+        return str(rows[0][0]) if rows else None
 
     def close_consumer(self, recording: int, consumer: str) -> None:
         """Note that a consumer has finished its outputs of a recording."""

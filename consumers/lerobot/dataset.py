@@ -26,7 +26,7 @@ import numpy as np
 from consumers import mp4
 from consumers.files import replacing, require, write_bytes, write_json
 from consumers.lerobot.episode import Written
-from consumers.lerobot.features import COUNTED, Feature
+from consumers.lerobot.features import COUNTED, Feature, check_elements
 from consumers.lerobot.share import arrow_type
 from consumers.lerobot.stats import aggregate, column_stats
 from streamer.errors import ConfigError, OutputError
@@ -118,6 +118,7 @@ def is_dataset(root: Path, settings: Settings) -> bool:
         return False
     info = json.loads(path.read_text(encoding="utf-8"))
     there = {key: {k: v for k, v in feature.items() if k != "info"} for key, feature in info["features"].items()}
+    check_elements(root, there, settings.as_json())
     for what, old, new in (
         ("version", info["codebase_version"], VERSION),
         ("fps", info["fps"], settings.fps),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.config.settings import stream_settings, timeline_settings
+from streamer.config.settings import stream_settings, timeline_settings, trust
 from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.consumers import ask_consumers, check_consumers
 from streamer.inspect.findings import Checked
@@ -17,7 +18,7 @@ from streamer.inspect.machine import check_disk, check_memory
 from streamer.inspect.messages import misfits
 from streamer.layout import count_slots
 from streamer.pipelines.recordings import recordings, unique_names
-from streamer.runtime.about import about_plan
+from streamer.runtime.about import alignments
 from streamer.runtime.prepare import prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
@@ -86,9 +87,9 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
     try:
         with (
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-            Source(path, Path(scratch), salvage=config.source.salvage) as source,
+            Source(path, Path(scratch), salvage=config.source.salvage, trust=trust(config)) as source,
         ):
-            types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
+            types = Types.of(source, config.types, loaded.base)
             prepared = _prepare(source, types, timeline_settings(config), settings, found)
             if prepared is None:
                 return
@@ -137,7 +138,8 @@ def _check_messages(prepared: Prepared, found: Checked) -> None:
 
 def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) -> None:
     config = loaded.config
-    about = about_plan(prepared)
+    plan = prepared.plan
+    streams = alignments(prepared)
     for warning in prepared.warnings:
         found.warn(warning, str(path))
     waiting = sum(consumer.mode == "latest" for consumer in config.consumers.values())
@@ -145,11 +147,11 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
     found.recordings.append(
         {
             "path": str(path),
-            "planned": about["planned"],
-            "frames": about["frames"],
-            "skipped": about["skipped"],
-            "chunks": -(-about["frames"] // config.chunk_size),
-            "seconds": float(np.ptp(prepared.plan.ticks)) / 1e9 if about["frames"] else 0.0,
+            "planned": plan.planned,
+            "frames": plan.frames,
+            "skipped": dict(plan.skipped),
+            "chunks": -(-plan.frames // config.chunk_size),
+            "seconds": float(np.ptp(prepared.plan.ticks)) / 1e9 if plan.frames else 0.0,
             "frame_bytes": prepared.layout.slot_size,
             "slots": slots,
             "pool_bytes": slots * prepared.layout.slot_size,
@@ -160,7 +162,7 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
                     "shape": list(stream.spec.shape),
                     "dtype": np.dtype(stream.spec.dtype).name,
                     "messages": len(stream.index.stamps),
-                    **about["streams"][stream.settings.name],
+                    **asdict(streams[stream.settings.name]),
                 }
                 for stream in prepared.streams
             },
