@@ -12,10 +12,10 @@ import numpy as np
 
 from streamer.config.settings import provenance
 from streamer.contract import Outlook
-from streamer.errors import ConfigError, StreamerError, from_os_error
+from streamer.errors import ConfigError, ConsumerError, StreamerError, from_os_error
 from streamer.libraries import blamed
 from streamer.runtime.about import about_recording, recording_of
-from streamer.runtime.plugin import make_consumer
+from streamer.runtime.plugin import make_consumer, of_consumer
 from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
@@ -84,13 +84,12 @@ def _blaming(name: str, what: str, found: Checked, prepared: Prepared | None = N
     try:
         yield
     except StreamerError as error:
-        about = error if error.where.key.startswith(("streams.", "consumers.")) else error.under("consumers", name)
-        found.add(about, recording)
+        found.add(of_consumer(error, name), recording)
     except OSError as error:
-        found.add(from_os_error(error) or ConfigError(f"{what} raised {error!r}", key=f"consumers.{name}"), recording)
+        found.add(from_os_error(error) or ConsumerError(f"{what} raised {error!r}", key=f"consumers.{name}"), recording)
     except Exception as error:  # noqa: BLE001 - foreign code
         text = f"{what} raised {type(error).__name__}: {error}{blamed(error)}"
-        found.add(ConfigError(text, key=f"consumers.{name}"), recording)
+        found.add(ConsumerError(text, key=f"consumers.{name}"), recording)
 
 
 @contextmanager

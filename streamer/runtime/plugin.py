@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streamer.contract import Frame
 
 GROUP = "streamer.consumers"
+_OTHERS = ("consumers.", "streams.", "timeline.", "source.")  # settings that are no consumer's
 _METHODS = ("check", "open", "on_frame", "on_chunk", "close", "merge")
 
 
@@ -102,6 +103,13 @@ def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:
 def _misfit(name: str, what: str, option: str) -> ConfigError:
     """Name an option by its path, by which its line is found."""
     return ConfigError(what, key=option).under("consumers", name, "options")
+
+
+def of_consumer(error: StreamerError, name: str) -> StreamerError:
+    """Say of an error that a consumer's own code raised whose it is; settings of others keep their place."""
+    if isinstance(error, ConfigError) and not error.where.key.startswith(_OTHERS):
+        return error.under("consumers", name)
+    return error.within(consumer=name)
 
 
 def _complete(consumer: object) -> Consumer:
