@@ -46,7 +46,7 @@ def _follows(found: Any, left_out: set[str]) -> bool:
 
 
 def _leave_out(values: dict[str, Any], where: Iterable[int | str], *, missing: bool) -> set[str]:
-    """Take out the setting at a path, or where it is ``missing`` what lacks it; return the names of streams that went.
+    """Take out the setting at a path, or where it is ``missing`` what lacks it; return the names of what went.
 
     A timeline that follows such a stream becomes a grid, and consumers see what is left.
     """
@@ -58,6 +58,7 @@ def _leave_out(values: dict[str, Any], where: Iterable[int | str], *, missing: b
         gone = {path[1]}
         _forget(values, path[1])
     else:
+        gone = {path[-1]}
         _delete(values, path)
     values.setdefault("consumers", {"null": {}})
     return gone

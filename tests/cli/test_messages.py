@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +106,7 @@ def test_a_mistake_on_the_command_line_is_one_message(
 WRITTEN = [
     ("timeline:", "timline: {from: camera}", ["timline: unknown key; did you mean 'timeline'?"]),
     ("chunk_size:", "chunk_size: ten", ["chunk_size: should be a whole number, it is 'ten'"]),
-    ("  camera:", "  camera: {topic: /c, align: neerest}", ["'nearest', 'previous' or 'linear', it is 'neerest'; did"]),
+    ("  camera:", "  camera: {topic: /c, align: neerest}", ["'previous', 'linear' or 'mean', it is 'neerest'; did"]),
     ("  joints:", "  joints: {topic: /j, tolerance: 50 msec}", ["unknown unit 'msec'", "ns, us, µs, ms, s, min, h"]),
     ("  joints:", "  joints: {topic: /j, tolerance: 50}", ["50 is not a duration", "such as '50 ms'"]),
     (
@@ -138,11 +137,10 @@ def test_a_mistake_in_a_configuration_is_told_with_its_line(commands: Command, f
         finished = commands(folder, "check", "bad.yaml")
         assert finished.code == 78, finished
         plain(finished)
-        said = finished.err.splitlines()
-        assert len(said) == len(at), finished
-        for number, words in at.items():
-            (one,) = [line for line in said if f"bad.yaml:{number}: " in line]
-            assert all(word in one for word in words), one
+        said = [line for line in finished.out.splitlines() if line.startswith("error: ")]
+        for number, words in at.items():  # beside them what a run over the recording would say
+            of_line = [line for line in said if f"bad.yaml:{number}: " in line]
+            assert any(all(word in line for word in words) for line in of_line), finished
 
 
 OPTIONS = {  # of each built-in consumer: such that do not exist, of a wrong type, of a wrong value, missing
@@ -268,9 +266,6 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(folder: Path, how: str) ->
 
 
 INTERRUPTED: dict[str, list[str]] = {
-    "info": ["pipe.bag"],
-    "check": ["config.yaml", "source.path=pipe.bag"],
-    "bench": ["pipe.bag"],
     "demo": ["make", "big.bag", "--seconds", "600"],
     "top": [".streamer", "--json"],
 }
@@ -278,33 +273,18 @@ INTERRUPTED: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("verb", INTERRUPTED)
 def test_ctrl_c_ends_a_command_with_75_and_without_a_trace(tmp_path: Path, verb: str) -> None:
-    """The recording is a pipe, so that a command is caught in the middle of reading it."""
-    pipe = tmp_path / "pipe.bag"
-    os.mkfifo(pipe)
     (tmp_path / "config.yaml").write_text(GOOD)
     (tmp_path / ".streamer").mkdir()
     mine = {"pid": os.getpid(), "began": psutil.Process().create_time(), "state": "opening", "config": "c.yaml"}
     (tmp_path / ".streamer" / "status.json").write_text(json.dumps(mine))
-    with ExitStack() as stack, Run(tmp_path, verb, *INTERRUPTED[verb]) as running:
+    with Run(tmp_path, verb, *INTERRUPTED[verb]) as running:
         if verb == "demo":
             wait_until(lambda: list(tmp_path.glob(".big*")), "the draft of the recording")
-        elif verb == "top":
+        else:
             assert running.process.stdout is not None
             assert running.process.stdout.readline()
-        else:
-            wait_until(lambda: _joined(pipe, stack), "the command to open the recording")
-            wait_until(lambda: psutil.Process(running.process.pid).status() == psutil.STATUS_SLEEPING, "it to read")
         running.signal(signal.SIGINT)
         finished = running.end()
     assert finished.code == 75, finished
     plain(finished)
     assert not list(tmp_path.glob(".big*"))
-
-
-def _joined(pipe: Path, stack: ExitStack) -> bool:
-    """Open the other end of a pipe, once somebody has it open for reading; nothing is written to it."""
-    try:
-        stack.callback(os.close, os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
