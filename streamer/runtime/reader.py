@@ -181,9 +181,7 @@ class Reader:
         self._finish()
 
     def _over(self) -> bool:
-        if self._table.finished:
-            return True
-        return (self._draining or self._error is not None) and self._table.idle
+        return self._table.finished or ((self._draining or self._error is not None) and self._table.idle)
 
     def _act(self, actions: Iterator[Action]) -> None:
         loads: list[Order] = []

@@ -82,24 +82,14 @@ class Session:
         self._began = time.monotonic()
         self._memory_kills = out_of_memory_kills()
         self._outcome = Outcome("died")
-        self._policy = Policy(
-            {
-                name: Seat(
-                    name,
-                    *(c.recycle.chunks, c.recycle.memory, c.recycle.growth),
-                    isolate=c.on_failed == "isolate",
-                    quarantine=c.on_error == "quarantine",
-                    deadline=c.deadline / 1e9,
-                )
-                for name, c in consumers.items()
-            }
-        )
+        self._policy = Policy({name: _seat(name, config) for name, config in consumers.items()})
 
     def run(self) -> Outcome:
         """Run to the end; every process is gone when this returns."""
         with ExitStack() as stack:
             writable, readable = memfd.create()
-            stack.callback(_close, (writable, readable))
+            for fd in (writable, readable):
+                stack.callback(os.close, fd)
             self._pool_fd = readable
             self._reader = Child(
                 "streamer.runtime.reader",
@@ -372,6 +362,9 @@ class Session:
             cursors = {name: seat.cursor for name, seat in self._policy.seats.items()}
             seconds = time.monotonic() - self._began
             self._outcome.streamed = so_far(self._job, self._outcome.planned, cursors, self._last_progress, seconds)
+        self._say_how_it_ended(code)
+
+    def _say_how_it_ended(self, code: int | None) -> None:
         self._outcome.error = self._error
         if self._error is None and self._policy.isolated:
             self._outcome.error = self._final(self._policy.seats[self._policy.isolated[0]])
@@ -395,6 +388,12 @@ class Session:
             child.close()
 
 
-def _close(descriptors: tuple[int, ...]) -> None:
-    for fd in descriptors:
-        os.close(fd)
+def _seat(name: str, config: ConsumerConfig) -> Seat:
+    recycle = config.recycle
+    return Seat(
+        name,
+        *(recycle.chunks, recycle.memory, recycle.growth),
+        isolate=config.on_failed == "isolate",
+        quarantine=config.on_error == "quarantine",
+        deadline=config.deadline / 1e9,
+    )

@@ -143,10 +143,9 @@ class Stage:
         )
         loader = FakeLoader(broken)
         with closing(loader):
-            Reader(
-                *cast("Any", (job, self.prepared, FakePool(), self.ledger, self.recording, self.socket, loader)),
-                channel=self.reader_end,
-            ).run(0.0)
+            pool, consumers, frames = cast("tuple[Any, Any, Any]", (FakePool(), self.socket, loader))
+            reader = Reader(job, self.prepared, pool, self.ledger, self.recording, consumers, frames, self.reader_end)
+            reader.run(0.0)
         return self.channel.receive()
 
     def begin(self, identity: str, chunks: int | None = None) -> None:
