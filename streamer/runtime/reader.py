@@ -46,7 +46,6 @@ from streamer.transport import (
     Open,
     ReaderSocket,
     Release,
-    SampleDescriptor,
 )
 
 if TYPE_CHECKING:
@@ -228,9 +227,7 @@ class Reader:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
         rows = self._rows[send.slot]
         samples = [
-            None
-            if (count := rows[n]) is None
-            else SampleDescriptor(stamp.item(frame), offset.item(frame), flags.item(frame), count)
+            None if (count := rows[n]) is None else (stamp.item(frame), offset.item(frame), flags.item(frame), count)
             for n in peer.places
             for stamp, offset, flags in (self._samples[n],)
         ]
