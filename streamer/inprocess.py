@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamer.config.load import load
-from streamer.config.settings import provenance, stream_settings, timeline_settings
+from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
 from streamer.delivery import Load
 from streamer.layout import at_once
 from streamer.pipelines.recordings import recordings
@@ -136,8 +136,11 @@ class Opened:
         config = self._loaded.config
         with ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
-            source = stack.enter_context(Source(path, Path(scratch), mapped=mapped, salvage=config.source.salvage))
-            types = Types(tuple(config.types), source.distro, self._loaded.base, source.topics.values())
+            salvage = config.source.salvage
+            source = stack.enter_context(
+                Source(path, Path(scratch), mapped=mapped, salvage=salvage, trust=trust(config))
+            )
+            types = Types.of(source, config.types, self._loaded.base)
             yield prepare(source, types, timeline_settings(config), stream_settings(config))
 
 

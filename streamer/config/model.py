@@ -58,6 +58,9 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_OF_ANY_RECORDING = {"path", "watch", "on_damage", "max_chunk", "verify", "resets", "max_pixels"}
+
+
 def _topic_or_tf(schema: dict[str, Any]) -> None:
     """Tell an editor that a stream names a topic or two frames."""
     del schema["required"]
@@ -90,6 +93,8 @@ class SourceConfig(_Settings):
     on_damage: Literal["error", "salvage"] = Field(
         "error", description="what to do with a recording that was not closed, is cut off or has damaged chunks"
     )
+    max_chunk: Size = Field(256 * 10**6, ge=2**20, description="most bytes of a chunk or message that are read as one")
+    verify: bool = Field(True, description="whether what is read is held against the recording's checksums")
     resets: Literal["error", "first", "last", "split"] = Field(
         "error",
         description="what to do with stamps that jump back: read the first pass, the last, or each by itself (split)",
@@ -101,7 +106,7 @@ class SourceConfig(_Settings):
         if (self.path is None) == (self.watch is None):
             msg = "give either 'path' (recordings, for 'streamer run') or 'watch' (folders, for 'streamer watch')"
             raise ValueError(msg)
-        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage", "resets", "max_pixels"}):
+        for key in sorted(self.model_fields_set - _OF_ANY_RECORDING):
             if self.watch is None:
                 msg = f"{key!r} says how folders are watched: it needs 'watch' instead of 'path'"
                 raise ValueError(msg)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.config.settings import stream_settings, timeline_settings
+from streamer.config.settings import stream_settings, timeline_settings, trust
 from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
@@ -117,9 +117,9 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-            Source(path, Path(scratch), salvage=config.source.salvage) as source,
+            Source(path, Path(scratch), salvage=config.source.salvage, trust=trust(config)) as source,
         ):
-            types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
+            types = Types.of(source, config.types, loaded.base)
             prepared = _prepare(source, types, timeline_settings(config), settings, found)
             if prepared is not None:
                 _describe(loaded, path, prepared, found)

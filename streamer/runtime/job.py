@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamer.records import StreamSettings, TimelineSettings
+from streamer.records import StreamSettings, TimelineSettings, Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class ReaderJob:
     streams: tuple[StreamSettings, ...]
     consumers: dict[str, ConsumerSeat]
     salvage: bool = False
+    trust: Trust = field(default_factory=Trust)
     prove: bool = False  # whether somebody will delete or move the recording
     provenance: dict[str, Any] = field(default_factory=dict)
 

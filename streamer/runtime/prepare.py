@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.decode import IMAGE_TYPES, make_decoder
+from streamer.decode.cdr import PLAIN, PLAIN_2, foreign
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from streamer.source.types import Types
 
 _STAMP_AT, _STAMP_END = 4, 12  # behind `seq` in ROS 1, behind the encapsulation in CDR
+_PLAIN = [known[1] for known in (*PLAIN, *PLAIN_2)]
 _PIECE = 1 << 16  # frames that are looked at at once
 
 
@@ -227,8 +229,10 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
 
     """
     heads = source.heads(index, _STAMP_END)
+    if encoding == "cdr" and (odd := np.flatnonzero((heads[:, 0] != 0) | ~np.isin(heads[:, 1], _PLAIN))).size:
+        raise foreign(heads[odd[0], :4].tobytes())
     numbers = np.ascontiguousarray(heads[:, _STAMP_AT:])
-    order = np.where(heads[:, 1] == 0, 1, 0) if encoding == "cdr" else np.zeros(len(heads), np.int64)
+    order = 1 - (heads[:, 1] & 1).astype(np.intp) if encoding == "cdr" else np.zeros(len(heads), np.int64)
     seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))
     rows = np.arange(len(heads))
     whole = seconds[order, rows].astype(np.int64)

@@ -67,10 +67,12 @@ def main(channel: Channel) -> None:
     job = channel.receive_one(ReaderJob)
     opened = time.time()
     with ExitStack() as stack:
-        source = stack.enter_context(Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage))
+        source = stack.enter_context(
+            Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage, trust=job.trust)
+        )
         if job.prove:
             source.prove()
-        types = Types(job.types, source.distro, Path(job.base), source.topics.values())
+        types = Types.of(source, job.types, Path(job.base))
         prepared = prepare(source, types, job.timeline, job.streams)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
         least = 1 + len(job.consumers) - len(lossless)

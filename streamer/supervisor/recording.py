@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamer.config.settings import provenance, stream_settings, timeline_settings
+from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
 from streamer.errors import BusyError, StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.continuation import check_settings
@@ -154,6 +154,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         streams=stream_settings(config),
         consumers=_seats(config),
         salvage=config.source.salvage,
+        trust=trust(config),
         prove=config.source.after != "keep",
         provenance=provenance(loaded),
     )

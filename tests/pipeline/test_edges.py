@@ -269,8 +269,7 @@ def _arm(stamp: int, said: int, arm: int) -> bytes:
 # Forty consumers
 
 
-@pytest.mark.soak
-@pytest.mark.soak
+@pytest.mark.slow
 def test_forty_consumers_of_every_mode_each_get_their_frames(tmp_path: Path) -> None:
     count = 24
     path = record(tmp_path / "bag", "ros1", numbers("/n", range(START, START + count * MS, MS)))
