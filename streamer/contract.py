@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamer.records import Flag
 
@@ -85,8 +85,7 @@ class Part:
     state: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One stream's value in a frame.
 
     ``value`` is a read-only array, ``stamp`` the message's stamp in nanoseconds, ``offset`` how far

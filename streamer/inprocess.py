@@ -35,7 +35,7 @@ from streamer.runtime.prepare import prepare
 from streamer.source.find import recording_name
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.transport import Descriptor, SampleDescriptor
+from streamer.transport import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -209,9 +209,7 @@ class Ahead:
     def _frame(self, number: int, root: NDArray[np.uint8], rows: Rows) -> Frame:
         plan = self._prepared.plan
         samples = [
-            None
-            if count is None
-            else SampleDescriptor(s.stamp.item(number), s.offset.item(number), s.flags.item(number), count)
+            None if count is None else (s.stamp.item(number), s.offset.item(number), s.flags.item(number), count)
             for s, count in zip(plan.streams, rows, strict=True)
         ]
 
@@ -219,7 +217,8 @@ class Ahead:
             del slot
             spec = place.spec
             flat: NDArray[Any] = root[place.offset : place.offset + place.nbytes].view(np.dtype(spec.dtype))
-            return flat[: count * int(np.prod(spec.shape[1:])) if spec.variable else int(np.prod(spec.shape))]
+            shape = (count, *spec.shape[1:]) if spec.variable else spec.shape
+            return flat[: int(np.prod(shape))].reshape(shape)
 
         descriptor = Descriptor(number, plan.numbers.item(number), plan.ticks.item(number), 0, samples)
         return make_frame(descriptor, self._places, array)

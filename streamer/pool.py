@@ -90,13 +90,13 @@ class PoolView:
         self.slots = slots
         self._map = mmap.mmap(fd, slots * layout.slot_size, prot=mmap.PROT_READ)
         self._dtypes = {place.name: np.dtype(place.spec.dtype) for place in layout.places}
-        self._counts = {place.name: int(np.prod(place.spec.shape)) for place in layout.places}
 
     def array(self, slot: int, place: Place, rows: int) -> NDArray[Any]:
         """Return one stream's array in one slot: the root array, on which every view of it depends.
 
         ``rows`` is the length of this sample where the stream's length varies.
         """
+        spec = place.spec
+        shape = (rows, *spec.shape[1:]) if spec.variable else spec.shape
         start = slot * self._layout.slot_size + place.offset
-        count = rows if place.spec.variable else self._counts[place.name]
-        return np.frombuffer(self._map, self._dtypes[place.name], count, start)
+        return np.ndarray(shape, self._dtypes[place.name], self._map, start)

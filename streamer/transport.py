@@ -16,7 +16,7 @@ import zmq
 from streamer.errors import ContractError, StreamerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MAX_STATE = 64 * 2**20  # bytes of a consumer's state
 _MAX_MESSAGE = MAX_STATE + 2**16
@@ -59,13 +59,9 @@ class Open(NamedTuple):
     state: bytes | None
 
 
-class SampleDescriptor(NamedTuple):
-    """One stream's sample: its stamp and offset in nanoseconds, its flags, the rows that it has in its place."""
-
-    stamp: int
-    offset: int
-    flags: int
-    rows: int
+# One stream's sample: its stamp and offset in nanoseconds, its flags, the rows that it has in its place. It is a plain
+# tuple, as there are several a frame, and to name its parts would cost more than to send it.
+SampleDescriptor: TypeAlias = tuple[int, int, int, int]
 
 
 class Descriptor(NamedTuple):
@@ -75,13 +71,13 @@ class Descriptor(NamedTuple):
     tick_number: int
     tick: int
     slot: int
-    samples: list[SampleDescriptor | None]
+    samples: Sequence[SampleDescriptor | None]
 
 
 class Frames(NamedTuple):
     """Reader → consumer: show these."""
 
-    frames: list[Descriptor]
+    frames: Sequence[Descriptor]
 
 
 class EndOfChunk(NamedTuple):
@@ -239,20 +235,14 @@ class ConsumerSocket:
             StreamerError: it is none that a reader sends.
 
         """
-        number, *values = msgpack.unpackb(self._socket.recv(), strict_map_key=False)
+        number, *values = msgpack.unpackb(self._socket.recv(), strict_map_key=False, use_list=False)
         if number == _FRAMES:
-            return Frames([_descriptor(*frame) for frame in values[0]])
+            return Frames(list(map(Descriptor._make, values[0])))
         kind = _TO_CONSUMER.get(number)
         if kind is None:
             msg = f"the reader sent a message of number {number}, which is none"
             raise StreamerError(msg)
         return kind(*values)
-
-
-def _descriptor(frame: int, tick_number: int, tick: int, slot: int, samples: list[Any]) -> Descriptor:
-    return Descriptor(
-        frame, tick_number, tick, slot, [None if sample is None else SampleDescriptor(*sample) for sample in samples]
-    )
 
 
 def _checked(number: int, values: list[Any]) -> FromConsumer | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from streamer.runtime.messages import Planned
-    from streamer.supervisor.status import Display
+    from streamer.supervisor.observer import Display
 
 _LINE_SECONDS = 2.0
 

@@ -24,8 +24,8 @@ from streamer.pipelines.together import together
 from streamer.pipelines.unit import Ended, Work, folder_of
 from streamer.runtime.messages import Planned
 from streamer.supervisor import report
+from streamer.supervisor.outcome import Outcome
 from streamer.supervisor.recording import consumer_settings, sharing
-from streamer.supervisor.session import Outcome
 from streamer.supervisor.tally import Tallies
 from streamer.units import show_size
 

@@ -22,7 +22,7 @@ from streamer.supervisor.workdir import open_workdir
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
     from streamer.pipelines.past import Done
-    from streamer.supervisor.status import Display
+    from streamer.supervisor.observer import Display
 
 
 def merge_all(loaded: Loaded, display: Display) -> tuple[int, int]:

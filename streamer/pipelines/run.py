@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.config.load import Loaded
+    from streamer.supervisor.observer import Display
     from streamer.supervisor.report import Report, Streamed
-    from streamer.supervisor.status import Display
 
 
 def run(loaded: Loaded, mode: str, display: Display, only: tuple[int, int] | None = None) -> Report:

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 def make_frame(
     descriptor: Descriptor, places: Sequence[Place], array: Callable[[int, Place, int], NDArray[Any]]
 ) -> Frame:
-    """Put a frame together; ``array`` gives the flat or shaped array of so many rows of a place in a slot."""
+    """Put a frame together; ``array`` gives the array of a place in a slot, of so many rows where they vary."""
+    number, tick_number, tick, slot, described = descriptor
     samples: dict[str, Sample | None] = {}
-    for place, sample in zip(places, descriptor.samples, strict=True):
+    for place, sample in zip(places, described, strict=True):
         if sample is None:
             samples[place.name] = None
             continue
-        spec = place.spec
-        shape = (sample.rows, *spec.shape[1:]) if spec.variable else spec.shape
-        value = array(descriptor.slot, place, sample.rows).reshape(shape)
-        samples[place.name] = Sample(value, sample.stamp, sample.offset, sample.flags)
-    return Frame(descriptor.frame, descriptor.tick_number, descriptor.tick, samples)
+        stamp, offset, flags, rows = sample
+        samples[place.name] = Sample(array(slot, place, rows), stamp, offset, flags)
+    return Frame(number, tick_number, tick, samples)

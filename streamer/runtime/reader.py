@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,36 +21,16 @@ from streamer.errors import StreamerError
 from streamer.layout import at_once, count_slots
 from streamer.ledger import MOST_ATTEMPTS, Ledger
 from streamer.libraries import blamed
-from streamer.memory import anonymous, held
+from streamer.memory import held
 from streamer.plain import to_plain
 from streamer.pool import Pool
-from streamer.runtime import child
-from streamer.runtime.about import about_recording, alignments
+from streamer.runtime import child, messages
+from streamer.runtime.about import about_recording
+from streamer.runtime.account import Account
 from streamer.runtime.continuation import begin
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.loader import Loader
-from streamer.runtime.messages import (
-    Anonymous,
-    Attempted,
-    Begin,
-    Closed,
-    Committed,
-    Drain,
-    Drop,
-    Ending,
-    Expect,
-    GenerationEnded,
-    HandedOver,
-    Judged,
-    Planned,
-    Position,
-    Progress,
-    Quarantined,
-    Retire,
-    Retiring,
-    Shown,
-    Streamed,
-)
+from streamer.runtime.peer import Peer
 from streamer.runtime.prepare import Prepared, prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -67,7 +46,6 @@ from streamer.transport import (
     Open,
     ReaderSocket,
     Release,
-    SampleDescriptor,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +53,6 @@ if TYPE_CHECKING:
 
     from streamer.delivery import Action
     from streamer.runtime.channel import Channel
-    from streamer.runtime.job import ConsumerSeat
     from streamer.runtime.loader import Loaded, Order, Rows
     from streamer.transport import Heard, ToConsumer
 
@@ -108,26 +85,10 @@ def main(channel: Channel) -> None:
         stack.callback(socket.close)
         loader = Loader(prepared, pool, job.threads)
         stack.callback(loader.close)
-        _Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)
+        Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)
 
 
-class _Peer:
-    """What the reader remembers of one consumer beside its seat in the table."""
-
-    def __init__(self, name: str, seat: ConsumerSeat, places: list[int]) -> None:
-        self.name = name
-        self.seat = seat
-        self.places = places  # which of the plan's streams it is shown
-        self.identity = b""
-        self.outbox: list[Descriptor] = []  # descriptors for the next message
-        self.to_begin: Begin | None = None  # what its process is let to do, once it is there
-        self.suspect: int | None = None  # the frame at which its last process ended that was shown them one at a time
-        self.heard = time.monotonic()
-        self.waits_since = 0.0  # its last commit
-        self.handover = False  # its process was told to make way for another
-
-
-class _Reader:
+class Reader:
     """The loop and its hands."""
 
     def __init__(
@@ -153,12 +114,11 @@ class _Reader:
         self._present: set[bytes] = set()  # the processes that have said hello
         self._error: StreamerError | None = None
         self._draining = False
-        self._began = time.monotonic()
         self._samples = [(s.plan.stamp, s.plan.offset, s.plan.flags) for s in prepared.streams]
         self._credit = max(1, min(at_once(prepared.layout, _CREDIT), pool.slots - 1))
         self._table = self._make_table()
         self._peers = self._seat_consumers()
-        self._anonymous = Counter(start=anonymous())
+        self._account = Account(job, prepared, pool.slots, self._table, ledger, recording, self._peers)
 
     def _make_table(self) -> Delivery:
         frames = self._prepared.plan.frames
@@ -176,11 +136,11 @@ class _Reader:
             step=max(1, _STEP // layout.slot_size),
         )
 
-    def _seat_consumers(self) -> dict[str, _Peer]:
+    def _seat_consumers(self) -> dict[str, Peer]:
         names = [stream.settings.name for stream in self._prepared.streams]
         peers = {}
         for name, seat in self._job.consumers.items():
-            peers[name] = _Peer(name, seat, [names.index(stream) for stream in seat.streams])
+            peers[name] = Peer(name, seat, [names.index(stream) for stream in seat.streams])
             cursor = self._ledger.cursor(self._recording, name)
             self._table.add(
                 name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=self._credit
@@ -197,7 +157,7 @@ class _Reader:
 
         ``opened`` is when the recording began to be opened, in seconds since the epoch.
         """
-        self._channel.send(self._planned(opened))
+        self._channel.send(self._account.planned(opened))
         if together := self._channel.waiting():  # with the job
             self._obey_all(together)
         poller = zmq.Poller()
@@ -209,7 +169,7 @@ class _Reader:
             now = time.monotonic()
             if now - told >= _PROGRESS_SECONDS:
                 told = now
-                self._channel.send(self._progress(now))
+                self._channel.send(self._account.progress(now))
             happened = dict(poller.poll(int(_PROGRESS_SECONDS * 1000)))
             if self._channel.fileno() in happened:
                 self._obey_all(self._channel.receive())
@@ -222,9 +182,7 @@ class _Reader:
         self._finish()
 
     def _over(self) -> bool:
-        if self._table.finished:
-            return True
-        return (self._draining or self._error is not None) and self._table.idle
+        return self._table.finished or ((self._draining or self._error is not None) and self._table.idle)
 
     def _act(self, actions: Iterator[Action]) -> None:
         loads: list[Order] = []
@@ -245,12 +203,12 @@ class _Reader:
             if isinstance(action, EndChunk):
                 self._end_chunk(self._peers[action.consumer], action.chunk)
             elif isinstance(action, HandOver):
-                self._channel.send(Retiring(action.consumer))
+                self._channel.send(messages.Retiring(action.consumer))
                 self._peers[action.consumer].handover = True
                 self._ledger.forgive(self._recording, action.consumer)  # its successor begins a first attempt
                 self._tell(action.consumer, MakeWay())
             elif isinstance(action, End):
-                self._channel.send(Ending(action.consumer))
+                self._channel.send(messages.Ending(action.consumer))
                 self._tell(action.consumer, Finish())
         self._loader.submit(loads)
         for peer in self._peers.values():
@@ -259,28 +217,26 @@ class _Reader:
     def _tell(self, name: str, message: ToConsumer) -> None:
         self._socket.send(self._peers[name].identity, message)
 
-    def _flush(self, peer: _Peer) -> None:
+    def _flush(self, peer: Peer) -> None:
         if peer.outbox:
             self._tell(peer.name, Frames(peer.outbox))
             peer.outbox = []
 
-    def _post(self, peer: _Peer, send: Send) -> None:
+    def _post(self, peer: Peer, send: Send) -> None:
         """Put a frame's descriptor where the next message to its consumer takes it along."""
         frame = send.frame
         if self._table.holds(peer.name) == 1:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
         rows = self._rows[send.slot]
         samples = [
-            None
-            if (count := rows[n]) is None
-            else SampleDescriptor(stamp.item(frame), offset.item(frame), flags.item(frame), count)
+            None if (count := rows[n]) is None else (stamp.item(frame), offset.item(frame), flags.item(frame), count)
             for n in peer.places
             for stamp, offset, flags in (self._samples[n],)
         ]
         plan = self._prepared.plan
         peer.outbox.append(Descriptor(frame, plan.numbers.item(frame), plan.ticks.item(frame), send.slot, samples))
 
-    def _end_chunk(self, peer: _Peer, chunk: int) -> None:
+    def _end_chunk(self, peer: Peer, chunk: int) -> None:
         first = chunk * self._job.chunk_size
         last = min(first + self._job.chunk_size, self._prepared.plan.frames) - 1
         self._tell(peer.name, EndOfChunk(chunk, first, last))
@@ -310,14 +266,14 @@ class _Reader:
         else:
             self._close_outputs(peer)
 
-    def _close_outputs(self, peer: _Peer) -> None:
+    def _close_outputs(self, peer: Peer) -> None:
         if self._table.closed(peer.name):
             self._ledger.close_consumer(self._recording, peer.name)
-            self._channel.send(Closed(peer.name))
+            self._channel.send(messages.Closed(peer.name))
         else:
             self._socket.rejected += 1
 
-    def _commit(self, peer: _Peer, chunk: int, state: bytes | None) -> None:
+    def _commit(self, peer: Peer, chunk: int, state: bytes | None) -> None:
         if not self._table.committed(peer.name, chunk):
             self._socket.rejected += 1
             return
@@ -325,23 +281,23 @@ class _Reader:
         peer.waits_since = time.monotonic()
         peer.suspect = None
         used = held()
-        self._channel.send(Committed(peer.name, chunk, used.anon, used.shared))
+        self._channel.send(messages.Committed(peer.name, chunk, used.anon, used.shared))
 
-    def _open(self, peer: _Peer) -> None:
+    def _open(self, peer: Peer) -> None:
         """Let a generation begin, once its process is there and the supervisor wants it."""
         if peer.identity not in self._present or peer.to_begin is None:
             return
         order, peer.to_begin = peer.to_begin, None
         cursor = self._ledger.cursor(self._recording, peer.name)
         count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
-        self._channel.send(Attempted(peer.name, count))
+        self._channel.send(messages.Attempted(peer.name, count))
         peer.heard = time.monotonic()
         job = self._job
         about = about_recording(self._prepared, job.name, job.chunk_size, job.provenance, peer.places)
         self._tell(peer.name, Open(to_plain(about), self._pool.slots, self._credit, cursor.state))
         self._table.activate(peer.name, order.chunks, alone=count >= MOST_ATTEMPTS)
         if peer.handover:
-            self._channel.send(HandedOver(peer.name, time.monotonic() - peer.waits_since))
+            self._channel.send(messages.HandedOver(peer.name, time.monotonic() - peer.waits_since))
             peer.handover = False
 
     # ---- what the supervisor says
@@ -359,15 +315,15 @@ class _Reader:
         for order in orders:
             self._orders[type(order)](self, order)
 
-    def _expect(self, order: Expect) -> None:
+    def _expect(self, order: messages.Expect) -> None:
         self._socket.admit(order.identity.encode())
 
-    def _begin(self, order: Begin) -> None:
+    def _begin(self, order: messages.Begin) -> None:
         peer = self._peers[order.name]
         peer.identity, peer.to_begin = order.identity.encode(), order
         self._open(peer)
 
-    def _bury(self, order: GenerationEnded) -> None:
+    def _bury(self, order: messages.GenerationEnded) -> None:
         peer, identity = self._peers[order.name], order.identity.encode()
         if identity == peer.identity:
             self._judge(peer, order)
@@ -376,27 +332,27 @@ class _Reader:
         self._socket.expel(identity)
         self._present.discard(identity)
 
-    def _retire(self, order: Retire) -> None:
+    def _retire(self, order: messages.Retire) -> None:
         self._table.retire(order.name)
 
-    def _drop(self, order: Drop) -> None:
+    def _drop(self, order: messages.Drop) -> None:
         self._table.drop(order.name)
 
-    def _drain(self, order: Drain) -> None:
+    def _drain(self, order: messages.Drain) -> None:
         del order
         self._draining = True
         self._table.drain()
 
     _orders: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
-        Expect: _expect,
-        Begin: _begin,
-        GenerationEnded: _bury,
-        Retire: _retire,
-        Drop: _drop,
-        Drain: _drain,
+        messages.Expect: _expect,
+        messages.Begin: _begin,
+        messages.GenerationEnded: _bury,
+        messages.Retire: _retire,
+        messages.Drop: _drop,
+        messages.Drain: _drain,
     }
 
-    def _judge(self, peer: _Peer, end: GenerationEnded) -> None:
+    def _judge(self, peer: Peer, end: messages.GenerationEnded) -> None:
         """Say which frame a process held that was shown them one at a time, and leave it out where that is wanted."""
         frame = self._table.on_trial(peer.name)
         proven = not end.killed or (frame is not None and frame == peer.suspect)
@@ -404,7 +360,7 @@ class _Reader:
         if frame is not None and proven and peer.seat.quarantine:
             self._table.leave_out(peer.name, frame)
             self._ledger.quarantine(self._recording, peer.name, frame, end.why, end.trace)
-        self._channel.send(Judged(peer.name, frame, proven))
+        self._channel.send(messages.Judged(peer.name, frame, proven))
 
     # ---- what the loader says
 
@@ -424,84 +380,11 @@ class _Reader:
 
     # ---- what it tells the supervisor
 
-    def _planned(self, opened: float) -> Planned:
-        prepared, plan = self._prepared, self._prepared.plan
-        return Planned(
-            frames=plan.frames,
-            planned=plan.planned,
-            chunks=self._table.chunks,
-            skipped=dict(plan.skipped),
-            slot_size=prepared.layout.slot_size,
-            slots=self._pool.slots,
-            pool=self._job.pool,
-            warnings=prepared.warnings,
-            damage=prepared.source.damage,
-            files={name: identity.wire for name, identity in prepared.source.identities.items()},
-            seconds=dict(prepared.seconds),
-            streams=alignments(prepared),
-            cursors={name: self._table.cursor(name) for name in self._peers},
-            done=tuple(name for name in self._peers if self._table.is_done(name)),
-            opened=opened,
-        )
-
-    def _progress(self, now: float) -> Progress:
-        used = anonymous()
-        self._anonymous["peak"] = max(self._anonymous["peak"], used)
-        consumers = {
-            name: Position(
-                self._table.position(name),
-                self._table.cursor(name),
-                self._table.holds(name),
-                now - peer.heard if self._table.owes(name) else 0.0,
-            )
-            for name, peer in self._peers.items()
-        }
-        return Progress(
-            consumers,
-            reached=self._table.reached(),
-            slots=self._table.slots_in_use,
-            allocated=self._table.slots,
-            bytes=self._table.loads * self._prepared.layout.slot_size,
-            anon=used,
-        )
-
     def _finish(self) -> None:
-        self._channel.send(self._progress(time.monotonic()))
-        self._channel.send(self._streamed())
+        self._channel.send(self._account.progress(time.monotonic()))
+        self._channel.send(self._account.streamed(self._socket.rejected))
         state = "failed" if self._error else "done" if self._table.complete else "interrupted"
         self._ledger.finish(self._recording, state, str(self._error or ""))
-
-    def _streamed(self) -> Streamed:
-        skips = self._ledger.skips(self._recording)
-        reached = self._table.secured()
-        slot_size = self._prepared.layout.slot_size
-        return Streamed(
-            finished=self._table.finished,
-            reached=reached,
-            skipped=dict(Counter(skips.values())),
-            skipped_reached=dict(Counter(reason for frame, reason in skips.items() if frame < reached)),
-            consumers={name: self._shown(name, set(skips)) for name in self._peers},
-            quarantined=tuple(Quarantined(*found) for found in self._ledger.quarantined(self._recording)),
-            loads=self._table.loads,
-            rejected=self._socket.rejected,
-            blocks=self._prepared.source.blocks_loaded,
-            pool_peak=self._table.peak_slots * slot_size,
-            pool_allocated=self._table.slots * slot_size,
-            stream_seconds=time.monotonic() - self._began,
-            anon=Anonymous(self._anonymous["start"], self._anonymous["peak"], anonymous()),
-        )
-
-    def _shown(self, name: str, skips: set[int]) -> Shown:
-        """Count the frames and chunks that a consumer has had, in this run and those that it continues."""
-        seat = self._peers[name].seat
-        position = self._table.position(name)
-        kept_from = {q.frame for q in self._ledger.quarantined(self._recording) if q.consumer == name}
-        skips = skips | {frame for frame in kept_from if frame % seat.every == 0}
-        if seat.latest:
-            frames = self._table.sent(name)
-        else:
-            frames = -(-position // seat.every) - sum(f < position and f % seat.every == 0 for f in skips)
-        return Shown(frames, self._table.cursor(name))
 
 
 def _as_streamer_error(error: Exception) -> StreamerError:

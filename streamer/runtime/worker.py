@@ -48,9 +48,7 @@ from streamer.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
     from streamer.contract import Consumer
     from streamer.records import Place
@@ -174,7 +172,7 @@ class _Worker:
         with calling(self._job, "open"):
             self._consumer.open(self._recording, unpack_state(message.state))
 
-    def _show_all(self, frames: list[Descriptor]) -> None:
+    def _show_all(self, frames: Sequence[Descriptor]) -> None:
         """Show frames and release them: together where they take no time, else each at once."""
         shown: list[int] = []
         told = time.monotonic()
@@ -191,15 +189,9 @@ class _Worker:
     def _show(self, descriptor: Descriptor) -> bool:
         """Call `on_frame` and make sure that the frame is let go of; return whether it is."""
         number = descriptor.frame
-        roots: dict[str, weakref.ref[Any]] = {}
-
-        def array(slot: int, place: Place, rows: int) -> NDArray[Any]:
-            root = self._pool.array(slot, place, rows)
-            roots[place.name] = weakref.ref(root)
-            return root
-
-        frame = make_frame(descriptor, self._places, array)
+        frame = make_frame(descriptor, self._places, self._pool.array)
         shown = frame.samples
+        roots = {name: weakref.ref(sample.value) for name, sample in shown.items() if sample is not None}
         try:
             with calling(self._job, f"on_frame, frame {number},"):
                 self._consumer.on_frame(frame)

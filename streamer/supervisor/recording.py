@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from streamer.config.load import Loaded
     from streamer.config.model import Config
-    from streamer.supervisor.session import Outcome
+    from streamer.supervisor.observer import Display
+    from streamer.supervisor.outcome import Outcome
     from streamer.supervisor.signals import Stops
-    from streamer.supervisor.status import Display
 
 _MOST_DEATHS, _MOST_KILLS = 5, 20  # of the reader, by itself and from outside, without a commit in between
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 30.0  # seconds

@@ -15,7 +15,7 @@ from streamer.runtime import messages
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streamer.supervisor.session import Outcome
+    from streamer.supervisor.outcome import Outcome
     from streamer.supervisor.tally import Tallies, Tally
 
 _MB = 10**6

@@ -8,40 +8,16 @@ import secrets
 import selectors
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from streamer import memfd
-from streamer.errors import ConfigError, ConsumerError
 from streamer.memory import anonymous
+from streamer.runtime import messages
 from streamer.runtime.job import WorkerJob
-from streamer.runtime.messages import (
-    Anonymous,
-    Attempted,
-    Begin,
-    Closed,
-    Committed,
-    Drain,
-    Drop,
-    Ending,
-    Escaped,
-    Expect,
-    Failed,
-    GenerationEnded,
-    Grown,
-    HandedOver,
-    Judged,
-    Measured,
-    Planned,
-    Progress,
-    Retire,
-    Retiring,
-    Shown,
-    Streamed,
-    WarmedUp,
-)
 from streamer.supervisor.child import Child
 from streamer.supervisor.endings import how_it_ended, out_of_memory_kills
+from streamer.supervisor.outcome import Outcome, final_error, so_far
 from streamer.supervisor.policy import Policy
 from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Seat, Start, Tell
 
@@ -52,6 +28,7 @@ if TYPE_CHECKING:
     from streamer.config.model import ConsumerConfig
     from streamer.errors import StreamerError
     from streamer.runtime.job import ReaderJob
+    from streamer.supervisor.observer import Observer
     from streamer.supervisor.seats import Order
     from streamer.supervisor.signals import Stops
     from streamer.supervisor.tally import Tallies
@@ -64,31 +41,6 @@ _READERS_OWN = {
     "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),  # … up to so many bytes
 }
 _log = logging.getLogger("streamer.supervisor")
-
-
-class Observer(Protocol):
-    """Who shows a person what goes on."""
-
-    def planned(self, plan: Planned) -> None:
-        """Take in the plan."""
-
-    def progress(self, progress: Progress, lives: dict[str, dict[str, Any]], memory: dict[str, Any]) -> None:
-        """Take in how far everyone is, several times a second: each consumer's process too, and who holds how much."""
-
-    def note(self, text: str, **about: Any) -> None:
-        """Take in something that a person should know now; ``about`` has the consumer, generation, chunk or frame."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a session ended: done, interrupted, failed, or ``died`` (the reader did; worth another try)."""
-
-    state: str
-    error: StreamerError | None = None
-    planned: Planned | None = None
-    streamed: Streamed | None = None
-    committed: bool = False  # whether anything was committed
-    code: int = 0  # the exit status of a reader that died
 
 
 class Session:
@@ -126,28 +78,18 @@ class Session:
         self._error: StreamerError | None = None
         self._traces: dict[str, str] = {}
         self._asked = 0
-        self._last_progress: Progress | None = None
+        self._last_progress: messages.Progress | None = None
         self._began = time.monotonic()
         self._memory_kills = out_of_memory_kills()
         self._outcome = Outcome("died")
-        self._policy = Policy(
-            {
-                name: Seat(
-                    name,
-                    *(c.recycle.chunks, c.recycle.memory, c.recycle.growth),
-                    isolate=c.on_failed == "isolate",
-                    quarantine=c.on_error == "quarantine",
-                    deadline=c.deadline / 1e9,
-                )
-                for name, c in consumers.items()
-            }
-        )
+        self._policy = Policy({name: _seat(name, config) for name, config in consumers.items()})
 
     def run(self) -> Outcome:
         """Run to the end; every process is gone when this returns."""
         with ExitStack() as stack:
             writable, readable = memfd.create()
-            stack.callback(_close, (writable, readable))
+            for fd in (writable, readable):
+                stack.callback(os.close, fd)
             self._pool_fd = readable
             self._reader = Child(
                 "streamer.runtime.reader",
@@ -217,62 +159,51 @@ class Session:
         self._children.pop(key).close()
         self._carry_out(orders)
 
-    def _with_log(self, name: str, error: StreamerError) -> StreamerError:
-        """Name the consumer in an error, and its log; one about a setting says more than any log."""
-        if isinstance(error, ConfigError):
-            return error
-        return error.within(consumer=name, hint=f"its log: {self._logs / (name + '.log')}")
-
     def _final(self, seat: Seat) -> StreamerError:
-        """Return the error because of which a consumer was given up."""
-        error = self._with_log(seat.name, seat.error or ConsumerError("it failed"))
-        if seat.fatal or not self._policy.begun or isinstance(error, ConfigError):
-            return error
-        at = "" if seat.frame is None else f", at frame {seat.frame}"
-        return error.at(text=f"{error.text} (after {seat.crashed} failures{at})")
+        return final_error(seat, self._logs, begun=self._policy.begun)
 
     # ---- what the reader says
 
-    def _planned(self, message: Planned) -> None:
+    def _planned(self, message: messages.Planned) -> None:
         self._outcome.planned = message
         self._observer.planned(message)
         self._carry_out(self._policy.reader_ready(message.chunks, message.cursors, list(message.done)))
 
-    def _progressed(self, message: Progress) -> None:
+    def _progressed(self, message: messages.Progress) -> None:
         self._last_progress = message
         self._observer.progress(message, self._lives(), self._tallies.brief(time.monotonic()))
         for name, position in message.consumers.items():
             self._carry_out(self._policy.silent(name, position.silent))
 
-    def _committed(self, message: Committed) -> None:
+    def _committed(self, message: messages.Committed) -> None:
         self._outcome.committed = True
         self._tallies.reader.sample(1, message.chunk, message.anon, message.shared)
         self._tallies.supervisor.sample(1, message.chunk, anonymous(), 0)
         self._carry_out(self._policy.committed(message.name, message.chunk))
 
-    def _attempted(self, message: Attempted) -> None:
+    def _attempted(self, message: messages.Attempted) -> None:
         self._carry_out(self._policy.attempted(message.name, message.count))
 
-    def _retiring(self, message: Retiring) -> None:
+    def _retiring(self, message: messages.Retiring) -> None:
         self._carry_out(self._policy.retiring(message.name))
 
-    def _ending_outputs(self, message: Ending) -> None:
+    def _ending_outputs(self, message: messages.Ending) -> None:
         self._carry_out(self._policy.ending(message.name))
 
-    def _closed(self, message: Closed) -> None:
+    def _closed(self, message: messages.Closed) -> None:
         self._carry_out(self._policy.closed(message.name))
 
-    def _handed_over(self, message: HandedOver) -> None:
+    def _handed_over(self, message: messages.HandedOver) -> None:
         self._tallies.consumers[message.name].handovers.append(message.seconds)
 
-    def _judged(self, message: Judged) -> None:
+    def _judged(self, message: messages.Judged) -> None:
         self._carry_out(self._policy.judged(message.name, message.frame, proven=message.proven))
 
-    def _reader_failed(self, message: Failed) -> None:
+    def _reader_failed(self, message: messages.Failed) -> None:
         self._error = self._error or message.cause
         self._ending = True
 
-    def _streamed(self, message: Streamed) -> None:
+    def _streamed(self, message: messages.Streamed) -> None:
         self._outcome.streamed = message
 
     def _lives(self) -> dict[str, dict[str, Any]]:
@@ -289,46 +220,46 @@ class Session:
 
     # ---- what the workers say
 
-    def _warmed_up(self, name: str, generation: int, message: WarmedUp) -> None:
+    def _warmed_up(self, name: str, generation: int, message: messages.WarmedUp) -> None:
         self._tallies.consumers[name].began(generation, message.anon)
         self._carry_out(self._policy.warmed_up(name, generation, message.anon))
         self._carry_out(self._policy.consumer_ready(name, generation))
 
-    def _measured(self, name: str, generation: int, message: Measured) -> None:
+    def _measured(self, name: str, generation: int, message: messages.Measured) -> None:
         self._tallies.consumers[name].sample(generation, message.chunk, message.anon, message.shared)
         if message.chunk is not None:
             self._carry_out(self._policy.measured(name, generation, message.chunk, message.anon))
 
-    def _grown(self, name: str, generation: int, message: Grown) -> None:
+    def _grown(self, name: str, generation: int, message: messages.Grown) -> None:
         self._tallies.consumers[name].grown(generation, message.lines)
 
-    def _escaped(self, name: str, generation: int, message: Escaped) -> None:
+    def _escaped(self, name: str, generation: int, message: messages.Escaped) -> None:
         del generation, message
         self._tallies.consumers[name].escaped += 1
 
-    def _worker_failed(self, name: str, generation: int, message: Failed) -> None:
+    def _worker_failed(self, name: str, generation: int, message: messages.Failed) -> None:
         self._traces[name] = message.trace
         self._carry_out(self._policy.failed(name, generation, message.cause))
 
     _from_reader: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
-        Planned: _planned,
-        Progress: _progressed,
-        Committed: _committed,
-        Attempted: _attempted,
-        Retiring: _retiring,
-        Ending: _ending_outputs,
-        Closed: _closed,
-        HandedOver: _handed_over,
-        Judged: _judged,
-        Failed: _reader_failed,
-        Streamed: _streamed,
+        messages.Planned: _planned,
+        messages.Progress: _progressed,
+        messages.Committed: _committed,
+        messages.Attempted: _attempted,
+        messages.Retiring: _retiring,
+        messages.Ending: _ending_outputs,
+        messages.Closed: _closed,
+        messages.HandedOver: _handed_over,
+        messages.Judged: _judged,
+        messages.Failed: _reader_failed,
+        messages.Streamed: _streamed,
     }
     _from_worker: ClassVar[dict[type, Callable[[Any, str, int, Any], None]]] = {
-        WarmedUp: _warmed_up,
-        Measured: _measured,
-        Grown: _grown,
-        Escaped: _escaped,
-        Failed: _worker_failed,
+        messages.WarmedUp: _warmed_up,
+        messages.Measured: _measured,
+        messages.Grown: _grown,
+        messages.Escaped: _escaped,
+        messages.Failed: _worker_failed,
     }
 
     # ---- what the policy orders
@@ -344,7 +275,7 @@ class Session:
         config = self._consumers[order.name]
         identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"
         self._identities[key] = identity
-        self._reader.channel.send(Expect(identity))
+        self._reader.channel.send(messages.Expect(identity))
         child = Child(
             "streamer.runtime.worker",
             f"{order.name}.{order.generation}",
@@ -373,16 +304,16 @@ class Session:
 
     def _activate(self, order: Activate) -> None:
         identity = self._identities[order.name, order.generation]
-        self._reader.channel.send(Begin(order.name, identity, order.chunks))
+        self._reader.channel.send(messages.Begin(order.name, identity, order.chunks))
 
     def _gone(self, order: Gone) -> None:
         identity = self._identities.pop((order.name, order.generation), None)
         if identity is None:  # it has been told already
             return
         why, trace = str(self._policy.seats[order.name].error or ""), self._traces.pop(order.name, "")
-        self._reader.channel.send(GenerationEnded(order.name, identity, why, trace, order.killed))
+        self._reader.channel.send(messages.GenerationEnded(order.name, identity, why, trace, order.killed))
 
-    def _pass_on(self, order: Retire | Drop | Drain) -> None:
+    def _pass_on(self, order: messages.Retire | messages.Drop | messages.Drain) -> None:
         self._reader.channel.send(order)
 
     def _kill(self, order: Kill) -> None:
@@ -405,7 +336,7 @@ class Session:
         Kill: _kill,
         Tell: _tell,
         Fail: _fail,
-        **dict.fromkeys((Retire, Drop, Drain), _pass_on),
+        **dict.fromkeys((messages.Retire, messages.Drop, messages.Drain), _pass_on),
     }
 
     # ---- the end
@@ -428,7 +359,12 @@ class Session:
             self._tallies.consumers[name].killed += seat.killed
             self._tallies.consumers[name].failed = str(self._final(seat)) if seat.phase is Phase.FAILED else None
         if self._outcome.streamed is None and self._outcome.planned is not None:
-            self._outcome.streamed = self._streamed_so_far(self._outcome.planned)
+            cursors = {name: seat.cursor for name, seat in self._policy.seats.items()}
+            seconds = time.monotonic() - self._began
+            self._outcome.streamed = so_far(self._job, self._outcome.planned, cursors, self._last_progress, seconds)
+        self._say_how_it_ended(code)
+
+    def _say_how_it_ended(self, code: int | None) -> None:
         self._outcome.error = self._error
         if self._error is None and self._policy.isolated:
             self._outcome.error = self._final(self._policy.seats[self._policy.isolated[0]])
@@ -441,25 +377,6 @@ class Session:
         elif code is not None and code != 0:
             self._outcome.code = code
             self._observer.note(f"the reader ended ({how_it_ended(code)})")
-
-    def _streamed_so_far(self, planned: Planned) -> Streamed:
-        """Say what is known of a session whose reader was ended before it could report."""
-        cursors = {name: seat.cursor for name, seat in self._policy.seats.items()}
-        size = self._job.chunk_size
-        done = {name: planned.frames if c >= planned.chunks else c * size for name, c in cursors.items()}
-        lossless = [name for name, seat in self._job.consumers.items() if not seat.latest]
-        last = self._last_progress
-        used, slots, allocated = (last.anon, last.slots, last.allocated) if last is not None else (0, 0, 0)
-        return Streamed(
-            reached=min(done[name] for name in lossless),
-            consumers={
-                name: Shown(-(-done[name] // seat.every), cursors[name]) for name, seat in self._job.consumers.items()
-            },
-            pool_peak=slots * planned.slot_size,
-            pool_allocated=allocated * planned.slot_size,
-            stream_seconds=time.monotonic() - self._began,
-            anon=Anonymous(used, used, used),
-        )
 
     def _leaving(self) -> list[Child]:
         """Return the processes that end by themselves: not those that stand by, or were never told to begin."""
@@ -475,6 +392,12 @@ class Session:
             child.close()
 
 
-def _close(descriptors: tuple[int, ...]) -> None:
-    for fd in descriptors:
-        os.close(fd)
+def _seat(name: str, config: ConsumerConfig) -> Seat:
+    recycle = config.recycle
+    return Seat(
+        name,
+        *(recycle.chunks, recycle.memory, recycle.growth),
+        isolate=config.on_failed == "isolate",
+        quarantine=config.on_error == "quarantine",
+        deadline=config.deadline / 1e9,
+    )

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -16,21 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.runtime.messages import Planned, Position, Progress
+    from streamer.supervisor.observer import Display
 
 _WINDOW = 5.0  # seconds over which speed is told
-
-
-class Display(Protocol):
-    """Who shows a person what goes on."""
-
-    def planned(self, plan: Planned, recording: str = "") -> None:
-        """Take in the plan of a recording; that of one of many is named."""
-
-    def progress(self, values: dict[str, Any]) -> None:
-        """Take in a snapshot, several times a second."""
-
-    def note(self, text: str, **about: Any) -> None:
-        """Take in something that a person should know now; ``about`` has the consumer, generation, chunk or frame."""
 
 
 class Pace:

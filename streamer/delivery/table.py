@@ -1,110 +1,20 @@
-"""Positions, leases and slots → what to load and whom to send it to next: the table of the reader.
-
-Pure: no clock, no socket, no memory. Events go in by method calls, `step` returns what to do. Its
-promises, whatever the order of events:
-
-- a lossless consumer is sent every frame that it wants, from its cursor on, in order, each once in a
-  generation; a chunk's end is announced behind the last frame of the chunk;
-- a slot is given to another frame only when nobody holds a lease on it and no load reads from it;
-- frames that nobody holds are a cache, dropped only for the active consumer that is furthest behind,
-  so while any active consumer can make progress, the table does; one that crashed holds nobody up, one
-  whose process is replaced as planned is waited for;
-- a ``latest`` consumer gets the newest frame when it has none, and never makes others wait;
-- a frame that is kept beyond its callback is lent: pinned like any other, and counted against the credit.
-"""
+"""Events → what to load and whom to send it to next: the table itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from streamer.delivery.actions import Action, End, EndChunk, Grow, HandOver, Load, Send
+from streamer.delivery.seats import Entry, Seat
+from streamer.delivery.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
+    from collections.abc import Iterator, Sequence
 
 _LOOK_BACK = 64  # frames; what is older is not the newest
 
 
-class Load(NamedTuple):
-    """Read and decode a frame into a slot; ``source`` is a slot whose frame shares messages with it."""
-
-    frame: int
-    slot: int
-    source: int | None
-
-
-class Send(NamedTuple):
-    """Show a frame to a consumer; it holds a lease from now on."""
-
-    consumer: str
-    frame: int
-    slot: int
-
-
-class EndChunk(NamedTuple):
-    """Tell a consumer that all frames of a chunk were sent."""
-
-    consumer: str
-    chunk: int
-
-
-class HandOver(NamedTuple):
-    """Tell a consumer's process to exit: its share is committed, another generation goes on."""
-
-    consumer: str
-
-
-class End(NamedTuple):
-    """Tell a consumer that the recording is complete and all of it committed."""
-
-    consumer: str
-
-
-class Grow(NamedTuple):
-    """Give the table so many more slots by `grown`, before anything else; it makes do with what it has otherwise."""
-
-    slots: int
-
-
-Action = Load | Send | EndChunk | HandOver | End | Grow
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One frame that is in the table: being loaded, ready, or void (it cannot be decoded)."""
-
-    slot: int | None
-    ready: bool = False
-    holders: set[str] = field(default_factory=set)
-    pins: int = 0
-    source: int | None = None
-
-
-@dataclass(slots=True)
-class _Seat:
-    """One consumer: how far it is, and what its present generation may still get."""
-
-    latest: bool
-    every: int
-    credit: int
-    cursor: int = 0  # chunks committed
-    position: int = 0  # next frame to send
-    ahead: int = 0  # no frame that it wants is missing from the table before this one
-    chunk: int = 0  # next chunk whose end is to be announced
-    stop: int = 0  # the frame before which this generation ends
-    active: bool = False
-    told: bool = False  # HandOver or End has been sent
-    sent: int = 0  # frames sent, repeated ones counted again
-    expected: bool = True  # a process of it is to come soon: the others do not run away meanwhile
-    done: bool = False  # has closed its outputs, or was given up
-    dropped: bool = False  # was given up
-    leases: set[int] = field(default_factory=set)
-    lent: set[int] = field(default_factory=set)  # those of the leases that are kept beyond their callbacks
-    alone: int = 0  # frames before this one are sent one at a time
-    without: set[int] = field(default_factory=set)  # frames that it is not to see
-
-
-class Delivery:
+class Delivery(View):
     """The table for one recording of ``frames`` frames in ``slots`` slots."""
 
     def __init__(
@@ -142,8 +52,8 @@ class Delivery:
         self._most = max(most, slots)
         self._step = step
         self._free = list(range(slots - 1, -1, -1))
-        self._table: dict[int, _Entry] = {}
-        self._seats: dict[str, _Seat] = {}
+        self._table: dict[int, Entry] = {}
+        self._seats: dict[str, Seat] = {}
         self._loading = 0
         self._newest = -1  # the highest frame that was ever ready
         self._draining = False
@@ -160,7 +70,7 @@ class Delivery:
 
         One that is ``done`` has closed its outputs in an earlier run.
         """
-        self._seats[name] = _Seat(latest, every, credit, cursor=cursor, position=self._start_of(cursor), done=done)
+        self._seats[name] = Seat(latest, every, credit, cursor=cursor, position=self._start_of(cursor), done=done)
 
     def activate(self, name: str, chunks: int | None, *, alone: bool = False) -> None:
         """Let a new generation take a seat, for at most ``chunks`` chunks (None: to the end).
@@ -270,7 +180,7 @@ class Delivery:
                 yield from self._serve_latest(name, seat) if seat.latest else self._serve(name, seat)
         yield from self._loads()
 
-    def _serve(self, name: str, seat: _Seat) -> Iterator[Action]:
+    def _serve(self, name: str, seat: Seat) -> Iterator[Action]:
         while seat.position < seat.stop:
             frame = seat.position
             if self._start_of(seat.cursor) < seat.alone <= frame:
@@ -289,10 +199,10 @@ class Delivery:
                 yield self._end_chunk(name, seat)
         yield from self._finish(name, seat)
 
-    def _shows(self, seat: _Seat, frame: int) -> bool:
+    def _shows(self, seat: Seat, frame: int) -> bool:
         return frame % seat.every == 0 and frame not in seat.without
 
-    def _serve_latest(self, name: str, seat: _Seat) -> Iterator[Action]:
+    def _serve_latest(self, name: str, seat: Seat) -> Iterator[Action]:
         over = not any(self._reaches(other, seat.stop) for other in self._seats.values() if not other.latest)
         if seat.leases == seat.lent and len(seat.leases) < seat.credit and not over:
             newest = self._newest_for(seat)
@@ -309,7 +219,7 @@ class Delivery:
             yield self._end_chunk(name, seat)
         yield from self._finish(name, seat)
 
-    def _newest_for(self, seat: _Seat) -> int:
+    def _newest_for(self, seat: Seat) -> int:
         """Return the newest frame that a ``latest`` consumer could be shown now, -1 for none."""
         for frame in range(self._newest, max(self._newest - _LOOK_BACK, seat.position - 1), -1):
             entry = self._table.get(frame)
@@ -317,28 +227,28 @@ class Delivery:
                 return frame
         return -1
 
-    def _reaches(self, other: _Seat, stop: int) -> bool:
+    def _reaches(self, other: Seat, stop: int) -> bool:
         """Tell whether a lossless consumer will still bring frames before ``stop`` into the table."""
         if other.done or other.position >= stop:
             return False
         return not self._draining or (other.active and other.position < other.stop)
 
-    def _finish(self, name: str, seat: _Seat) -> Iterator[Action]:
+    def _finish(self, name: str, seat: Seat) -> Iterator[Action]:
         """End a generation once everything that it may get is committed."""
         if seat.position < seat.stop or seat.cursor < self._last(seat):
             return
         seat.told = True
         yield End(name) if seat.cursor == self.chunks else HandOver(name)
 
-    def _last(self, seat: _Seat) -> int:
+    def _last(self, seat: Seat) -> int:
         """Return the number of chunks that are committed when the present generation ends."""
         return -(-seat.stop // self._chunk_size)
 
-    def _end_chunk(self, name: str, seat: _Seat) -> EndChunk:
+    def _end_chunk(self, name: str, seat: Seat) -> EndChunk:
         seat.chunk += 1
         return EndChunk(name, seat.chunk - 1)
 
-    def _lease(self, name: str, seat: _Seat, frame: int, slot: int) -> Send:
+    def _lease(self, name: str, seat: Seat, frame: int, slot: int) -> Send:
         self._table[frame].holders.add(name)
         seat.leases.add(frame)
         seat.sent += 1
@@ -358,7 +268,7 @@ class Delivery:
             if len(self._repeats) > frame and self._repeats[frame] and before is not None and before.slot is not None:
                 before.pins += 1
                 source = frame - 1
-            self._table[frame] = _Entry(slot, source=source)
+            self._table[frame] = Entry(slot, source=source)
             self._loading += 1
             self.loads += 1
             self.peak_slots = max(self.peak_slots, self._slots - len(self._free))
@@ -395,7 +305,7 @@ class Delivery:
             if seat.position not in self._table
         )
 
-    def _comes_for_more(self, seat: _Seat) -> bool:
+    def _comes_for_more(self, seat: Seat) -> bool:
         return not seat.told if seat.active else seat.expected and not self._draining
 
     def _take_slot(self, frame: int, *, may_evict: bool) -> int | None:
@@ -419,10 +329,7 @@ class Delivery:
 
     # ---- keeping the table
 
-    def _start_of(self, chunk: int) -> int:
-        return min(chunk * self._chunk_size, self.frames)
-
-    def _stop_soon(self, seat: _Seat) -> None:
+    def _stop_soon(self, seat: Seat) -> None:
         start = seat.chunk * self._chunk_size
         seat.stop = min(seat.stop, start if seat.position <= start else start + self._chunk_size)
 
@@ -433,7 +340,7 @@ class Delivery:
             if seat.active or (seat.expected and not self._draining) or not active
         )
 
-    def _give_back(self, seat: _Seat, name: str, frame: int) -> None:
+    def _give_back(self, seat: Seat, name: str, frame: int) -> None:
         seat.leases.discard(frame)
         seat.lent.discard(frame)
         self._table[frame].holders.discard(name)
@@ -458,80 +365,3 @@ class Delivery:
     def _sweep(self) -> None:
         for frame in list(self._table):
             self._reap(frame)
-
-    # ---- looking at it
-
-    @property
-    def idle(self) -> bool:
-        """Whether no process has a seat and nothing is loading."""
-        return not self._loading and not any(seat.active for seat in self._seats.values())
-
-    @property
-    def finished(self) -> bool:
-        """Whether every consumer is done."""
-        return all(seat.done for seat in self._seats.values())
-
-    @property
-    def complete(self) -> bool:
-        """Whether every consumer has closed its outputs."""
-        return all(seat.done and not seat.dropped for seat in self._seats.values())
-
-    @property
-    def slots_in_use(self) -> int:
-        """How many slots hold a frame now."""
-        return self._slots - len(self._free)
-
-    @property
-    def slots(self) -> int:
-        """How many slots there are now."""
-        return self._slots
-
-    def reached(self) -> int:
-        """Return the number of frames that every lossless consumer that is not given up has been sent."""
-        return min((s.position for s in self._lossless() if not s.dropped), default=self.frames)
-
-    def secured(self) -> int:
-        """Return the number of frames that every lossless consumer has committed."""
-        return min((self._start_of(s.cursor) for s in self._lossless()), default=self.frames)
-
-    def _lossless(self) -> Iterable[_Seat]:
-        return (seat for seat in self._seats.values() if not seat.latest)
-
-    def cursor(self, name: str) -> int:
-        """Return how many chunks a consumer has committed."""
-        return self._seats[name].cursor
-
-    def position(self, name: str) -> int:
-        """Return the next frame that a consumer will be sent."""
-        return self._seats[name].position
-
-    def slot(self, frame: int) -> int:
-        """Return the slot of a frame that is in the table and not void."""
-        slot = self._table[frame].slot
-        if slot is None:
-            msg = f"frame {frame} has no slot"
-            raise KeyError(msg)
-        return slot
-
-    def is_done(self, name: str) -> bool:
-        """Return whether a consumer has closed its outputs or was given up."""
-        return self._seats[name].done
-
-    def on_trial(self, name: str) -> int | None:
-        """Return the frame that a consumer is at which is sent them one at a time; None where there is none."""
-        seat = self._seats[name]
-        frame = min(seat.leases - seat.lent, default=seat.alone)
-        return frame if frame < seat.alone else None
-
-    def owes(self, name: str) -> bool:
-        """Return whether a consumer has something to do: frames to release, a chunk to commit, outputs to close."""
-        seat = self._seats[name]
-        return seat.active and not seat.done and (bool(seat.leases) or seat.cursor < seat.chunk or seat.told)
-
-    def sent(self, name: str) -> int:
-        """Return how many frames a consumer has been sent, repeated ones counted again."""
-        return self._seats[name].sent
-
-    def holds(self, name: str) -> int:
-        """Return how many leases a consumer holds."""
-        return len(self._seats[name].leases)

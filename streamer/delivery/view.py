@@ -1,0 +1,101 @@
+"""The table, as those see it who only look: how far everyone is, which slots are in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from streamer.delivery.seats import Entry, Seat
+
+
+class View:
+    """What may be asked of the table; nothing here changes it."""
+
+    frames: int
+    chunks: int
+    _chunk_size: int
+    _slots: int
+    _loading: int
+    _free: list[int]
+    _table: dict[int, Entry]
+    _seats: dict[str, Seat]
+
+    def _start_of(self, chunk: int) -> int:
+        return min(chunk * self._chunk_size, self.frames)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no process has a seat and nothing is loading."""
+        return not self._loading and not any(seat.active for seat in self._seats.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every consumer is done."""
+        return all(seat.done for seat in self._seats.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every consumer has closed its outputs."""
+        return all(seat.done and not seat.dropped for seat in self._seats.values())
+
+    @property
+    def slots_in_use(self) -> int:
+        """How many slots hold a frame now."""
+        return self._slots - len(self._free)
+
+    @property
+    def slots(self) -> int:
+        """How many slots there are now."""
+        return self._slots
+
+    def reached(self) -> int:
+        """Return the number of frames that every lossless consumer that is not given up has been sent."""
+        return min((s.position for s in self._lossless() if not s.dropped), default=self.frames)
+
+    def secured(self) -> int:
+        """Return the number of frames that every lossless consumer has committed."""
+        return min((self._start_of(s.cursor) for s in self._lossless()), default=self.frames)
+
+    def _lossless(self) -> Iterable[Seat]:
+        return (seat for seat in self._seats.values() if not seat.latest)
+
+    def cursor(self, name: str) -> int:
+        """Return how many chunks a consumer has committed."""
+        return self._seats[name].cursor
+
+    def position(self, name: str) -> int:
+        """Return the next frame that a consumer will be sent."""
+        return self._seats[name].position
+
+    def slot(self, frame: int) -> int:
+        """Return the slot of a frame that is in the table and not void."""
+        slot = self._table[frame].slot
+        if slot is None:
+            msg = f"frame {frame} has no slot"
+            raise KeyError(msg)
+        return slot
+
+    def is_done(self, name: str) -> bool:
+        """Return whether a consumer has closed its outputs or was given up."""
+        return self._seats[name].done
+
+    def on_trial(self, name: str) -> int | None:
+        """Return the frame that a consumer is at which is sent them one at a time; None where there is none."""
+        seat = self._seats[name]
+        frame = min(seat.leases - seat.lent, default=seat.alone)
+        return frame if frame < seat.alone else None
+
+    def owes(self, name: str) -> bool:
+        """Return whether a consumer has something to do: frames to release, a chunk to commit, outputs to close."""
+        seat = self._seats[name]
+        return seat.active and not seat.done and (bool(seat.leases) or seat.cursor < seat.chunk or seat.told)
+
+    def sent(self, name: str) -> int:
+        """Return how many frames a consumer has been sent, repeated ones counted again."""
+        return self._seats[name].sent
+
+    def holds(self, name: str) -> int:
+        """Return how many leases a consumer holds."""
+        return len(self._seats[name].leases)
