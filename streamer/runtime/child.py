@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from streamer.errors import StreamerError
 from streamer.runtime.channel import Channel
@@ -40,9 +40,14 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
 
     The command line is: program, title, descriptor of the channel, process id of the parent.
     """
-    title, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    live(main, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), foreign=foreign)
+
+
+def live(main: Callable[[Channel], None], title: str, fd: int, parent: int, *, foreign: bool) -> NoReturn:
+    """Do as `run` does, with what the command line would say; also in a process that was forked."""
     _bind_to_parent(title, parent)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"%(asctime)s {title} %(levelname)s %(message)s")
+    layout = f"%(asctime)s {title} %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=layout, force=True)
     channel = Channel.inherited(fd)
     try:
         main(channel)
@@ -90,7 +95,7 @@ def _deaf(number: int, frame: object) -> None:
     """Take no notice; a handler, unlike SIG_IGN, is not inherited by what the process starts."""
 
 
-def _leave(code: int, *, foreign: bool) -> None:
+def _leave(code: int, *, foreign: bool) -> NoReturn:
     """End the process without taking the interpreter down, which would take longer than a handover may.
 
     Where there was ``foreign`` code, what an exit does for it is done: threads are waited for (not for ever), exit

@@ -83,6 +83,18 @@ class WorkerJob:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateJob:
+    """What a consumer's template is for: ``use`` names the consumer, ``orders`` is the descriptor they come by.
+
+    ``inherited`` are the descriptors that a generation needs.
+    """
+
+    use: str
+    orders: int
+    inherited: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class MergeJob:
     """The parts of a consumer's output to put together; of each its name, path and packed state, in order."""
 
@@ -93,7 +105,7 @@ class MergeJob:
     parts: tuple[tuple[str, str, bytes | None], ...]
 
 
-def to_wire(job: ReaderJob | WorkerJob | MergeJob) -> dict[str, Any]:
+def to_wire(job: ReaderJob | WorkerJob | TemplateJob | MergeJob) -> dict[str, Any]:
     """Turn a job into plain values."""
     return asdict(job)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from streamer.runtime.options import mistake_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from importlib.metadata import EntryPoint
 
     from streamer.contract import Frame
 
 GROUP = "streamer.consumers"
+_OURS = "rosbag-streamer"
 _METHODS = ("open", "on_frame", "on_chunk", "close", "merge")
 
 
@@ -53,10 +56,23 @@ def make_consumer(name: str, use: str, options: Mapping[str, Any]) -> Consumer:
     return _Function(functools.partial(found, **options))
 
 
+def preload(use: str) -> None:
+    """Import what ``use`` names where it is built in; of others nothing is known that would let them be forked."""
+    entry = None if ":" in use else _registered().get(use)
+    if entry is not None and entry.dist is not None and entry.dist.name == _OURS:
+        with suppress(ImportError):  # told by `make_consumer`
+            importlib.import_module(entry.module)
+
+
+@functools.cache
+def _registered() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
 def _find(name: str, use: str) -> Any:
     module, colon, attribute = use.partition(":")
     if not colon:
-        known = {entry.name: entry for entry in entry_points(group=GROUP)}
+        known = _registered()
         if use not in known:
             msg = (
                 f"there is no consumer {use!r}{nearest_name(use, known) or '.'} "

@@ -16,6 +16,7 @@ from streamer.errors import ConfigError, ConsumerError, StreamerError
 from streamer.memory import anonymous
 from streamer.runtime.job import WorkerJob, to_wire
 from streamer.supervisor.child import Child, how_it_ended
+from streamer.supervisor.template import Template
 from streamer.supervisor.policy import Activate, Drain, Drop, Gone, Kill, Phase, Policy, Retire, Seat, Start
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Session:
         tallies.new_session()
         self._observer = observer
         self._stops = stops
+        self._templates: dict[str, Template] = {}
         self._children: dict[tuple[str, int], Child] = {}
         self._identities: dict[tuple[str, int], str] = {}
         self._ending = False  # whether the reader has said why it will end
@@ -153,7 +155,7 @@ class Session:
         now = time.monotonic()
         seconds = max(0.0, min(self._policy.next_wake() - now, _LONGEST_SLEEP))
         with selectors.DefaultSelector() as selector:
-            for child in (self._reader, *self._children.values()):
+            for child in (self._reader, *self._templates.values(), *self._children.values()):
                 for what in child.watched():
                     selector.register(what, selectors.EVENT_READ)
             selector.register(self._stops, selectors.EVENT_READ)
@@ -163,6 +165,8 @@ class Session:
     def _look(self) -> None:
         """Take in everything that has happened since the last look."""
         self._policy.now = time.monotonic()
+        for template in self._templates.values():
+            template.hear()
         ended = {key: code for key, child in self._children.items() if (code := child.ended()) is not None}
         for message in self._reader.heard():  # after the look at who has ended: it says before why they will
             self._hear_reader(message)
@@ -309,13 +313,7 @@ class Session:
         identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"
         self._identities[key] = identity
         self._reader.channel.send("expect", identity=identity)
-        child = Child(
-            "streamer.runtime.worker",
-            f"{order.name}.{order.generation}",
-            folder=self._folder,
-            log=self._logs / f"{order.name}.log",
-            descriptors=[self._pool_fd],
-        )
+        child = self._template(order.name).start(f"{order.name}.{order.generation}")
         job = WorkerJob(
             order.name,
             order.generation,
@@ -334,6 +332,19 @@ class Session:
         child.channel.send("job", job=to_wire(job))
         self._children[key] = child
         self._tallies.consumers[order.name].generations += 1
+
+    def _template(self, name: str) -> Template:
+        template = self._templates.get(name)
+        if template is None or not template.alive:
+            if template is not None:
+                template.close()
+            config = self._consumers[name]
+            log = self._logs / f"{name}.log"
+            template = Template(
+                f"{name}.template", config.use or name, folder=self._folder, log=log, descriptors=[self._pool_fd]
+            )
+            self._templates[name] = template
+        return template
 
     def _activate(self, order: Activate) -> None:
         identity = self._identities[order.name, order.generation]
@@ -425,7 +436,7 @@ class Session:
         return [child for (name, generation), child in self._children.items() if generation == seats[name].generation]
 
     def _end_all(self) -> None:
-        for child in (self._reader, *self._children.values()):
+        for child in (self._reader, *self._children.values(), *self._templates.values()):
             child.close()
 
 
