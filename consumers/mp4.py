@@ -7,7 +7,9 @@ import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
+from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +20,6 @@ from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from fractions import Fraction
     from pathlib import Path
 
     from av import VideoFrame
@@ -194,14 +195,15 @@ def join(parts: Iterable[Part], out: Path, rate: Fraction) -> int:
                 if stream is None:
                     stream = target.add_stream_from_template(track, opaque=True)
                     stream.time_base = track.time_base
-                step = 1 / (rate * track.time_base)
+                unit = fraction(track.time_base, "a stream's time_base")
+                step = 1 / (rate * unit)
                 last = None if part.frames is None else part.first + part.frames
                 for packet in islice(_packets(source), part.first, last):
                     if part.begins is None:
                         packet.pts = round(count * step)
                         packet.duration = round((count + 1) * step) - packet.pts
                     else:
-                        packet.pts += round(part.begins / track.time_base)
+                        packet.pts += round(part.begins / unit)
                     packet.dts = packet.pts
                     packet.stream = stream
                     target.mux(packet)
@@ -211,6 +213,20 @@ def join(parts: Iterable[Part], out: Path, rate: Fraction) -> int:
 
 def _packets(source: Any) -> Iterable[Any]:
     return (packet for packet in source.demux(video=0) if packet.dts is not None)
+
+
+def fraction(value: Any, what: str) -> Fraction:
+    """Return a number of PyAV's: a `Fraction` up to PyAV 18, an `AVRational` since 19, which cannot be rounded.
+
+    Raises:
+        ConfigError: it is neither; the message names PyAV and its version.
+
+    """
+    try:
+        return Fraction(value.numerator, value.denominator)
+    except (AttributeError, TypeError, ZeroDivisionError) as error:
+        msg = f"av {version('av')}: {what} is {value!r} and not a fraction; install one of 14 to 19"
+        raise ConfigError(msg) from error
 
 
 def frames(path: Path) -> int:
@@ -235,7 +251,7 @@ def _parameters(path: Path) -> tuple[Any, ...]:
             track.width,
             track.height,
             context.pix_fmt,
-            track.time_base,
+            fraction(track.time_base, "a stream's time_base"),
             bytes(context.extradata or b""),
         )
 
@@ -251,7 +267,7 @@ def about(path: Path) -> dict[str, Any]:
             "video.codec": track.codec_context.codec.canonical_name,
             "video.pix_fmt": track.codec_context.pix_fmt,
             "video.is_depth_map": False,
-            "video.fps": int(track.base_rate),
+            "video.fps": int(fraction(track.base_rate, "a stream's base_rate")),
             "video.channels": 3,
             "has_audio": False,
         }

@@ -28,13 +28,13 @@ from streamer.config.settings import provenance, stream_settings, timeline_setti
 from streamer.contract import Frame, Recording, Sample
 from streamer.delivery import Load
 from streamer.layout import at_once
+from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, recording_of
 from streamer.runtime.loader import Loader
 from streamer.runtime.prepare import prepare
 from streamer.source.find import recording_name
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.supervisor.recordings import recordings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -135,7 +135,7 @@ class Opened:
         with ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
             source = stack.enter_context(Source(path, Path(scratch), mapped=mapped, salvage=config.source.salvage))
-            types = Types(tuple(config.types), source.distro, self._loaded.base)
+            types = Types(tuple(config.types), source.distro, self._loaded.base, source.topics.values())
             yield prepare(source, types, timeline_settings(config), stream_settings(config))
 
 

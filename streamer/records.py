@@ -21,7 +21,10 @@ class Topic:
     """One topic of a recording, as its index tells it.
 
     ``definition`` is the text of the message definition and ``definition_format`` says how to read
-    it: ``msg``, ``idl``, or empty where the recording holds none.
+    it: ``msg``, ``idl``, or empty where the recording holds none. ``encoding`` says how its messages are
+    serialized: ``ros1``, ``cdr``, or what the recording calls it (``json``, ``protobuf``, …). ``md5sum`` is ROS 1's
+    checksum of the definition, where the recording has it. A topic whose messages are of several types, encodings or
+    definitions has one of each in ``channels``.
     """
 
     name: str
@@ -29,6 +32,9 @@ class Topic:
     count: int
     definition: str = ""
     definition_format: str = ""
+    encoding: str = "cdr"
+    md5sum: str = ""
+    channels: tuple[Topic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from streamer.records import Spec
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.source import Source
 from streamer.supervisor.child import Child
-from streamer.supervisor.run import Workdir
+from streamer.supervisor.workdir import Workdir
 from streamer.transport import ConsumerSocket, ReaderSocket
 from tests.bags import START, data_file, numbers, record
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.bench.witness import Callback
 from streamer.config.load import load
-from streamer.supervisor.recordings import recordings
+from streamer.pipelines.recordings import recordings
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded

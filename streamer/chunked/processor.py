@@ -294,7 +294,7 @@ class ChunkedRosbagProcessor:
             if key in indexes and entry.function is not None:
                 (plans[key],) = make_plan(ticks, {key: (indexes[key].stamps, entry.settings.alignment)}).streams
                 topic = source.topics[next(t for t in entry.settings.topics if t in source.topics)]
-                parser = Parser(types.fields(topic), topic.msgtype, source.encoding)
+                parser = Parser(types.fields(topic), topic.msgtype, topic.encoding)
                 functions[key] = Function(entry.function, source, indexes[key], parser, topic.name)
         gaps = {key: self._gap(key, indexes[key], ticks, plan) for key, plan in plans.items()}
         with Ahead(prepared, prepared.layout.places, os.cpu_count() or 1) as ahead:

@@ -110,7 +110,7 @@ def _sizes(text: str) -> list[int]:
 def _load(target: Path | None, overrides: Sequence[str], folder: Path) -> tuple[Loaded, Path]:
     """Return the configuration that is meant, the given one or one for the recording, and its first recording."""
     from streamer.config.load import load
-    from streamer.supervisor.recordings import recordings
+    from streamer.pipelines.recordings import recordings
 
     config = target
     if target is None or target.suffix not in (".yaml", ".yml"):

@@ -23,6 +23,14 @@ def check(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
     ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--types",
+            help="stands for the setting types: a ROS distribution or a folder",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     with_recordings: Annotated[
         bool, typer.Option("--recordings/--no-recordings", help="whether recordings are opened")
@@ -36,12 +44,12 @@ def check(
     Example: streamer check config.yaml timeline.rate='20 Hz'
     """
     from streamer.cli.screen import screen
-    from streamer.config.load import load
+    from streamer.config.load import load, with_types
     from streamer.inspect.checks import check_config
     from streamer.inspect.findings import Checked
 
     try:
-        loaded = load(config, overrides or ())
+        loaded = load(config, with_types(overrides, types))
     except ConfigError as error:
         if not as_json:
             raise

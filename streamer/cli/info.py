@@ -27,6 +27,10 @@ def info(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
+    ] = None,
 ) -> None:
     """Show topics, rates, gaps and sizes of RECORDING, and a configuration to begin with.
 
@@ -36,7 +40,7 @@ def info(
     from streamer.inspect import info as survey
 
     try:
-        found = survey(recording, salvage=salvage)
+        found = survey(recording, salvage=salvage, types=types or ())
     except RecordingError as error:
         if not as_json:
             raise

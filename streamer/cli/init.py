@@ -43,6 +43,10 @@ def init(
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write; - for the screen")] = Path("config.yaml"),
     force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,
     salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
+    ] = None,
 ) -> None:
     """Write a configuration for RECORDING, with comments, that runs as it is.
 
@@ -50,7 +54,7 @@ def init(
     """
     from streamer.inspect import open_contents
     from streamer.inspect.suggestion import suggestion
-    from streamer.supervisor.recordings import synthetic
+    from streamer.pipelines.recordings import synthetic
 
     to_screen = str(out) == "-"
     folder = Path.cwd() if to_screen else out.absolute().parent
@@ -61,7 +65,7 @@ def init(
         path = synthetic(recording, folder / ".streamer" / "demo")
     else:
         path = Path(recording).absolute()
-    with open_contents(path, salvage=salvage) as inside:
+    with open_contents(path, salvage=salvage, types=types or ()) as inside:
         topics = inside.topics
         found = suggestion(inside)
         about = (
@@ -124,6 +128,9 @@ def _write(found: Suggestion, about: str, address: str, speed: dict[str, float])
     yield "chunk_size: 100    # frames that are committed together"
     yield "pool: 512 MB       # shared memory for decoded frames"
     yield ""
+    if "types" in found.values:
+        yield f"types: {_flow(found.values['types'])}"
+        yield ""
     yield "streams:"
     width = max(len(name) for name in streams)
     for name, settings in streams.items():

@@ -24,7 +24,7 @@ def merge(
     """
     from streamer.cli.progress import make_observer
     from streamer.config.load import load
-    from streamer.supervisor.merge import merge_all
+    from streamer.pipelines.merge import merge_all
 
     with make_observer() as observer:
         merged, count = merge_all(load(config, overrides or ()), observer)

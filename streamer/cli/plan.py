@@ -39,6 +39,14 @@ def plan(
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
     ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--types",
+            help="stands for the setting types: a ROS distribution or a folder",
+            show_default=False,
+        ),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="draw the timeline, a lane a stream (.png, .svg or .pdf)", show_default=False)
     ] = None,
@@ -54,14 +62,14 @@ def plan(
     """
     from streamer.cli.pictures import check_plot, written
     from streamer.cli.screen import screen
-    from streamer.config.load import load
+    from streamer.config.load import load, with_types
     from streamer.inprocess import Opened
     from streamer.inspect.alignment import view, write_csv
     from streamer.source.find import recording_name
 
     if plot is not None:
         check_plot()
-    loaded = load(config, overrides or (), consumers_needed=False)
+    loaded = load(config, with_types(overrides, types), consumers_needed=False)
     opened = Opened(loaded)
     try:
         with ExitStack() as stack:

@@ -34,8 +34,8 @@ def run(
     from streamer.cli.screen import say
     from streamer.cli.summary import show_summary
     from streamer.config.load import load
-    from streamer.supervisor.run import run as run_all
-    from streamer.supervisor.run import workdir_of
+    from streamer.pipelines.run import run as run_all
+    from streamer.pipelines.run import workdir_of
 
     if resume and restart:
         msg = "--resume continues a run and --restart forgets it: give one of them"

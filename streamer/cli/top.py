@@ -57,7 +57,7 @@ def top(
 
 def _looks(workdir: Path | None) -> Iterator[list[dict[str, Any]]]:
     """Yield what is to be seen, again and again until it is over; the last look is at its end."""
-    from streamer.supervisor.running import running
+    from streamer.pipelines.running import running
 
     if workdir is not None:
         _read(workdir)

@@ -232,7 +232,7 @@ def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
     from streamer.ingest.queue import Queue
     from streamer.ingest.queue import retry as queue_again
     from streamer.ingest.snapshot import as_json
-    from streamer.supervisor.run import open_workdir
+    from streamer.supervisor.workdir import open_workdir
 
     if not what.startswith("#") and Path(what).exists():
         what = str(Path(what).absolute())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -106,6 +107,12 @@ def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = 
     if not consumers_needed:
         values.setdefault("consumers", {"null": {}})
     return checked(path, values, reader.lines)
+
+
+def with_types(overrides: Iterable[str] | None, types: Iterable[str] | None) -> list[str]:
+    """Add what the option ``--types`` names to the overrides of a command line."""
+    named = [json.dumps(name) for name in types or ()]
+    return [*(overrides or ()), *([f"types=[{', '.join(named)}]"] if named else [])]
 
 
 def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] | None = None) -> Loaded:

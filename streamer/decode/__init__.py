@@ -52,13 +52,14 @@ class Decoder(Protocol):
         """
 
 
-def make_decoder(topic: Topic, types: Typesdict, encoding: str, how: Decoding) -> Decoder:
+def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
     """Choose the decoder for a topic: a field path makes a vector, otherwise the type decides.
 
     Raises:
         ConfigError: the settings do not fit the type, with the fields that exist.
 
     """
+    encoding = topic.encoding
     special = _BY_TYPE.get(topic.msgtype)
     if special is None or how.field is not None:
         _refuse(how, ("resize", "color"), "images")

@@ -29,7 +29,7 @@ _PART = re.compile(r"([A-Za-z_]\w*)(?:\[([^\]]*)\])?")
 _SELECTOR = re.compile(r"(?P<index>-?\d+)|(?P<start>-?\d+)?:(?P<stop>-?\d+)?(?::(?P<step>-?\d+)?)?")
 _DTYPES = {
     "bool": "?",
-    "byte": "i1",
+    "byte": "u1",
     "char": "u1",
     "float32": "f4",
     "float64": "f8",
@@ -71,6 +71,7 @@ class Wire:
         """Take the types as rosbags parses them; ``encoding`` is ``ros1`` or ``cdr``."""
         self._types = types
         self._cdr = encoding == "cdr"
+        self._dtypes = _DTYPES if self._cdr else _DTYPES | {"byte": "i1"}  # unsigned since ROS 2
         self._order = ">" if big_endian else "<"
         self._u32 = struct.Struct(f"{self._order}I").unpack_from
 
@@ -110,16 +111,18 @@ class Wire:
 
     def _paths(self, msgtype: str, prefix: str, depth: int) -> Iterator[str]:
         for name, desc in self._fields(msgtype):
+            if name == _PLACEHOLDER:
+                continue
             path = f"{prefix}{name}"
             if desc[0] == Nodetype.NAME:
                 if depth:
                     yield from self._paths(str(desc[1]), f"{path}.", depth - 1)
             elif desc[0] == Nodetype.BASE:
-                if desc[1][0] in _DTYPES:
+                if desc[1][0] in self._dtypes:
                     yield f"{path} ({desc[1][0]})"
             else:
                 (kind, element), length = desc[1]
-                if kind == Nodetype.BASE and element[0] in _DTYPES:
+                if kind == Nodetype.BASE and element[0] in self._dtypes:
                     yield f"{path} ({element[0]}[{length or ''}])"
                 elif kind == Nodetype.NAME and depth:
                     yield from self._paths(str(element), f"{path}[0].", depth - 1)
@@ -130,7 +133,9 @@ class Wire:
         if msgtype not in self._types:
             msg = f"the type {msgtype} is used but not defined: name a folder with its .msg files under 'types:'"
             raise ConfigError(msg)
-        fields = list(self._types[msgtype][1])
+        fields = [field for field in self._types[msgtype][1] if field[0] != _PLACEHOLDER]
+        if not fields and self._cdr:
+            return [(_PLACEHOLDER, (Nodetype.BASE, ("uint8", 0)))]
         if msgtype == _HEADER:  # ROS 1 has a `seq` in front that ROS 2 dropped, whoever defined the type
             fields = [(name, desc) for name, desc in fields if name != "seq"]
             return fields if self._cdr else [("seq", (Nodetype.BASE, ("uint32", 0))), *fields]
@@ -152,12 +157,10 @@ class Wire:
         """Return the sizes of the primitives of a field, or None where its length varies."""
         if desc[0] == Nodetype.BASE:
             base = desc[1][0]
-            return [np.dtype(_DTYPES[base]).itemsize] if base in _DTYPES else None
+            return [np.dtype(self._dtypes[base]).itemsize] if base in self._dtypes else None
         if desc[0] == Nodetype.NAME:
             parts: list[int] = []
-            for name, inner in self._fields(str(desc[1])):
-                if name == _PLACEHOLDER and not self._cdr:
-                    continue
+            for _, inner in self._fields(str(desc[1])):
                 sizes = self._fixed(inner)
                 if sizes is None:
                     return None
@@ -184,8 +187,8 @@ class Wire:
         element, length = desc[1]
         if desc[0] == Nodetype.ARRAY:
             return self._skip(element) * length
-        if element[0] == Nodetype.BASE and element[1][0] in _DTYPES:
-            return [self._skip_bytes(np.dtype(_DTYPES[element[1][0]]).itemsize)]
+        if element[0] == Nodetype.BASE and element[1][0] in self._dtypes:
+            return [self._skip_bytes(np.dtype(self._dtypes[element[1][0]]).itemsize)]
         return [self._skip_elements(_merge(self._skip(element)))]
 
     def _advance(self, sizes: list[int]) -> Step:
@@ -262,9 +265,9 @@ class Wire:
         return self._sequence(_Numbers(_repeat(one.read, one.dtype), one.dtype, None))
 
     def _dtype(self, name: str, path: str, msgtype: str) -> np.dtype[Any]:
-        if name not in _DTYPES:
+        if name not in self._dtypes:
             raise self._not_numeric(msgtype, path, name)
-        return np.dtype(self._order + _DTYPES[name])
+        return np.dtype(self._order + self._dtypes[name])
 
     def _run(self, dtype: np.dtype[Any], count: int | None) -> _Numbers:
         """Read ``count`` numbers that stand side by side; None: the caller passes it as position."""

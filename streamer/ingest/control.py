@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from streamer.supervisor.run import Workdir
+    from streamer.supervisor.workdir import Workdir
 
 NAME = "control.sock"
 _LONGEST = 1 << 16  # bytes of a request

@@ -28,11 +28,13 @@ from streamer.ingest.queue import AGAIN, Queue, retry
 from streamer.ingest.snapshot import Live, Running, as_json, snapshot
 from streamer.ingest.watch import Lookout, Sights, files_of, mark_of, scan
 from streamer.memory import anonymous
+from streamer.pipelines.need import needed
+from streamer.pipelines.process import Pipeline
+from streamer.pipelines.unit import Ended
 from streamer.source.find import is_text, printable, recording_name
-from streamer.supervisor.many import needed
-from streamer.supervisor.pipeline import Ended, Pipeline
-from streamer.supervisor.run import fill_in, open_workdir
+from streamer.supervisor.recording import fill_in
 from streamer.supervisor.signals import listen
+from streamer.supervisor.workdir import open_workdir
 from streamer.units import show_size
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
     from streamer.config.load import Loaded
     from streamer.ingest.queue import Entry
     from streamer.ingest.watch import Candidate, Mark, Sight
-    from streamer.supervisor.run import Workdir
     from streamer.supervisor.signals import Signals
+    from streamer.supervisor.workdir import Workdir
 
 _S = 10**9  # nanoseconds
 _LONGEST_BACKOFF = 3600.0  # seconds

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from streamer.inspect.alignment import View
     from streamer.inspect.contents import Contents
@@ -30,8 +30,8 @@ __all__ = ["check", "info", "open_contents", "plan", "suggest"]
 
 
 @contextmanager
-def open_contents(path: str | Path, *, salvage: bool = False) -> Iterator[Contents]:
-    """Open a recording and read its index once, for the time of the block.
+def open_contents(path: str | Path, *, salvage: bool = False, types: Sequence[str] = ()) -> Iterator[Contents]:
+    """Open a recording and read its index once, for the time of the block; ``types`` as the setting of that name.
 
     Raises:
         RecordingError: the recording cannot be read.
@@ -44,10 +44,10 @@ def open_contents(path: str | Path, *, salvage: bool = False) -> Iterator[Conten
         tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
         Source(Path(path).absolute(), Path(scratch), salvage=salvage) as source,
     ):
-        yield read_contents(source)
+        yield read_contents(source, types)
 
 
-def info(path: str | Path, *, salvage: bool = False) -> Survey:
+def info(path: str | Path, *, salvage: bool = False, types: Sequence[str] = ()) -> Survey:
     """Return what the index of a recording tells, and a few messages of each topic.
 
     Raises:
@@ -56,11 +56,11 @@ def info(path: str | Path, *, salvage: bool = False) -> Survey:
     """
     from streamer.inspect.survey import survey
 
-    with open_contents(path, salvage=salvage) as found:
+    with open_contents(path, salvage=salvage, types=types) as found:
         return survey(found)
 
 
-def suggest(path: str | Path, *, salvage: bool = False) -> Suggestion:
+def suggest(path: str | Path, *, salvage: bool = False, types: Sequence[str] = ()) -> Suggestion:
     """Return a configuration for a recording that runs as it is.
 
     Raises:
@@ -69,7 +69,7 @@ def suggest(path: str | Path, *, salvage: bool = False) -> Suggestion:
     """
     from streamer.inspect.suggestion import suggestion
 
-    with open_contents(path, salvage=salvage) as found:
+    with open_contents(path, salvage=salvage, types=types) as found:
         return suggestion(found)
 
 

@@ -17,6 +17,7 @@ from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
+from streamer.pipelines.recordings import recordings, unique_names
 from streamer.plan import make_plan
 from streamer.records import Alignment, TimelineSettings
 from streamer.runtime.about import about_plan
@@ -25,8 +26,7 @@ from streamer.runtime.prepare import beginning, make_ticks, prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.supervisor.recordings import recordings
-from streamer.supervisor.run import fill_in, unique_names
+from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +121,7 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
             Source(path, Path(scratch), salvage=config.source.salvage) as source,
         ):
-            types = Types(tuple(config.types), source.distro, loaded.base)
+            types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
             streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
             if len(streams) < len(settings):
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from streamer.source.types import Types
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,10 +43,16 @@ class Contents:
 
     source: Source
     types: Types
+    named: tuple[str, ...]  # what the user named to know types by
     indexes: Mapping[str, Index]
     topics: tuple[TopicFacts, ...]  # by name
     start: int
     end: int
+
+    @property
+    def named_from_anywhere(self) -> list[str]:
+        """Return what the user named to know types by, folders with their whole path."""
+        return [str(Path(name).absolute()) if Path(name).is_dir() else name for name in self.named]
 
     @property
     def seconds(self) -> float:
@@ -53,8 +60,8 @@ class Contents:
         return (self.end - self.start) / 1e9
 
 
-def read_contents(source: Source) -> Contents:
-    """Read the index of all topics.
+def read_contents(source: Source, named: Sequence[str] = ()) -> Contents:
+    """Read the index of all topics; ``named`` as the setting ``types``, its folders relative to the current one.
 
     Raises:
         RecordingError: the index is damaged.
@@ -65,7 +72,8 @@ def read_contents(source: Source) -> Contents:
     start = min((int(s[0]) for s in stamps.values() if len(s)), default=0)
     end = max((int(s[-1]) for s in stamps.values() if len(s)), default=0)
     topics = tuple(_facts(topic, stamps[name], start) for name, topic in sorted(source.topics.items()))
-    return Contents(source, Types([], source.distro, source.path.parent), indexes, topics, start, end)
+    types = Types(named, source.distro, Path.cwd(), source.topics.values())
+    return Contents(source, types, tuple(named), indexes, topics, start, end)
 
 
 def _facts(topic: Topic, stamps: NDArray[np.int64], start: int) -> TopicFacts:

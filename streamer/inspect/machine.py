@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from streamer.errors import ConfigError, OutputError
-from streamer.supervisor.run import fill_in
+from streamer.supervisor.recording import fill_in
 from streamer.units import show_size
 
 if TYPE_CHECKING:

@@ -85,6 +85,7 @@ def suggestion(contents: Contents) -> Suggestion:
         source={"path": str(source.path), **({"on_damage": "salvage"} if source.damage else {})},
         timeline=timeline,
         streams=streams,
+        **({"types": named} if (named := contents.named_from_anywhere) else {}),
         consumers={"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}},
     )
     return found
@@ -115,7 +116,7 @@ def _look_into(contents: Contents, facts: TopicFacts) -> tuple[dict[str, Any], s
         fields = contents.types.fields(topic)
         field = _FIELDS.get(facts.type) or next(iter(vectors_of(facts.type, fields)), None)
         settings: dict[str, Any] = {"topic": facts.name, **({"field": field} if field else {})}
-        decoder = make_decoder(topic, fields, source.encoding, Decoding(field=field))
+        decoder = make_decoder(topic, fields, Decoding(field=field))
         looks = [int(n) for n in np.unique(np.linspace(0, facts.count - 1, _LOOKS))]
         specs = [decoder.probe(source.payload(index, n)) for n in looks]
     except StreamerError as error:  # text, or a type that wants a field: left to the person
@@ -151,7 +152,7 @@ def _names(source: Source, topic: Topic, fields: Typesdict, index: Index) -> lis
     if wanted is None:
         return []
     store = get_typestore(Stores.EMPTY)
-    parse = store.deserialize_ros1 if source.encoding == "ros1" else store.deserialize_cdr
+    parse = store.deserialize_ros1 if topic.encoding == "ros1" else store.deserialize_cdr
     try:
         store.register(fields)
         found = getattr(parse(bytes(source.payload(index, 0).all()), topic.msgtype), wanted)

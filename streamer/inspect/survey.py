@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rosbags.interfaces import Nodetype
 
-from streamer.errors import StreamerError
+from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.suggestion import suggestion
 from streamer.records import Index
 from streamer.runtime.prepare import header_stamps
@@ -119,7 +119,7 @@ def _look(found: Contents, name: str) -> Looked:
     some = Index(index.stamps[chosen], index.block[chosen], index.offset[chosen])
     try:
         sizes = [len(source.payload(some, n)) for n in range(len(chosen))]
-        said = header_stamps(source, some) if has_header else np.empty(0, np.int64)
+        said = header_stamps(source, some, topic.encoding) if has_header else np.empty(0, np.int64)
     except StreamerError:
         return Looked()
     skews = ((some.stamps - said) / 1e6).tolist() if has_header else []
@@ -138,11 +138,7 @@ def _warnings(found: Contents, looks: Mapping[str, Looked]) -> Iterator[str]:
             "unindexed: the file has no message index, so all of it was read to make one; each run does so again "
             "('mcap recover' writes a copy with an index)"
         )
-    if bare := [t.name for t in found.topics if t.count and not source.topics[t.name].definition_format]:
-        yield (
-            f"no message definitions inside for {', '.join(bare)}: those of ROS are used where it has them; "
-            "set 'types:' to a folder with .msg files, or to the distribution that recorded it"
-        )
+    yield from _of_types(found)
     late = max(_EARLY, _LATE * found.seconds)
     for topic in found.topics:
         regular = topic.rate_hz is not None and topic.count >= _REGULAR
@@ -151,6 +147,23 @@ def _warnings(found: Contents, looks: Mapping[str, Looked]) -> Iterator[str]:
         if regular and topic.last_s is not None and found.seconds - topic.last_s > late:
             yield f"{topic.name} ends early: its last message comes {found.seconds - topic.last_s:.1f} s before the end"
         yield from _of_clocks(topic.name, looks[topic.name])
+
+
+def _of_types(found: Contents) -> Iterator[str]:
+    """Say which topics cannot be read, and which only by a definition that is not their own."""
+    bare = []
+    for topic in (found.source.topics[t.name] for t in found.topics if t.count):
+        try:
+            found.types.fields(topic)
+        except ConfigError:
+            bare.append(topic.name)
+        except RecordingError as error:
+            yield str(error)
+    if bare := sorted({*bare, *found.types.warnings}):
+        yield (
+            f"no whole message definitions inside for {', '.join(bare)}: those of ROS are used where it has them; "
+            "set 'types:' to a folder with .msg files, or to the distribution that recorded it"
+        )
 
 
 def _of_clocks(name: str, look: Looked) -> Iterator[str]:

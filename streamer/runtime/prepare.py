@@ -81,7 +81,7 @@ def prepare(
     """
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
-    decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name], source.encoding) for s in streams}
+    decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
     _check_linear(streams, decoders)
     by_receipt = source.index({topic.name for topic in topics.values()})
     indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
@@ -116,9 +116,9 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
     raise ConfigError(msg, key=f"streams.{settings.name}.topic")
 
 
-def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict, encoding: str) -> Decoder:
+def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> Decoder:
     try:
-        return make_decoder(topic, types, encoding, settings.decoding)
+        return make_decoder(topic, types, settings.decoding)
     except ConfigError as error:
         placed = error.under("streams", settings.name)
         raise placed from error
@@ -143,7 +143,7 @@ def _on_clock(
     if not first or first[0][1][1] != "std_msgs/msg/Header":
         msg = f"{topic.msgtype} has no header, so no header stamp; use 'receive'"
         raise ConfigError(msg, key=f"streams.{settings.name}.clock")
-    stamps = header_stamps(source, index)
+    stamps = header_stamps(source, index, topic.encoding)
     if len(stamps) and not stamps.any():
         msg = f"all header stamps of {topic.name} are 0; use 'receive'"
         raise ConfigError(msg, key=f"streams.{settings.name}.clock")
@@ -174,7 +174,7 @@ def beginning(
     return begins + int(indexes[followed.name].stamps[0]) - followed.shift - received
 
 
-def header_stamps(source: Source, index: Index) -> NDArray[np.int64]:
+def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int64]:
     """Return the header stamps (n,), in nanoseconds, of messages that begin with a std_msgs/Header.
 
     ROS 1: uint32 seconds and nanoseconds behind `seq`. CDR: int32 and uint32 behind the encapsulation, whose second
@@ -184,7 +184,7 @@ def header_stamps(source: Source, index: Index) -> NDArray[np.int64]:
         RecordingError: a message is too short for one.
 
     """
-    heads, encoding = source.heads(index, _STAMP_END), source.encoding
+    heads = source.heads(index, _STAMP_END)
     numbers = np.ascontiguousarray(heads[:, _STAMP_AT:])
     order = np.where(heads[:, 1] == 0, 1, 0) if encoding == "cdr" else np.zeros(len(heads), np.int64)
     seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))
@@ -303,10 +303,7 @@ def _pace(ticks: NDArray[np.int64]) -> float | None:
 
 def _warnings(source: Source, types: Types, plan: Plan) -> tuple[str, ...]:
     found = [f"salvaged {damage}" for damage in source.damage]
-    found += [
-        f"{topic}: the recording holds no definition of its type; {distro}'s was used (set 'types:' to choose)"
-        for topic, distro in types.borrowed.items()
-    ]
+    found += [f"{topic}: {warning} (set 'types:' to choose)" for topic, warning in types.warnings.items()]
     if plan.frames == 0:
         found.append("the plan has no frame: the streams do not overlap, or 'crop' and 'skip' leave nothing")
     return tuple(found)

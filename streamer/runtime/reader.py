@@ -57,7 +57,7 @@ def main(channel: Channel) -> None:
     opened = time.time()
     with ExitStack() as stack:
         source = stack.enter_context(Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage))
-        types = Types(job.types, source.distro, Path(job.base))
+        types = Types(job.types, source.distro, Path(job.base), source.topics.values())
         prepared = prepare(source, types, job.timeline, job.streams)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
         least = 1 + len(job.consumers) - len(lossless)

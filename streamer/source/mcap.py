@@ -18,10 +18,12 @@ from streamer.errors import DamagedError, RecordingError
 from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
+from streamer.source.definition import full_name
 from streamer.source.heads import close_together, gather, numbers
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
+from streamer.source.topics import join_topics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -57,6 +59,15 @@ class _Block(NamedTuple):
     indexes: bytes  # for each channel its number and the position of its message index record
 
 
+class _Channel(NamedTuple):
+    """What a file says of one channel; ``md5sum`` where it was converted from ROS 1."""
+
+    topic: str
+    schema: int
+    encoding: str
+    md5sum: str
+
+
 class McapSource:
     """One ``.mcap`` file, open for reading; never written to."""
 
@@ -74,7 +85,7 @@ class McapSource:
         self.path = path
         self._fd = regular_descriptor(path)
         self._schemas: dict[int, tuple[str, str, str]] = {}
-        self._channels: dict[int, tuple[str, int, str]] = {}
+        self._channels: dict[int, _Channel] = {}
         self._counts: dict[int, int] = {}
         self._found = Found()
         self._losses: list[Loss] = []
@@ -136,7 +147,7 @@ class McapSource:
 
     def _check_chunks(self) -> None:
         """Make sure that the index is whole and that every compressed chunk decompresses to what it was."""
-        self._index({name for name, _, _ in self._channels.values()})
+        self._index({channel.topic for channel in self._channels.values()})
         for number, block in enumerate(self._blocks):
             if block.compression:
                 self._decompress(number)
@@ -197,12 +208,13 @@ class McapSource:
             name, position = _string(record, 2)
             encoding, position = _string(record, position)
             text, _ = _string(record, position)
-            self._schemas[number] = (name, text, _DEFINITION_FORMATS.get(encoding, ""))
+            form = _DEFINITION_FORMATS.get(encoding, "")
+            self._schemas[number] = (full_name(name) if form or not encoding else name, text if form else "", form)
         elif op == _CHANNEL:
             number, schema = struct.unpack_from("<HH", record)
             topic, position = _string(record, 4)
-            encoding, _ = _string(record, position)
-            self._channels[number] = (topic, schema, encoding)
+            encoding, position = _string(record, position)
+            self._channels[number] = _Channel(topic, schema, encoding, _md5sum(record, position))
 
     def _list_all(self, end: int) -> None:
         """List the messages by walking the records: heads outside chunks and in uncompressed ones, others unpacked."""
@@ -259,19 +271,12 @@ class McapSource:
         return end
 
     def _topics(self) -> dict[str, Topic]:
-        topics: dict[str, Topic] = {}
-        for number, (name, schema, encoding) in self._channels.items():
-            msgtype, text, form = self._schemas.get(schema, ("", "", ""))
-            msgtype = msgtype if msgtype.count("/") != 1 else msgtype.replace("/", "/msg/")
+        found = []
+        for number, channel in self._channels.items():
+            msgtype, text, form = self._schemas.get(channel.schema, ("", "", ""))
             count = self._counts.get(number, 0)
-            if known := topics.get(name):
-                msgtype = msgtype if msgtype == known.msgtype else f"{known.msgtype} and {msgtype}"
-                count += known.count
-            topics[name] = Topic(name, msgtype, count, text, form)
-            self.encoding = "ros1" if encoding == "ros1" else "cdr"
-        return topics
-
-    encoding = "cdr"
+            found.append(Topic(channel.topic, msgtype, count, text, form, channel.encoding, channel.md5sum))
+        return join_topics(found)
 
     @property
     def compression(self) -> str:
@@ -301,7 +306,7 @@ class McapSource:
             raise self._damaged(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
-        wanted = {number: name for number, (name, _, _) in self._channels.items() if name in topics}
+        wanted = {number: channel.topic for number, channel in self._channels.items() if channel.topic in topics}
         tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self.size)
         for number, block in enumerate(self._blocks):
             for channel, position in struct.iter_unpack(_INDEX_PLACE, block.indexes):
@@ -383,6 +388,18 @@ def _records(buffer: memoryview) -> Iterator[tuple[int, memoryview]]:
 def _string(buffer: memoryview, position: int) -> tuple[str, int]:
     (length,) = struct.unpack_from("<I", buffer, position)
     return bytes(buffer[position + 4 : position + 4 + length]).decode(), position + 4 + length
+
+
+def _md5sum(record: memoryview, position: int) -> str:
+    """Look for the checksum of a ROS 1 definition in a channel's metadata, a map of texts."""
+    (length,) = struct.unpack_from("<I", record, position)
+    position, end = position + 4, position + 4 + length
+    while position < min(end, len(record)):
+        key, position = _string(record, position)
+        value, position = _string(record, position)
+        if key == "md5sum":
+            return value
+    return ""
 
 
 def _message_length(head: memoryview) -> int:

@@ -17,7 +17,6 @@ class Reader(Protocol):
     """What each file format offers; `Source` joins them."""
 
     kind: str
-    encoding: str
     topics: dict[str, Topic]
     size: int
     walked: bool  # there was no whole index: it was made by reading through the file

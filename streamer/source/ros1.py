@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rosbags.typesys.msg import normalize_msgtype
 
 from streamer.errors import DamagedError, RecordingError
 from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
+from streamer.source.definition import full_name
 from streamer.source.heads import close_together, gather, numbers
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
+from streamer.source.topics import join_topics
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,7 +51,6 @@ class Ros1Source:
     """One ``.bag`` file of format 2.0, open for reading; never written to."""
 
     kind = "ros1"
-    encoding = "ros1"
 
     damage: Damage | None = None
     walked = False
@@ -62,7 +63,7 @@ class Ros1Source:
 
         """
         self.path = path
-        self._connections: dict[int, tuple[str, str, str]] = {}
+        self._connections: dict[int, Topic] = {}
         self._found = Found()
         self._starts: list[int] = []  # where the index says that chunks begin
         self._fd = regular_descriptor(path)
@@ -128,10 +129,14 @@ class Ros1Source:
 
     def _add_connection(self, header: dict[str, bytes], data: bytes) -> None:
         fields = _parse_fields(data)
-        self._connections[_U32.unpack(header["conn"])[0]] = (
+        self._connections[_U32.unpack(header["conn"])[0]] = Topic(
             _normal_name(header["topic"].decode()),
-            normalize_msgtype(fields["type"].decode()),
-            fields["message_definition"].decode(errors="replace"),
+            full_name(fields["type"].decode()),
+            0,
+            fields.get("message_definition", b"").decode(errors="replace"),
+            "msg",
+            "ros1",
+            fields.get("md5sum", b"").decode(errors="replace").strip(),
         )
 
     def _forget_chunks(self) -> None:
@@ -170,7 +175,7 @@ class Ros1Source:
 
     def _check_chunks(self) -> None:
         """Make sure that the index is whole and that every compressed chunk decompresses."""
-        self._index({name for name, _, _ in self._connections.values()})
+        self._index({kind.name for kind in self._connections.values()})
         for block, compression in enumerate(self._compression):
             if compression != "none":
                 self._decompress(block)
@@ -239,13 +244,7 @@ class Ros1Source:
     # ---- what was recorded
 
     def _topics(self) -> dict[str, Topic]:
-        topics: dict[str, Topic] = {}
-        for connection, (name, msgtype, definition) in self._connections.items():
-            known = topics.get(name)
-            count = self._counts.get(connection, 0) + (known.count if known else 0)
-            kind = f"{known.msgtype} and {msgtype}" if known and known.msgtype != msgtype else msgtype
-            topics[name] = Topic(name, kind, count, definition, "msg")
-        return topics
+        return join_topics(replace(kind, count=self._counts.get(c, 0)) for c, kind in self._connections.items())
 
     @property
     def compression(self) -> str:
@@ -275,7 +274,7 @@ class Ros1Source:
             raise self._damaged(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
-        wanted = {c: name for c, (name, _, _) in self._connections.items() if name in topics}
+        wanted = {c: kind.name for c, kind in self._connections.items() if kind.name in topics}
         tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self.size)
         for block, held in enumerate(self._chunk_counts):
             if wanted.keys().isdisjoint(held[:, 0].tolist()):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +25,7 @@ from streamer.source.find import SALVAGE, data_files, recording_name
 from streamer.source.heads import FEW, MANY
 from streamer.source.payload import sorted_index
 from streamer.source.salvage import lost
+from streamer.source.topics import join_topics
 from streamer.source.unpack import MergedReader, open_unpacked, unpack_message
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.records import Index, Payload, Topic
+    from streamer.records import Index, Payload
     from streamer.source.reader import Reader
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -80,7 +80,6 @@ class Source:
                 raise self._named(error) from error
             self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
             self.kind = self._readers[0].kind
-            self.encoding = self._readers[0].encoding
             self.size = sum(file.stat().st_size for file in self.files)
             self._stack = stack.pop_all()  # from here on the files are closed by `close`
 
@@ -105,7 +104,7 @@ class Source:
             if reader.damage is not None:
                 self._damage.append(reader.damage)
         self.identities = before if _identities([*about, *files]) == before else {}
-        self.topics = _merge(reader.topics.values() for reader in self._readers)
+        self.topics = join_topics(topic for reader in self._readers for topic in reader.topics.values())
         if self._damage and not any(topic.count for topic in self.topics.values()):
             msg = f"no message in it can be read: {self._damage[0].why}"
             raise RecordingError(msg, path=self.path)
@@ -365,17 +364,3 @@ def _identities(paths: Iterable[Path]) -> dict[str, FileIdentity]:
         with suppress(OSError):  # whoever opens it says why
             found[path.name] = FileIdentity.of(path)
     return found
-
-
-def _merge(parts: Iterable[Iterable[Topic]]) -> dict[str, Topic]:
-    topics: dict[str, Topic] = {}
-    for part in parts:
-        for topic in part:
-            known = topics.get(topic.name)
-            if known is None:
-                topics[topic.name] = topic
-                continue
-            msgtype = topic.msgtype if topic.msgtype == known.msgtype else f"{known.msgtype} and {topic.msgtype}"
-            definition = known if known.definition else topic
-            topics[topic.name] = replace(definition, name=topic.name, msgtype=msgtype, count=known.count + topic.count)
-    return topics

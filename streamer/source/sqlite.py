@@ -17,7 +17,9 @@ import numpy as np
 from streamer.errors import DamagedError, RecordingError
 from streamer.files import open_regular
 from streamer.records import Index, Topic
+from streamer.source.definition import full_name
 from streamer.source.payload import HEAD, MemoryPayload, copy, raise_short, sorted_index
+from streamer.source.topics import join_topics
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -52,7 +54,6 @@ class SqliteSource:
     """One ``.db3`` file, open for reading; never written to."""
 
     kind = "sqlite3"
-    encoding = "cdr"
     compression = "none"
     blocks = 1
     blocks_loaded = 0
@@ -133,23 +134,36 @@ class SqliteSource:
         database = self._database()
         counts = dict(database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        definitions: dict[str, tuple[str, str]] = {}
-        if "message_definitions" in tables:
-            rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
-            definitions = {t: (text, _DEFINITION_FORMATS.get(encoding, "")) for t, encoding, text in rows}
-        topics: dict[str, Topic] = {}
-        for number, name, msgtype, serialization in database.execute(
-            "SELECT id, name, type, serialization_format FROM topics ORDER BY id"
+        hashed, definitions = self._read_definitions(tables)
+        by_hash = ", type_description_hash" if hashed else ", ''"
+        found = []
+        for number, name, msgtype, serialization, digest in database.execute(
+            f"SELECT id, name, type, serialization_format{by_hash} FROM topics ORDER BY id"  # noqa: S608 - one of two texts
         ):
-            if serialization != "cdr":
-                msg = f"topic {name} is serialized as {serialization!r}; only 'cdr' is known"
-                raise RecordingError(msg, path=self.path)
             self._ids[number] = name
-            known = topics.get(name)
-            kind = msgtype if not known or known.msgtype == msgtype else f"{known.msgtype} and {msgtype}"
-            count = counts.get(number, 0) + (known.count if known else 0)
-            topics[name] = Topic(name, kind, count, *definitions.get(msgtype, ("", "")))
-        return topics
+            text, form = definitions.get((msgtype, digest)) or definitions.get((msgtype, "")) or ("", "")
+            found.append(Topic(name, full_name(msgtype), counts.get(number, 0), text, form, serialization))
+        return join_topics(found)
+
+    def _read_definitions(self, tables: Collection[str]) -> tuple[bool, dict[tuple[str, str], tuple[str, str]]]:
+        """Return the definitions by type and hash of the type, and whether types have one (since schema 4)."""
+        if "message_definitions" not in tables:
+            return False, {}
+        database = self._database()
+        hashed = all(
+            "type_description_hash" in {column for _, column, *_ in database.execute(f"PRAGMA table_info({table})")}
+            for table in ("topics", "message_definitions")
+        )
+        digest = "type_description_hash" if hashed else "''"
+        rows = database.execute(
+            f"SELECT topic_type, {digest}, encoding, encoded_message_definition FROM message_definitions"  # noqa: S608 - one of two texts
+        )
+        found = {
+            (msgtype, digest): (text, form)
+            for msgtype, digest, encoding, text in rows
+            if (form := _DEFINITION_FORMATS.get(encoding, ""))
+        }
+        return hashed, found
 
     def index(self, topics: Collection[str]) -> dict[str, Index]:
         """Read stamp and row number of the messages of some topics, payloads left alone.

@@ -1,5 +1,6 @@
-"""Start, watch, replace and stop the processes of a run; nothing here touches a frame.
+"""One recording and its processes: they are started, watched, recycled and stopped, and what came of it is reported.
 
-`policy` decides (pure), `child` owns one process, `session` ties one recording's processes together,
-`run` takes the recordings one after the other, `report` writes down what happened.
+`workdir` is the folder of a run and `context` what every part of it is given. `recording` streams one recording:
+`session` is the loop over its processes (`child`), `policy` the pure judge of their life and death, `tally` what is
+counted, `status` and `report` what a person sees of it.
 """

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from streamer.supervisor.workdir import STATUS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.supervisor.session import Observer
 
-NAME = "status.json"
 _WINDOW = 5.0  # seconds over which speed is told
 
 
@@ -142,7 +143,7 @@ def read(path: Path) -> dict[str, Any]:
         OSError, ValueError: there is none.
 
     """
-    found: dict[str, Any] = json.loads((path / NAME).read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((path / STATUS).read_text(encoding="utf-8"))
     if found["state"] != "ended" and not _lives(found):
         found["state"] = "gone"
     return found

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORKS = """
 import os, sys, tempfile
-import streamer.cli, streamer.inspect.survey, streamer.supervisor.run, streamer.inspect.checks
+import streamer.cli, streamer.inspect.survey, streamer.pipelines.run, streamer.inspect.checks
 for line in sys.stdin:
     folder, out, *sys.argv[1:] = line.rstrip("\\n").split("\\t")
     with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as erred:

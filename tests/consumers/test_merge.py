@@ -15,7 +15,7 @@ from consumers.lerobot import LeRobot
 from streamer.config.load import load
 from streamer.contract import Part
 from streamer.ledger import Ledger
-from streamer.supervisor.pipeline import Pipeline
+from streamer.pipelines.process import Pipeline
 from streamer.transport import unpack_state
 from tests.pipeline.driver import ROOT, Run, run, start, wait_until
 from tests.pipeline.takes import NAMES, SECONDS, at_the_gate, damaged, gated, open_gate, status

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from fractions import Fraction
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 import pytest
 
-from consumers.mp4 import Coding, Part, Segment, alike, check_size, join
+from consumers.mp4 import Coding, Part, Segment, alike, check_size, fraction, join
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,3 +115,20 @@ def test_odd_sizes_are_refused_with_an_even_one_to_use() -> None:
     check_size("head", (480, 640, 3))
     with pytest.raises(ConfigError, match=r"641x480 pixels.*resize: \[640, 480\]"):
         check_size("head", (480, 641, 3))
+
+
+class _Rational:
+    """As PyAV 19 gives it: neither a number of Python's nor one that can be rounded."""
+
+    numerator, denominator = 30_000, 1_001
+
+
+@pytest.mark.parametrize("given", [Fraction(30_000, 1_001), _Rational()])
+def test_a_rational_number_of_any_version_of_pyav_is_understood(given: object) -> None:
+    assert fraction(given, "a stream's base_rate") == Fraction(30_000, 1_001)
+
+
+@pytest.mark.parametrize("given", [None, "30", 29.97])
+def test_what_is_no_rational_number_is_blamed_on_pyav_and_its_version(given: object) -> None:
+    with pytest.raises(ConfigError, match=rf"av {re.escape(version('av'))}: a stream's base_rate is .*{given}"):
+        fraction(given, "a stream's base_rate")

@@ -307,7 +307,7 @@ def test_a_frame_name_longer_than_the_head_that_is_read_at_once_is_stepped_over(
     with Source(path, tmp_path) as source:
         whole = source.payload(source.index(["/image"])["/image"], 0)
         assert len(whole.head()) < 700
-        decoder = ImageDecoder(source.encoding, Decoding())
+        decoder = ImageDecoder(source.topics["/image"].encoding, Decoding())
         out = np.empty(decoder.probe(whole).shape, np.uint8)
         decoder.decode(whole, out)
     assert np.array_equal(out, pixels)

@@ -169,7 +169,7 @@ def test_a_cloud_is_read_from_a_recording(tmp_path: Path, form: str) -> None:
     path = record(tmp_path / "bag", form, [Message("/cloud", 1, cloud(wanted, wire=wire, padding=3), CLOUD)])
     with Source(path, tmp_path) as source:
         message = source.payload(source.index(["/cloud"])["/cloud"], 0)
-        decoder = PointsDecoder(source.encoding, Decoding())
+        decoder = PointsDecoder(wire, Decoding())
         spec = decoder.probe(message)
         out = np.zeros(spec.shape, np.dtype(spec.dtype))
         assert decoder.decode(message, out) == 800

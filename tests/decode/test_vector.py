@@ -141,7 +141,7 @@ def test_random_bytes_are_numbers_or_a_decode_error(data: bytes, wire: str) -> N
 def test_the_type_chooses_the_decoder_unless_a_field_is_named(
     msgtype: str, topic: str, field: str | None, kind: str
 ) -> None:
-    found = make_decoder(Topic(topic, msgtype, 1), store("ros1").fielddefs, "ros1", Decoding(field=field))
+    found = make_decoder(Topic(topic, msgtype, 1, encoding="ros1"), store("ros1").fielddefs, Decoding(field=field))
     assert found.kind == kind
 
 
@@ -159,4 +159,4 @@ def test_the_type_chooses_the_decoder_unless_a_field_is_named(
 )
 def test_a_setting_that_does_not_fit_the_type_is_refused(msgtype: str, how: Decoding, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        make_decoder(Topic("/t", msgtype, 1), store("ros1").fielddefs, "ros1", how)
+        make_decoder(Topic("/t", msgtype, 1, encoding="ros1"), store("ros1").fielddefs, how)

@@ -103,10 +103,10 @@ def test_every_numeric_path_of_any_type_reads_what_rosbags_reads(encoding: str, 
     raw = serialize(encoding, random_message(encoding, msgtype, np.random.default_rng(seed)), msgtype)
     message = _deserialize(encoding, raw, msgtype)
     for entry in wire(encoding).numeric_paths(msgtype):
-        path = entry.partition(" ")[0]
-        if path.endswith("structure_needs_at_least_one_member") and encoding == "ros1":
-            continue
+        path, _, kind = entry.partition(" ")
         numbers = expected(message, path)
+        if numbers is not None and encoding != "ros1" and kind.startswith("(byte"):
+            numbers = [number % 256 for number in numbers]  # unsigned since ROS 2; rosbags reads it as signed
         if numbers is None:
             with pytest.raises(OutOfReachError):
                 read(encoding, msgtype, path, raw)

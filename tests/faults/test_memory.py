@@ -10,7 +10,7 @@ import yaml
 
 from streamer.config.load import load
 from streamer.memory import anonymous
-from streamer.supervisor.run import run as run_here
+from streamer.pipelines.run import run as run_here
 from tests.faults.harness import Config, processes
 from tests.pipeline.driver import ROOT, digests, run
 

@@ -120,7 +120,7 @@ def test_short_type_names_and_ros1_messages_are_understood(tmp_path: Path) -> No
     ]
     path.write_bytes(b"".join(pieces))
     with Source(path, tmp_path) as source:
-        assert source.encoding == "ros1"
+        assert source.topics["/a"].encoding == "ros1"
         assert source.topics["/a"].msgtype == FLOAT
         assert source.topics["/a"].definition_format == "msg"
     assert [m.data for m in read(path, tmp_path)] == [data]

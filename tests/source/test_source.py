@@ -118,7 +118,7 @@ def test_a_folder_tells_its_distribution_and_compression(tmp_path: Path) -> None
         with Source(record(tmp_path / form, form, numbers("/a", [START], "cdr")), tmp_path) as source:
             assert source.compression == words
             assert source.distro == "rosbags"
-            assert source.encoding == "cdr"
+            assert source.topics["/a"].encoding == "cdr"
             assert source.name == form
 
 

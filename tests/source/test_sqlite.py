@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from streamer.errors import RecordingError
 from streamer.source.source import Source
+from streamer.source.types import Types
 from tests.bags import FLOAT, START, data_file, encoded, joints, numbers, read, read_all, record, reference, snapshot
 
 if TYPE_CHECKING:
@@ -106,13 +107,16 @@ def test_another_database_is_refused(tmp_path: Path) -> None:
         read(path, tmp_path)
 
 
-def test_another_serialization_is_refused(tmp_path: Path, small: Path) -> None:
+def test_a_topic_says_how_its_messages_are_serialized(tmp_path: Path, small: Path) -> None:
     path = tmp_path / "odd.db3"
     shutil.copy(small, path)
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE topics SET serialization_format = 'json'")
-    with pytest.raises(RecordingError, match=r"odd\.db3: topic /a is serialized as 'json'; only 'cdr'"):
-        read(path, tmp_path)
+    with Source(path, tmp_path) as source:
+        topic = source.topics["/a"]
+        assert topic.encoding == "json"
+        with pytest.raises(RecordingError, match=r"topic /a: its messages are encoded as 'json'; only ROS messages"):
+            Types([], "", tmp_path).fields(topic)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_the_recordings_own_definition_is_used(tmp_path: Path, form: str) -> Non
         types = Types([], source.distro, tmp_path)
         fields = types.fields(source.topics["/a"])
     assert fields[JOINTS] == store(encoding_of(form)).fielddefs[JOINTS]
-    assert types.borrowed == {}
+    assert types.warnings == {}
 
 
 def test_every_topic_of_the_real_recordings_has_fields(recordings: Path, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_every_topic_of_the_real_recordings_has_fields(recordings: Path, tmp_pat
             for topic in source.topics.values():
                 assert topic.msgtype in types.fields(topic)
                 types_of[topic.name] = topic.msgtype
-            assert types.borrowed == {}
+            assert types.warnings == {}
     assert len(types_of) > 10
 
 
@@ -60,24 +60,24 @@ def test_a_definition_in_idl_is_understood(tmp_path: Path, text: str) -> None:
     assert [name for name, _ in fields[CUSTOM][1]] == ["width", "forces"]
 
 
-def test_a_missing_definition_comes_from_the_named_distribution_and_is_said(tmp_path: Path) -> None:
+def test_a_missing_definition_comes_from_the_named_distribution(tmp_path: Path) -> None:
     types = Types(["humble"], "jazzy", tmp_path)
     topic = Topic("/a", JOINTS, 1)
     assert types.fields(topic)[JOINTS] == get_typestore(Stores.ROS2_HUMBLE).fielddefs[JOINTS]
-    assert types.borrowed == {"/a": "humble"}
+    assert types.warnings == {}
 
 
 def test_a_missing_definition_comes_from_the_recordings_distribution_next(tmp_path: Path) -> None:
     types = Types([], "foxy", tmp_path)
     types.fields(Topic("/a", JOINTS, 1))
-    assert types.borrowed == {"/a": "foxy"}
+    assert types.warnings == {"/a": "the recording holds no whole definition of its type; foxy's was used"}
 
 
 @pytest.mark.parametrize("distro", ["", "rosbags", "rolling"])
 def test_a_missing_definition_comes_from_the_newest_distribution_at_last(tmp_path: Path, distro: str) -> None:
     types = Types([], distro, tmp_path)
     assert JOINTS in types.fields(Topic("/a", JOINTS, 1))
-    assert types.borrowed == {"/a": "latest"}
+    assert types.warnings == {"/a": "the recording holds no whole definition of its type; latest's was used"}
 
 
 def test_a_custom_type_comes_from_a_named_folder(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_custom_type_comes_from_a_named_folder(tmp_path: Path) -> None:
     types = Types(["types"], "", tmp_path)
     fields = types.fields(Topic("/grip", CUSTOM, 1))
     assert fields[CUSTOM] == get_types_from_msg("float64 width\nfloat32[] forces\n", CUSTOM)[CUSTOM]
-    assert types.borrowed == {}
+    assert types.warnings == {}
 
 
 def test_a_folder_with_idl_files_is_read_too(tmp_path: Path) -> None:
@@ -95,12 +95,12 @@ def test_a_folder_with_idl_files_is_read_too(tmp_path: Path) -> None:
     assert CUSTOM in Types([str(tmp_path)], "", tmp_path).fields(Topic("/grip", CUSTOM, 1))
 
 
-def test_the_recordings_own_definition_beats_the_users(tmp_path: Path) -> None:
+def test_what_the_user_names_goes_before_the_recordings_own_definition(tmp_path: Path) -> None:
     folder = tmp_path / "arm_msgs" / "msg"
     folder.mkdir(parents=True)
     (folder / "Grip.msg").write_text("float64 width\n")
     fields = Types([str(tmp_path)], "", tmp_path).fields(Topic("/grip", CUSTOM, 1, "int8 other\n", "msg"))
-    assert [name for name, _ in fields[CUSTOM][1]] == ["other"]
+    assert [name for name, _ in fields[CUSTOM][1]] == ["width"]
 
 
 def test_the_custom_type_of_a_real_recording_is_asked_for(recordings: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from streamer.errors import ConfigError
-from streamer.source.find import find_recordings
+from streamer.source.find import find_recordings, recording_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,3 +61,16 @@ def synthetic(address: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         tabletop(path, seconds=seconds, seed=seed)
     return path
+
+
+def unique_names(paths: list[Path]) -> dict[Path, str]:
+    """Name the recordings; those that would have one name are numbered."""
+    names: dict[Path, str] = {}
+    for path in paths:
+        name = recording_name(path)
+        number = 2
+        while name in names.values():
+            name = f"{recording_name(path)}-{number}"
+            number += 1
+        names[path] = name
+    return names

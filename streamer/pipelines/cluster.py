@@ -23,15 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.config.load import checked
 from streamer.errors import BusyError, ConfigError, StreamerError
-from streamer.supervisor.pipeline import Ended, Pipeline
+from streamer.pipelines.process import Pipeline
+from streamer.pipelines.unit import Ended
 from streamer.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from streamer.config.load import Loaded
+    from streamer.pipelines.unit import Work
     from streamer.runtime.channel import Channel
-    from streamer.supervisor.many import Work
 
 _TELL_SECONDS = 0.5  # from one word of a task to the next
 _LOST_SECONDS = 30.0  # for the actor to answer

@@ -9,39 +9,23 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.config.load import Loaded, checked
 from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
+from streamer.pipelines.unit import Ended
 from streamer.runtime.child import run as run_child
 from streamer.supervisor.child import Child, how_it_ended
-from streamer.supervisor.run import Workdir, run_one
+from streamer.supervisor.recording import Recording, run_recording, sharing
 from streamer.supervisor.status import read
+from streamer.supervisor.workdir import Workdir
 
 if TYPE_CHECKING:
     from streamer.runtime.channel import Channel
 
 _SACRIFICE = 500  # added to the badness of a pipeline's processes: memory that gives out costs a pipeline, not the rest
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a pipeline ended: ``state`` is done, interrupted, failed or died; ``frames`` as in the report.
-
-    ``kind`` is the error's in the tree, ``values`` the recording's part of the report, ``cursors`` how many chunks
-    each consumer has committed, and its state.
-    """
-
-    state: str
-    exit_code: int = 0
-    error: str = ""
-    frames: dict[str, Any] | None = None
-    kind: str = ""
-    values: dict[str, Any] | None = None
-    cursors: dict[str, tuple[int, bytes | None]] | None = None
 
 
 class Pipeline:
@@ -69,7 +53,7 @@ class Pipeline:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
-        self._child = Child("streamer.supervisor.pipeline", "pipeline", folder=Path.cwd(), log=folder / "pipeline.log")
+        self._child = Child("streamer.pipelines.process", "pipeline", folder=Path.cwd(), log=folder / "pipeline.log")
         self._ended: Ended | None = None
         self._said: list[dict[str, Any]] = []
         self._child.channel.send(
@@ -181,7 +165,8 @@ def main(channel: Channel) -> None:
     job = channel.receive_one()
     config, path = Path(job["config"]), Path(job["path"])
     loaded = Loaded(config, checked(config, job["values"] | job["own"]).config, job["values"])
-    found = run_one(loaded, path, job["name"], _Told(channel), _Asked(channel), part=job["part"])
+    recording = Recording(path, job["name"], sharing(loaded.config), job["part"])
+    found = run_recording(loaded, recording, _Told(channel), _Asked(channel))
     streamed = found.recordings[0] if found.recordings else None
     state = "failed" if streamed is None or found.error else streamed.state
     if state == "done" and job["flush"]:

@@ -1,0 +1,86 @@
+"""The ledger of a run over many recordings → which of them an earlier run has finished, and what was just finished."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from streamer.errors import UsageError
+from streamer.ledger import Ledger
+from streamer.supervisor.workdir import Workdir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from streamer.pipelines.unit import Ended, Work
+
+
+class Done(NamedTuple):
+    """A recording that is done: its path, its name, and each consumer's last state."""
+
+    path: str
+    name: str
+    states: dict[str, bytes | None]
+
+
+def done(ledger: Ledger, pipeline: str, names: Mapping[Path, str], consumers: frozenset[str]) -> list[Done]:
+    """Return those of the recordings that are done, in their order."""
+    known = ledger.recordings(pipeline)
+    found = [(path, name, known[str(path)]) for path, name in names.items() if str(path) in known]
+    return [
+        Done(str(path), name, {consumer: ledger.cursor(k.number, consumer).state for consumer in consumers})
+        for path, name, k in found
+        if k.state == "done"
+    ]
+
+
+def settle(ledger: Ledger, pipeline: str, works: list[Work], mode: str) -> None:
+    """Decide what an earlier run means: mark what it finished, or forget all.
+
+    Raises:
+        UsageError: it is unfinished, and ``mode`` is fresh.
+
+    """
+    known = ledger.recordings(pipeline)
+    mine = [work for work in works if str(work.path) in known]
+    missing = [work for work in mine if known[str(work.path)].state != "done"]
+    if mode == "fresh" and missing and (len(missing) < len(mine) or any(_has_commits(w, pipeline) for w in missing)):
+        msg = (
+            f"an earlier run of {pipeline} is unfinished: {len(missing)} of its {len(mine)} recordings are missing "
+            f"({missing[0].name} first)"
+        )
+        raise UsageError(msg, hint="continue it with --resume, or begin anew with --restart")
+    if mode != "resume":
+        ledger.forget(pipeline)
+        return
+    for work in mine:
+        if work not in missing:
+            work.state = "earlier"
+
+
+def _has_commits(work: Work, pipeline: str) -> bool:
+    path = Workdir(work.folder).ledger
+    if not path.exists():
+        return False
+    with Ledger(path) as ledger:
+        return any(known.committed for known in ledger.recordings(pipeline).values())
+
+
+def note_begun(ledger: Ledger, pipeline: str, work: Work) -> None:
+    """Enter a recording as one that is under way."""
+    ledger.begin(pipeline, str(work.path), "", "", 0, 0)
+
+
+def note_done(ledger: Ledger, pipeline: str, work: Work, ended: Ended) -> None:
+    """Enter a recording as done, with what each consumer committed last."""
+    number = ledger.begin(pipeline, str(work.path), "", "", work.frames[1], 0)
+    ledger.reset(number)
+    for consumer, (chunk, state) in (ended.cursors or {}).items():
+        ledger.commit(number, consumer, chunk - 1, state)
+    ledger.finish(number, "done")
+
+
+def note_missing(ledger: Ledger, pipeline: str, work: Work, state: str, error: str) -> None:
+    """Enter a recording as interrupted or failed."""
+    number = ledger.begin(pipeline, str(work.path), "", "", 0, 0)
+    ledger.finish(number, state, error)

@@ -1,0 +1,55 @@
+"""A configuration → its recordings, streamed here or each by a process of its own, and a report: one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamer.pipelines.many import Recordings, stream_many
+from streamer.pipelines.recordings import recordings, unique_names
+from streamer.supervisor.context import RunContext, reported
+from streamer.supervisor.recording import Recording, stream
+from streamer.supervisor.signals import listen
+from streamer.supervisor.status import Status
+from streamer.supervisor.workdir import open_workdir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from streamer.config.load import Loaded
+    from streamer.supervisor.report import Report, Streamed
+    from streamer.supervisor.session import Observer
+
+
+def run(loaded: Loaded, mode: str, observer: Observer, only: tuple[int, int] | None = None) -> Report:
+    """Stream every recording of a configuration; ``mode`` is fresh, resume or restart.
+
+    The first SIGINT or SIGTERM lets every consumer finish its chunk, the second stops at once.
+
+    ``only`` (index, count) takes every count-th recording, from the index on, in a work folder of that part's own;
+    nothing is merged. What goes wrong stands in the report.
+
+    Raises:
+        StreamerError: the work folder is in use or cannot be written to.
+
+    """
+    with listen() as signals, open_workdir(workdir_of(loaded, only)) as workdir:
+        context = RunContext(loaded, workdir, Status(observer, workdir.status, str(loaded.path)), signals)
+        return reported(context, _streamed(context, mode, only))
+
+
+def workdir_of(loaded: Loaded, only: tuple[int, int] | None = None) -> Path:
+    """Return the work folder of a run, or that of a part of it: no two may use one at a time."""
+    return loaded.workdir if only is None else loaded.workdir / f"only-{only[0]}-of-{only[1]}"
+
+
+def _streamed(context: RunContext, mode: str, only: tuple[int, int] | None) -> Iterator[Streamed]:
+    """Stream a single recording with processes of this one, several each by a process of its own."""
+    names = unique_names(recordings(context.loaded))
+    if only is None and len(names) == 1 and context.loaded.config.engine == "local":
+        ((path, name),) = names.items()
+        yield from stream(context, Recording(path, name), mode)
+        return
+    first, step = only or (0, 1)
+    chosen = dict(list(names.items())[first::step])
+    yield from stream_many(context, Recordings(chosen, whole=only is None), mode)

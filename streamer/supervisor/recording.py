@@ -1,0 +1,175 @@
+"""A configuration and one recording → that recording streamed, by sessions until it is done, and a report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamer.config.settings import provenance, stream_settings, timeline_settings
+from streamer.errors import StreamerError, UsageError
+from streamer.ledger import Ledger
+from streamer.runtime.job import ConsumerSeat, ReaderJob
+from streamer.supervisor import report
+from streamer.supervisor.context import RunContext, reported
+from streamer.supervisor.session import Session
+from streamer.supervisor.status import Status
+from streamer.supervisor.tally import Tallies, Tally
+from streamer.supervisor.workdir import open_workdir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.config.load import Loaded
+    from streamer.config.model import Config
+    from streamer.supervisor.session import Observer, Outcome
+    from streamer.supervisor.signals import Stops
+
+_MOST_DEATHS = 5  # of the reader, without a commit in between
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recording of a run: its path, and its name among all of the run.
+
+    ``sharing`` names the consumers that write to the ``out`` of other recordings as well, ``part`` says that what
+    those write is merged later.
+    """
+
+    path: Path
+    name: str
+    sharing: frozenset[str] = frozenset()
+    part: bool = False
+
+
+def run_recording(loaded: Loaded, recording: Recording, observer: Observer, stops: Stops) -> report.Report:
+    """Stream one recording of many in a work folder of its own, from where an earlier run ended.
+
+    Raises:
+        StreamerError: the work folder is in use or cannot be written to; all else stands in the report.
+
+    """
+    with open_workdir(loaded.workdir) as workdir:
+        status = Status(observer, workdir.status, str(loaded.path))
+        context = RunContext(loaded, workdir, status, stops)
+        return reported(context, stream(context, recording, "resume"))
+
+
+def stream(context: RunContext, recording: Recording, mode: str) -> Iterator[report.Streamed]:
+    """Stream a recording with processes of this one; ``mode`` (fresh, resume, restart) says what an earlier run means.
+
+    Raises:
+        UsageError: an earlier run is unfinished, and ``mode`` is fresh.
+
+    """
+    done = _is_done(context, recording.path, mode)
+    context.status.recording(recording.path, 1, 1)
+    if done:
+        context.status.note(f"{recording.path.name}: done in an earlier run")
+        yield report.already_done(recording.path)
+        return
+    yield _stream(context, recording)
+
+
+def _is_done(context: RunContext, path: Path, mode: str) -> bool:
+    """Decide what an earlier run of this configuration means; tell whether it finished the recording."""
+    with Ledger(context.workdir.ledger) as ledger:
+        known = ledger.recordings(context.pipeline).get(str(path))
+        if mode == "fresh" and known is not None and known.state != "done" and known.committed:
+            msg = f"an earlier run of {context.pipeline} over {path.name} is unfinished"
+            raise UsageError(msg, hint="continue it with --resume, or begin anew with --restart")
+        if mode != "resume":
+            ledger.forget(context.pipeline)
+            return False
+        return known is not None and known.state == "done"
+
+
+def _stream(context: RunContext, recording: Recording) -> report.Streamed:
+    """Hold sessions until one ends well: a reader that dies is replaced, and everyone goes on from the last commit."""
+    tallies = Tallies({name: Tally() for name in context.loaded.config.consumers})
+    began = time.time()
+    deaths = 0
+    while True:
+        outcome = _session(context, recording, tallies)
+        deaths = 1 if outcome.committed else deaths + 1
+        if outcome.state != "died":
+            break
+        if deaths >= _MOST_DEATHS:
+            log = f"its log: {context.workdir.logs / 'reader.log'}"
+            outcome.error = StreamerError(f"the reader ended {deaths} times", hint=log)
+            outcome.state = "failed"
+            break
+        context.status.note("the reader is started again")
+    return report.streamed(recording.path, outcome, tallies, began)
+
+
+def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Outcome:
+    loaded, workdir, config = context.loaded, context.workdir, context.loaded.config
+    job = ReaderJob(
+        pipeline=context.pipeline,
+        path=str(recording.path),
+        name=recording.name,
+        base=str(loaded.base),
+        ledger=str(workdir.ledger),
+        scratch=str(workdir.scratch),
+        endpoint=workdir.endpoint(loaded.base),
+        pool_fd=-1,
+        pool=config.pool,
+        chunk_size=config.chunk_size,
+        threads=config.threads,
+        types=tuple(config.types),
+        timeline=timeline_settings(config),
+        streams=stream_settings(config),
+        consumers=_seats(config),
+        salvage=config.source.salvage,
+        provenance=provenance(loaded),
+    )
+    name = recording.name
+    consumers = {n: c.model_copy(update={"options": fill_in(c.options, name)}) for n, c in config.consumers.items()}
+    return Session(
+        job,
+        consumers,
+        folder=loaded.base,
+        logs=workdir.logs,
+        paths=import_paths(loaded),
+        sharing=recording.sharing,
+        part=recording.part,
+        tallies=tallies,
+        observer=context.status,
+        stops=context.stops,
+    ).run()
+
+
+def _seats(config: Config) -> dict[str, ConsumerSeat]:
+    """Return what the reader has to know of each consumer."""
+    everything = tuple(config.streams)
+    return {
+        name: ConsumerSeat(
+            tuple(c.streams) if c.streams is not None else everything,
+            c.mode == "latest",
+            c.every,
+            c.on_error == "quarantine",
+        )
+        for name, c in config.consumers.items()
+    }
+
+
+def import_paths(loaded: Loaded) -> tuple[str, ...]:
+    """Return the folders in which consumers' modules are looked for first."""
+    return tuple(dict.fromkeys([str(loaded.base), str(Path.cwd())]))
+
+
+def sharing(config: Config) -> frozenset[str]:
+    """Return the consumers to which all recordings give the same ``out``."""
+    outs = {name: str(consumer.options.get("out", "{recording}")) for name, consumer in config.consumers.items()}
+    return frozenset(name for name, out in outs.items() if "{recording}" not in out)
+
+
+def fill_in(value: Any, name: str) -> Any:
+    """Put the recording's name where an option says ``{recording}``."""
+    if isinstance(value, str):
+        return value.replace("{recording}", name)
+    if isinstance(value, dict):
+        return {key: fill_in(inner, name) for key, inner in value.items()}
+    return [fill_in(inner, name) for inner in value] if isinstance(value, list) else value
