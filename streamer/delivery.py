@@ -396,7 +396,7 @@ class Delivery:
         )
 
     def _comes_for_more(self, seat: _Seat) -> bool:
-        return seat.active or (seat.expected and not self._draining)
+        return not seat.told if seat.active else seat.expected and not self._draining
 
     def _take_slot(self, frame: int, *, may_evict: bool) -> int | None:
         if self._free:

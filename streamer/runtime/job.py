@@ -84,14 +84,10 @@ class WorkerJob:
 
 @dataclass(frozen=True, slots=True)
 class TemplateJob:
-    """What a consumer's template is for: ``use`` names the consumer, ``orders`` is the descriptor they come by.
-
-    ``inherited`` are the descriptors that a generation needs.
-    """
+    """What a consumer's template is for: ``use`` names the consumer, ``orders`` is the descriptor they come by."""
 
     use: str
     orders: int
-    inherited: list[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,28 @@
 """The template process of one consumer: what every generation imports, imported once → a generation whenever told to.
 
 A generation is a fork of it, which costs milliseconds where a new interpreter costs tenths of a second. That is sound
-because there is nothing in a template that a fork would break: no thread (it makes sure of that), no ZeroMQ context,
-no open output, and no code but Python's, numpy's and ours. A consumer's own module is imported by each generation.
+because a fork breaks nothing in a template: it has no thread (it makes sure of that), no ZeroMQ context, no open
+output, and no code but Python's, numpy's and ours. Other people's modules are imported by each generation.
 
-Where a thread is left after the imports, generations are started as new interpreters instead.
+It forks twice, and the one in between ends at once: the kernel then gives the generation to the nearest ancestor that
+has asked for orphans, the supervisor (PR_SET_CHILD_SUBREAPER), whose child it is from then on. So its exit status, its
+death signal and its place in the tree of processes are those of a process which the supervisor has started itself, and
+a template that ends takes nobody with it.
 
-Orders come over a socket of their own, a descriptor with each: the generation's end of its channel. A generation that
-has ended stays a zombie until its burial is ordered, so that its process id means nobody else.
+An order is a datagram with a descriptor, the generation's end of its channel; the answer is its process id.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
 import select
 import socket
-import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import msgpack
@@ -32,122 +34,99 @@ from streamer.runtime.plugin import preload
 if TYPE_CHECKING:
     from streamer.runtime.channel import Channel
 
-_MOST = 1 << 16
+_MOST = 1 << 12
+_ARG_START = 48 - 3  # the field's number, counted from behind the command's name
 _log = logging.getLogger("streamer.template")
 
 
-@dataclass(frozen=True, slots=True)
-class _Generation:
-    """A child: the number that its order had, its process id and pidfd."""
-
-    number: int
-    pid: int
-    pidfd: int
-
-
 def main(channel: Channel) -> None:
-    """Import, then carry out orders until the supervisor is gone."""
+    """Import, say whether it can be forked, then obey until the supervisor is gone."""
     job = TemplateJob(**channel.receive_one()["job"])
+    orders = socket.socket(fileno=job.orders)
+    orders.set_inheritable(False)
     preload(job.use)
     gc.collect()
     gc.freeze()  # what is there stays: a generation's collector need not look at it, nor copy its pages
-    orders = socket.socket(fileno=job.orders)
-    orders.set_inheritable(False)
-    _Template(channel, orders, job.inherited, forks=_left_threads() == 0).run()
-
-
-class _Template:
-    """The loop."""
-
-    def __init__(self, channel: Channel, orders: socket.socket, inherited: list[int], *, forks: bool) -> None:
-        self._channel = channel
-        self._orders = orders
-        self._inherited = inherited
-        self._forks = forks
-        self._living: dict[int, _Generation] = {}  # by pidfd
-        self._dead: dict[int, _Generation] = {}  # by number
-
-    def run(self) -> NoReturn:
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        poll.register(self._orders, select.POLLIN)
-        while True:
-            for fd, _ in poll.poll():
-                if fd == self._channel.fileno():
-                    msg = "the supervisor is gone"
-                    raise EOFError(msg)
-                if fd == self._orders.fileno():
-                    self._obey(poll)
-                else:
-                    poll.unregister(fd)
-                    self._ended(self._living.pop(fd))
-
-    def _obey(self, poll: select.poll) -> None:
-        message, descriptors, _, _ = socket.recv_fds(self._orders, _MOST, 1)
-        if not message:
+    orders.send(msgpack.packb(["forks", _is_alone()]))
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(orders, select.POLLIN)
+    while True:
+        ready = [fd for fd, _ in poll.poll()]
+        if channel.fileno() in ready:
             msg = "the supervisor is gone"
             raise EOFError(msg)
-        what, number, *more = msgpack.unpackb(message)
-        if what == "bury":
-            self._bury(self._dead.pop(number))
-            return
-        (end,) = descriptors
-        pid = self._fork(more[0], end) if self._forks else self._start(more[0], end)
+        _obey(channel, orders)
+
+
+def _obey(channel: Channel, orders: socket.socket) -> None:
+    order, (end,), _, _ = socket.recv_fds(orders, _MOST, 1)
+    number, title = msgpack.unpackb(order)
+    supervisor = os.getppid()
+    reading, writing = os.pipe()
+    between = os.fork()
+    if between == 0:
+        if generation := os.fork():
+            os.write(writing, generation.to_bytes(8, "little"))
+            os._exit(0)
+        for mine in (channel, orders):
+            mine.close()
+        for fd in (reading, writing):
+            os.close(fd)
+        _live(title, end, supervisor)
+    os.waitpid(between, 0)
+    pid = int.from_bytes(os.read(reading, 8), "little")
+    for fd in (reading, writing, end):
+        os.close(fd)
+    orders.send(msgpack.packb(["began", number, pid]))
+
+
+def _live(title: str, end: int, supervisor: int) -> NoReturn:
+    """Be a generation, in a group of its own, as soon as the process in between is gone."""
+    os.setpgid(0, 0)
+    _wait_for_the_end(os.getppid(), supervisor)
+    if "numpy.random" in sys.modules:  # Python seeds its own anew
+        sys.modules["numpy.random"].seed()
+    sys.argv[1:] = [title, str(end), str(supervisor)]
+    _show_command()
+    child.live(worker.main, title, end, supervisor, foreign=True)
+
+
+def _wait_for_the_end(between: int, supervisor: int) -> None:
+    """Wait until the process in between is gone, and this one the supervisor's child."""
+    if between == supervisor:
+        return
+    with suppress(ProcessLookupError):  # gone meanwhile
+        end = os.pidfd_open(between)
+        select.select([end], [], [])
         os.close(end)
-        with suppress(OSError):  # it does so itself; whoever is first
-            os.setpgid(pid, pid)
-        generation = _Generation(number, pid, os.pidfd_open(pid))
-        self._living[generation.pidfd] = generation
-        poll.register(generation.pidfd, select.POLLIN)
-        self._tell("began", number, pid)
-
-    def _fork(self, title: str, end: int) -> int:
-        template = os.getpid()
-        if pid := os.fork():
-            return pid
-        with suppress(OSError):
-            os.setpgid(0, 0)
-        self._orders.close()
-        self._channel.close()
-        for generation in (*self._living.values(), *self._dead.values()):
-            os.close(generation.pidfd)
-        if "numpy.random" in sys.modules:  # Python's own is seeded anew by Python
-            sys.modules["numpy.random"].seed()
-        child.live(worker.main, title, end, template, foreign=True)
-
-    def _start(self, title: str, end: int) -> int:
-        """Start a new interpreter."""
-        command = [sys.executable, "-m", worker.__name__, title, str(end), str(os.getpid())]
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.DEVNULL, pass_fds=(end, *self._inherited), process_group=0
-        )
-        process.returncode = 0  # its end is ours to take in, not that of the object
-        return process.pid
-
-    def _ended(self, generation: _Generation) -> None:
-        end = os.waitid(os.P_PIDFD, generation.pidfd, os.WEXITED | os.WNOWAIT)
-        assert end is not None
-        self._dead[generation.number] = generation
-        self._tell("ended", generation.number, end.si_status if end.si_code == os.CLD_EXITED else -end.si_status)
-
-    def _bury(self, generation: _Generation) -> None:
-        os.waitid(os.P_PIDFD, generation.pidfd, os.WEXITED)
-        os.close(generation.pidfd)
-
-    def _tell(self, what: str, number: int, value: int) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # its end is noticed in the loop
-            self._orders.send(msgpack.packb([what, number, value]))
 
 
-def _left_threads() -> int:
-    """Return how many threads there are beside this one where it forks: a library may end its own before."""
+def _show_command() -> None:
+    """Let lists of processes show a generation's command line, which fits into that of its template.
+
+    The kernel keeps where the arguments lie (proc_pid_stat(5), arg_start and arg_end); what is left over goes in front
+    of the last one, as zeros.
+    """
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    start, stop = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
+    before = ctypes.string_at(start, stop - start).split(b"\0")
+    *texts, parent = map(os.fsencode, sys.argv[1:])
+    line = [*before[: before.index(b"-m") + 1], worker.__name__.encode(), *texts]
+    room = stop - start - sum(len(part) + 1 for part in line) - 1
+    if room >= len(parent):
+        ctypes.memmove(start, b"\0".join([*line, parent.rjust(room, b"0"), b""]), stop - start)
+
+
+def _is_alone() -> bool:
+    """Tell whether there is one thread where it forks: a library may end its own before, and start them again after."""
     if (pid := os.fork()) == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    names = [name for name in os.listdir("/proc/self/task") if int(name) != os.getpid()]
-    if names:
-        _log.warning("%d threads are left after the imports: generations are started, not forked", len(names))
-    return len(names)
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names are all that is wanted
+    if threads > 1:
+        _log.warning("the imports have left %d threads: generations are started anew, not forked", threads - 1)
+    return threads == 1
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from streamer.errors import ConfigError, ConsumerError, StreamerError
 from streamer.memory import anonymous
 from streamer.runtime.job import WorkerJob, to_wire
 from streamer.supervisor.child import Child, how_it_ended
-from streamer.supervisor.template import Template
 from streamer.supervisor.policy import Activate, Drain, Drop, Gone, Kill, Phase, Policy, Retire, Seat, Start
+from streamer.supervisor.template import Setting, Templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from streamer.config.model import ConsumerConfig
     from streamer.runtime.job import ReaderJob
+    from streamer.supervisor.child import Process
     from streamer.supervisor.policy import Order
     from streamer.supervisor.signals import Stops
     from streamer.supervisor.tally import Tallies
@@ -92,8 +93,7 @@ class Session:
         tallies.new_session()
         self._observer = observer
         self._stops = stops
-        self._templates: dict[str, Template] = {}
-        self._children: dict[tuple[str, int], Child] = {}
+        self._children: dict[tuple[str, int], Process] = {}
         self._identities: dict[tuple[str, int], str] = {}
         self._ending = False  # whether the reader has said why it will end
         self._error: StreamerError | None = None
@@ -122,6 +122,7 @@ class Session:
             writable, readable = memfd.create()
             stack.callback(_close, (writable, readable))
             self._pool_fd = readable
+            self._templates = stack.enter_context(Templates(Setting(self._folder, self._logs, [readable], {})))
             self._reader = Child(
                 "streamer.runtime.reader",
                 "reader",
@@ -155,9 +156,11 @@ class Session:
         now = time.monotonic()
         seconds = max(0.0, min(self._policy.next_wake() - now, _LONGEST_SLEEP))
         with selectors.DefaultSelector() as selector:
-            for child in (self._reader, *self._templates.values(), *self._children.values()):
+            for child in (self._reader, *self._children.values()):
                 for what in child.watched():
                     selector.register(what, selectors.EVENT_READ)
+            for what in self._templates.watched():
+                selector.register(what, selectors.EVENT_READ)
             selector.register(self._stops, selectors.EVENT_READ)
             selector.select(seconds)
         self._stops.clear()
@@ -165,8 +168,7 @@ class Session:
     def _look(self) -> None:
         """Take in everything that has happened since the last look."""
         self._policy.now = time.monotonic()
-        for template in self._templates.values():
-            template.hear()
+        self._templates.hear()
         ended = {key: code for key, child in self._children.items() if (code := child.ended()) is not None}
         for message in self._reader.heard():  # after the look at who has ended: it says before why they will
             self._hear_reader(message)
@@ -313,7 +315,13 @@ class Session:
         identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"
         self._identities[key] = identity
         self._reader.channel.send("expect", identity=identity)
-        child = self._template(order.name).start(f"{order.name}.{order.generation}")
+        recycle = config.recycle
+        child = self._templates.start(
+            order.name,
+            config.use or order.name,
+            f"{order.name}.{order.generation}",
+            forked=bool(recycle.chunks or recycle.memory or recycle.growth),
+        )
         job = WorkerJob(
             order.name,
             order.generation,
@@ -332,19 +340,6 @@ class Session:
         child.channel.send("job", job=to_wire(job))
         self._children[key] = child
         self._tallies.consumers[order.name].generations += 1
-
-    def _template(self, name: str) -> Template:
-        template = self._templates.get(name)
-        if template is None or not template.alive:
-            if template is not None:
-                template.close()
-            config = self._consumers[name]
-            log = self._logs / f"{name}.log"
-            template = Template(
-                f"{name}.template", config.use or name, folder=self._folder, log=log, descriptors=[self._pool_fd]
-            )
-            self._templates[name] = template
-        return template
 
     def _activate(self, order: Activate) -> None:
         identity = self._identities[order.name, order.generation]
@@ -430,13 +425,14 @@ class Session:
             "anon": {"start": used, "peak": used, "end": used},
         }
 
-    def _leaving(self) -> list[Child]:
+    def _leaving(self) -> list[Process]:
         """Return the processes that end by themselves: those that were not only standing by."""
         seats = self._policy.seats
         return [child for (name, generation), child in self._children.items() if generation == seats[name].generation]
 
     def _end_all(self) -> None:
-        for child in (self._reader, *self._children.values(), *self._templates.values()):
+        self._templates.close()  # before its generations, one of which may just begin
+        for child in (self._reader, *self._children.values()):
             child.close()
 
 

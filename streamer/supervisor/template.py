@@ -1,163 +1,214 @@
-"""A consumer's template process → its generations, started in milliseconds."""
+"""A consumer's template process → its generations, started in milliseconds (see `runtime.template`)."""
 
 from __future__ import annotations
 
-import os
-import select
+import ctypes
 import signal
 import socket
+import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from streamer.runtime.channel import Channel
 from streamer.runtime.job import TemplateJob, to_wire
-from streamer.supervisor.child import Child
+from streamer.supervisor.child import Child, Process, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import Self
 
-POSSIBLE = hasattr(os, "pidfd_open") and hasattr(os, "P_PIDFD")
 _MOST = 1 << 12
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
+_WORKER = "streamer.runtime.worker"
 
 
-class Template:
-    """A process that forks the generations of one consumer (see `runtime.template`).
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the workers of a session are started with: where, their logs' folder, what they inherit."""
 
-    Its death is theirs: the kernel ends them.
-    """
+    folder: Path
+    logs: Path
+    descriptors: Sequence[int]
+    environment: Mapping[str, str]
 
-    def __init__(self, title: str, use: str, *, folder: Path, log: Path, descriptors: Sequence[int]) -> None:
-        """Start it; it is ready for orders at once, as they wait for it."""
+
+class Templates:
+    """The templates of a session's consumers. In the time of its ``with`` block, orphans become our children."""
+
+    def __init__(self, setting: Setting) -> None:
+        """Take what is needed; nothing starts yet."""
+        self._setting = setting
+        self._templates: dict[str, _Template] = {}
+
+    def __enter__(self) -> Self:
+        self._before = _take_orphans(yes=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        _take_orphans(yes=self._before)
+
+    def start(self, name: str, use: str, title: str, *, forked: bool) -> Process:
+        """Start a generation of a consumer, from its template where it is to be ``forked`` and can be."""
+        log = self._setting.logs / f"{name}.log"
+        if not forked or sys.platform != "linux":
+            return _start(self._setting, _WORKER, title, log)
+        template = self._templates.get(name)
+        if template is not None and template.ended:
+            self._templates.pop(name).close()
+            template = None
+        if template is None:
+            template = self._templates[name] = _Template(self._setting, name, use, log)
+        return template.start(title)
+
+    def watched(self) -> list[Any]:
+        """Return what becomes readable when a template says something or ends."""
+        return [what for template in self._templates.values() for what in template.watched()]
+
+    def hear(self) -> None:
+        """Take in what the templates have said up to now; does not wait."""
+        for template in self._templates.values():
+            template.hear()
+
+    def close(self) -> None:
+        """End the templates; the generations live on."""
+        while self._templates:
+            self._templates.popitem()[1].close()
+
+
+class Generation(Process):
+    """A process that a template was asked for."""
+
+    def __init__(self, title: str, template: _Template) -> None:
+        """Wait for it to begin."""
+        super().__init__(title)
+        self._template = template
+        self._lost = self._doomed = False
+
+    def hand_over(self) -> socket.socket:
+        """Return the process's end of the channel, to be closed by whoever passes it on."""
+        return self._theirs
+
+    def began(self, pid: int) -> None:
+        """Take in which process it is."""
+        super().began(pid)
+        if self._doomed:
+            self.kill()
+
+    def lost(self) -> None:
+        """Take in that there will be no answer: it has never begun, or ends as its channel does."""
+        self._lost = True
+        self._theirs.close()
+
+    def ended(self) -> int | None:
+        """Return the exit status where the process has ended: negative for a signal."""
+        if self._lost and self.pid is None and not self.channel.open:
+            self._code = -signal.SIGKILL
+        return super().ended()
+
+    def kill(self) -> None:
+        """End the process now; one that is not there yet, with the template that it would come from."""
+        self._doomed = True
+        if self.pid is None:
+            self._template.kill()
+        super().kill()
+
+
+class _Template:
+    """One template, and the generations that it was asked for."""
+
+    def __init__(self, setting: Setting, name: str, use: str, log: Path) -> None:
+        """Start it; whoever is asked for meanwhile waits until it is ready."""
+        self._setting = setting
+        self._log = log
+        self._forks: bool | None = None  # it has not said yet
+        self._asked: dict[int, Generation] = {}  # by their order
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._orders.setblocking(False)
-        self._generations: dict[int, Generation] = {}
-        self._started = 0
         try:
             with theirs:
-                inherited = [theirs.fileno(), *descriptors]
-                self._child = Child("streamer.runtime.template", title, folder=folder, log=log, descriptors=inherited)
-                job = TemplateJob(use, theirs.fileno(), list(descriptors))
-                self._child.channel.send("job", job=to_wire(job))
-        except OSError:
+                end = theirs.fileno()
+                self._process = _start(setting, "streamer.runtime.template", f"{name}.template", log, end)
+                self._process.channel.send("job", job=to_wire(TemplateJob(use, end)))
+        except BaseException:
             self._orders.close()
             raise
 
     @property
-    def alive(self) -> bool:
-        return self._child.ended() is None
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._process.ended() is not None
 
     def start(self, title: str) -> Generation:
-        """Order a generation."""
-        self._started += 1
-        channel, theirs = Channel.pair()
-        with theirs, suppress(OSError):  # where it is gone, so is the generation
-            socket.send_fds(self._orders, [msgpack.packb(["start", self._started, title])], [theirs.fileno()])
-        generation = Generation(self, self._started, title, channel)
-        self._generations[self._started] = generation
+        """Ask for a generation."""
+        generation = Generation(title, self)
+        number = max(self._asked, default=0) + 1
+        self._asked[number] = generation
+        if self._forks is not None:
+            self._order(number, generation)
         return generation
 
-    def watched(self) -> list[socket.socket | Channel | int]:
+    def _order(self, number: int, generation: Generation) -> None:
+        with generation.hand_over() as end:
+            if self._forks:
+                with suppress(OSError):  # `hear` sees that it is gone
+                    order = msgpack.packb([number, generation.title])
+                    socket.send_fds(self._orders, [order], [end.fileno()])
+                return
+            own = self._setting
+            pid = spawn(_WORKER, generation.title, end, own.folder, self._log, own.descriptors, own.environment)
+        self._asked.pop(number).began(pid)
+
+    def watched(self) -> list[Any]:
         """Return what becomes readable when it says something or ends."""
-        return [self._orders, *self._child.watched()] if self.alive else []
+        return [] if self.ended else [self._orders, *self._process.watched()]
 
     def hear(self) -> None:
         """Take in what it has said up to now."""
-        while True:
-            try:
-                message = self._orders.recv(_MOST)
-            except (BlockingIOError, ConnectionResetError):
-                return
-            if not message:
-                return
-            what, number, value = msgpack.unpackb(message)
-            generation = self._generations.get(number)
-            if generation is not None:
-                generation.take_in(what, value)
+        gone = self.ended  # before the look at what it has said
+        with suppress(BlockingIOError, ConnectionResetError):
+            while answer := self._orders.recv(_MOST):
+                self._take_in(*msgpack.unpackb(answer))
+        if gone:
+            for generation in self._asked.values():
+                generation.lost()
+            self._asked.clear()
 
-    def bury(self, generation: Generation, number: int) -> None:
-        del self._generations[number]
-        with suppress(OSError):
-            self._orders.send(msgpack.packb(["bury", number]))
-
-    def alone(self, generation: Generation) -> bool:
-        """Tell whether it has no other generation that lives."""
-        return all(other is generation or other.ended() is not None for other in self._generations.values())
+    def _take_in(self, what: str, *values: Any) -> None:
+        if what == "began":
+            number, pid = values
+            self._asked.pop(number).began(pid)
+            return
+        (self._forks,) = values
+        for number, generation in list(self._asked.items()):
+            self._order(number, generation)
 
     def kill(self) -> None:
-        self._child.kill()
+        self._process.kill()
 
     def close(self) -> None:
-        """End it, which ends all of its generations."""
-        self._child.close()
+        """End it, and take in its last words."""
+        self._process.close()
+        self.hear()
         self._orders.close()
 
 
-class Generation:
-    """A process that a template has started, with the methods of a `Child`."""
+def _start(setting: Setting, module: str, title: str, log: Path, *more: int) -> Child:
+    descriptors = [*more, *setting.descriptors]
+    return Child(
+        module, title, folder=setting.folder, log=log, descriptors=descriptors, environment=setting.environment
+    )
 
-    def __init__(self, template: Template, number: int, title: str, channel: Channel) -> None:
-        """Stand for one that is ordered."""
-        self.title = title
-        self.channel = channel
-        self.pid: int | None = None
-        self._template = template
-        self._number = number
-        self._pidfd: int | None = None
-        self._code: int | None = None
-        self._doomed = False
 
-    def take_in(self, what: str, value: int) -> None:
-        """Take in what the template says: ``began`` with a process id, ``ended`` with an exit status."""
-        if what == "ended":
-            self._code = value
-            return
-        self.pid, self._pidfd = value, os.pidfd_open(value)
-        if self._doomed:
-            self.kill()
-
-    def watched(self) -> list[Channel | int]:
-        """Return what becomes readable when it says something or ends."""
-        end = [] if self._pidfd is None or self._template.alive or self._code is not None else [self._pidfd]
-        return [self.channel, *end] if self.channel.open else end
-
-    def heard(self) -> list[dict[str, Any]]:
-        """Return what it has said up to now; does not wait."""
-        found: list[dict[str, Any]] = []
-        while self.channel.open and select.select([self.channel], [], [], 0)[0]:
-            found += self.channel.receive()
-        return found
-
-    def ended(self) -> int | None:
-        """Return the exit status where the process has ended: negative for a signal."""
-        if self._code is None and not self._template.alive and self._gone():
-            self._code = -signal.SIGKILL
-        return self._code
-
-    def _gone(self) -> bool:
-        """Tell whether a process whose template is gone is so, too."""
-        if self._pidfd is not None:
-            return bool(select.select([self._pidfd], [], [], 0)[0])
-        return not self.channel.open
-
-    def kill(self) -> None:
-        """End the process now; one that has not begun ends when it does."""
-        self._doomed = True
-        if self._pidfd is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        elif self._template.alone(self):
-            self._template.kill()
-
-    def close(self) -> None:
-        """Make sure that the process is gone and whatever it has started, and close the channel."""
-        if self.pid is not None and self._pidfd is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-            select.select([self._pidfd], [], [])
-            os.close(self._pidfd)
-            self._pidfd = None
-        self.channel.close()
-        self._template.bury(self, self._number)
+def _take_orphans(*, yes: bool) -> bool:
+    """Ask the kernel for the orphans among our descendants, or not; return what was asked before."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = ctypes.c_int()
+    libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
+    return bool(before.value)
