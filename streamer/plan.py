@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +20,14 @@ from streamer.stamps import nearest, own_period
 from streamer.units import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from streamer.records import Alignment
+    from streamer.records import Alignment, Track
 
     Stamps = NDArray[np.int64]
+    Compute = Callable[[Stamps], Track]
     _Chosen = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 _PIECE = 1 << 16  # ticks that are worked on at once
@@ -34,8 +36,13 @@ _MISSING = (
 )
 
 
-def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) -> Plan:
+def make_plan(
+    ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]], computed: Mapping[str, Compute] | None = None
+) -> Plan:
     """Lay every stream against the ticks; ticks that a stream says to skip become no frames.
+
+    A stream in ``computed`` is made of no single message: ``first`` of its plan counts the ticks of the timeline, which
+    are the rows of what its function returns for `sample_instants`.
 
     Raises:
         RecordingError: a tick has no sample of a stream that does not say what to do then.
@@ -45,11 +52,16 @@ def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) ->
     skipped: Counter[str] = Counter()
     aligned = []
     for name, (stamps, how) in streams.items():
-        instants, beyond = _instants(ticks, stamps, how)
+        instants, beyond = sample_instants(ticks, stamps, how)
         if beyond is not None:
             skipped[f"at {name}"] += int(np.count_nonzero(beyond & keep))
             keep &= ~beyond
-        stream, missing = _align(name, instants, stamps, how, beyond)
+        lay = partial(_follow, track=computed[name](instants)) if computed and name in computed else _align
+        stream, missing = lay(name, instants, stamps, how)
+        if beyond is not None:
+            missing &= ~beyond
+        if how.missing == "error" and missing.any():
+            raise RecordingError(_complaint(instants, stamps, how, missing), stream=name, hint=_MISSING)
         if how.missing == "skip":
             skipped[f"missing {name}"] += int(np.count_nonzero(missing & keep))
             keep &= ~missing
@@ -66,7 +78,7 @@ def make_plan(ticks: Stamps, streams: Mapping[str, tuple[Stamps, Alignment]]) ->
     )
 
 
-def _instants(ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[Stamps, NDArray[np.bool_] | None]:
+def sample_instants(ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[Stamps, NDArray[np.bool_] | None]:
     """Return when each tick's sample is taken, and for which ticks that is beyond the data: no frame can be there.
 
     Beyond are the ticks that have no tick ``at_ticks`` later, and those whose instant lies outside the stream's stamps,
@@ -82,9 +94,7 @@ def _instants(ticks: Stamps, stamps: Stamps, how: Alignment) -> tuple[Stamps, ND
     return instants, beyond
 
 
-def _align(
-    name: str, instants: Stamps, stamps: Stamps, how: Alignment, beyond: NDArray[np.bool_] | None
-) -> tuple[StreamPlan, NDArray[np.bool_]]:
+def _align(name: str, instants: Stamps, stamps: Stamps, how: Alignment) -> tuple[StreamPlan, NDArray[np.bool_]]:
     """Lay one stream against the instants; return its plan and where it has no sample within tolerance."""
     count = len(instants)
     first = np.empty(count, np.int32)
@@ -105,11 +115,30 @@ def _align(
             plan.second[piece] = part.second
         if how.align == "linear":
             plan.weight[piece] = part.weight
-    if beyond is not None:
-        missing &= ~beyond
-    if how.missing == "error" and missing.any():
-        raise RecordingError(_complaint(instants, stamps, how, missing), stream=name, hint=_MISSING)
     return plan, missing
+
+
+def _follow(
+    name: str, instants: Stamps, stamps: Stamps, how: Alignment, track: Track
+) -> tuple[StreamPlan, NDArray[np.bool_]]:
+    """Make the plan of a computed stream; the rows that count are numbered as the instants are."""
+    missing = ~track.found
+    if how.tolerance is not None:
+        missing |= np.abs(track.offset) > how.tolerance
+    rows = np.where(missing, -1, np.arange(len(instants)))
+    offset = np.where(missing, 0, track.offset)
+    flags = np.where(track.between & ~missing, np.uint8(Flag.INTERPOLATED), np.uint8(0))
+    if how.missing == "hold" and not missing.all():
+        held = np.maximum.accumulate(rows)
+        held[held < 0] = np.argmax(~missing)
+        offset = np.where(missing, instants[held] - instants, offset)
+        rows = held
+        flags[missing] |= np.uint8(Flag.HELD)
+    if how.gap is not None and len(stamps):
+        flags[_in_gap(instants, stamps, how.gap)] |= np.uint8(Flag.GAP)
+    stamp = np.where(track.between & ~missing, instants, instants + offset)
+    first = rows.astype(np.int32)
+    return StreamPlan(name, first, first, _nothing(len(instants)), stamp, offset, flags), missing
 
 
 def _nothing(count: int) -> NDArray[np.float64]:
@@ -210,8 +239,8 @@ def _complaint(ticks: Stamps, stamps: Stamps, how: Alignment, missing: NDArray[n
     elif how.align == "previous" and at < stamps[0]:
         why = f"its first message comes {show_duration(int(stamps[0]) - at)} later"
     else:
-        distance = int(np.abs(stamps - at).min())
-        why = f"the nearest message is {show_duration(distance)} off, tolerance is {show_duration(how.tolerance or 0)}"
+        why = f"the nearest message is {show_duration(int(np.abs(stamps - at).min()))} off"
+        why += "" if how.tolerance is None else f", tolerance is {show_duration(how.tolerance)}"
     return f"no sample for {count} of {len(ticks)} ticks, first {when} after the first tick: {why}"
 
 

@@ -181,6 +181,20 @@ class TimelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """A computed stream at n instants: what is found there before any frame is loaded.
+
+    ``values`` (n, k) float64, valid where ``found`` (n,) bool; ``offset`` (n,) int64 ns, how far the furthest message
+    used lies from the instant; ``between`` (n,) bool, where a value was interpolated.
+    """
+
+    values: NDArray[np.float64]
+    found: NDArray[np.bool_]
+    offset: NDArray[np.int64]
+    between: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class StreamPlan:
     """Which messages make one stream's sample, for every frame (n frames).
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.errors import DecodeError, RecordingError, nearest_name
+from streamer.records import Track
 from streamer.stamps import nearest
 
 if TYPE_CHECKING:
@@ -201,20 +202,6 @@ def _link(parent: str, child: str, values: Sequence[tuple[int, bool, tuple[float
     return Link(parent, child, stamps, poses, static)
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
-    """The pose of one frame in another at n instants.
-
-    ``poses`` (n, 7) float64, valid where ``found`` (n,) bool; ``offset`` (n,) int64 ns, how far the furthest of the
-    transforms used lies from the instant; ``between`` (n,) bool, where a link was interpolated.
-    """
-
-    poses: Poses
-    found: NDArray[np.bool_]
-    offset: Stamps
-    between: NDArray[np.bool_]
-
-
 def track(chain: tuple[list[Link], list[Link]], instants: Stamps, align: str) -> Track:
     """Return the pose of the second chain's frame in the first chain's, each link aligned by itself.
 
@@ -230,18 +217,18 @@ def track(chain: tuple[list[Link], list[Link]], instants: Stamps, align: str) ->
     up, down = chain
     for link in up:
         _append(result, _at(link, instants, align))
-    result.poses[...] = inverse(result.poses)
+    result.values[...] = inverse(result.values)
     for link in reversed(down):
         part = _at(link, instants, align)
         _merge(result, part)
-        result.poses[...] = compose(result.poses, part.poses)
+        result.values[...] = compose(result.values, part.values)
     return result
 
 
 def _append(result: Track, part: Track) -> None:
     """Go one link up from the first frame: the new link stands in front."""
     _merge(result, part)
-    result.poses[...] = compose(part.poses, result.poses)
+    result.values[...] = compose(part.values, result.values)
 
 
 def _merge(result: Track, part: Track) -> None:

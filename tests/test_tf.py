@@ -73,7 +73,7 @@ def test_poses_in_random_trees_equal_those_of_scipy(seed: int, size: int) -> Non
     instants = BASE + np.sort(rng.integers(0, 40 * STEP, 7))
     found = track(Tree(transforms).chain(parent, child), instants, "linear")
     assert found.found.all()
-    for row, instant in zip(found.poses, instants.tolist(), strict=True):
+    for row, instant in zip(found.values, instants.tolist(), strict=True):
         right = np.linalg.inv(to_root(transforms, parent, instant)) @ to_root(transforms, child, instant)
         np.testing.assert_allclose(row[:3], right[:3, 3], atol=1e-9)
         np.testing.assert_allclose(Rotation.from_quat(row[3:]).as_matrix(), right[:3, :3], atol=1e-9)
@@ -108,8 +108,8 @@ def test_nothing_is_found_outside_the_stamps_of_a_moving_link_but_a_static_one_a
     found = track(chain, instants, "linear")
     assert found.found.tolist() == [False, True, True, True, False]
     assert found.between.tolist() == [False, False, True, False, False]
-    assert found.poses[2].tolist() == [0.5, 1, 0, 0, 0, 0, 1]
-    assert track(chain, instants, "previous").poses[:, 0].tolist() == [0, 0, 0, 2, 2]
+    assert found.values[2].tolist() == [0.5, 1, 0, 0, 0, 0, 1]
+    assert track(chain, instants, "previous").values[:, 0].tolist() == [0, 0, 0, 2, 2]
     assert track(chain, instants, "nearest").offset.tolist() == [1, 0, -STEP // 2, 0, -1]
 
 

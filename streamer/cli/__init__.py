@@ -82,12 +82,13 @@ def _open_standard_streams() -> None:
 
 
 def _run() -> None:
-    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, top, watch
+    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, sync, top, watch
 
     app.command("init")(init.init)
     app.command("info")(info.info)
     app.command("check")(check.check)
     app.command("plan")(plan.plan)
+    app.command("sync")(sync.sync)
     app.command("run")(run.run)
     app.command("merge")(merge.merge)
     app.command("bench")(bench.bench)
