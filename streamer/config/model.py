@@ -160,12 +160,24 @@ class StreamConfig(_Settings):
         return resize
 
 
+RECYCLE_CHUNKS = 20  # where nothing is said
+
+
 class RecycleConfig(_Settings):
     """When a consumer's process is replaced by a fresh one: whichever comes first, and not before its second chunk."""
 
     chunks: int | None = Field(None, ge=1, description="after this many chunks")
     memory: Size | None = Field(None, ge=1, description="when it holds this much anonymous memory at a commit")
     growth: Size | None = Field(None, ge=1, description="when its memory grows by this much a chunk, by its trend")
+
+
+def _never(value: object) -> object:
+    return {} if value == "never" else value
+
+
+def _or_never(schema: dict[str, Any]) -> None:
+    """Let an editor offer 'never' beside the settings."""
+    schema["anyOf"] = [{"const": "never"}, {"$ref": schema.pop("$ref")}]
 
 
 class ConsumerConfig(_Settings):
@@ -176,7 +188,11 @@ class ConsumerConfig(_Settings):
     streams: list[str] | None = Field(None, description="the streams it is shown; all where left out")
     mode: Literal["lossless", "latest"] = Field("lossless", description="every frame, or only the newest")
     every: int = Field(1, ge=1, description="show every n-th frame")
-    recycle: RecycleConfig = RecycleConfig()
+    recycle: Annotated[RecycleConfig, BeforeValidator(_never)] = Field(
+        RecycleConfig(chunks=RECYCLE_CHUNKS),
+        description="when its process is replaced by a fresh one, or 'never'",
+        json_schema_extra=_or_never,
+    )
     on_failed: Literal["stop", "isolate"] = Field("stop", description="what its final failure means for the run")
     on_error: Literal["fail", "quarantine"] = Field(
         "fail", description="what a frame means that ends its process each time: fail, or go on without the frame"

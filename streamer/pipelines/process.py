@@ -70,7 +70,7 @@ class Pipeline:
     @property
     def pid(self) -> int:
         """The process id."""
-        return self._child.pid
+        return self._child.pid or 0
 
     def watched(self) -> list[Channel | int]:
         """Return what becomes readable when it says something or ends."""

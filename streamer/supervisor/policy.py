@@ -325,6 +325,14 @@ class Policy:
                 orders += self._next(seat)
         return orders
 
+    def recycles(self, name: str) -> bool:
+        """Tell whether a consumer's present or next generation may be replaced as planned, as far as is known."""
+        seat = self.seats[name]
+        if seat.recycle_memory is not None or seat.recycle_growth is not None:
+            return True
+        share = seat.recycle_chunks
+        return share is not None and not (self._reader_ready and seat.cursor + share >= self.chunks)
+
     def drain(self) -> list[Order]:
         """Let everyone finish the chunk it is in and stop; whoever has not begun is stopped now."""
         self.draining = True

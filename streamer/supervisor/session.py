@@ -315,13 +315,8 @@ class Session:
         identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"
         self._identities[key] = identity
         self._reader.channel.send("expect", identity=identity)
-        recycle = config.recycle
-        child = self._templates.start(
-            order.name,
-            config.use or order.name,
-            f"{order.name}.{order.generation}",
-            forked=bool(recycle.chunks or recycle.memory or recycle.growth),
-        )
+        use, title = config.use or order.name, f"{order.name}.{order.generation}"
+        child = self._templates.start(order.name, use, title, forked=self._policy.recycles(order.name))
         job = WorkerJob(
             order.name,
             order.generation,
@@ -344,6 +339,8 @@ class Session:
     def _activate(self, order: Activate) -> None:
         identity = self._identities[order.name, order.generation]
         self._reader.channel.send("activate", name=order.name, identity=identity, chunks=order.chunks)
+        if not self._policy.recycles(order.name):
+            self._templates.dismiss(order.name)
 
     def _gone(self, order: Gone) -> None:
         identity = self._identities.pop((order.name, order.generation))

@@ -56,13 +56,16 @@ class Templates:
         log = self._setting.logs / f"{name}.log"
         if not forked or sys.platform != "linux":
             return _start(self._setting, _WORKER, title, log)
-        template = self._templates.get(name)
-        if template is not None and template.ended:
+        if name in self._templates and self._templates[name].ended:
             self._templates.pop(name).close()
-            template = None
-        if template is None:
-            template = self._templates[name] = _Template(self._setting, name, use, log)
-        return template.start(title)
+        if name not in self._templates:
+            self._templates[name] = _Template(self._setting, name, use, log)
+        return self._templates[name].start(title)
+
+    def dismiss(self, name: str) -> None:
+        """End a consumer's template, if there is one: no more generations are to come of it."""
+        if name in self._templates:
+            self._templates.pop(name).close()
 
     def watched(self) -> list[Any]:
         """Return what becomes readable when a template says something or ends."""

@@ -69,8 +69,16 @@ def test_the_shortest_configuration_has_the_documented_defaults(path: Path) -> N
     out = config.consumers["out"]
     assert (out.mode, out.every, out.streams, out.recycle.chunks, out.on_failed, out.deadline) == (
         *("lossless", 1, None),
-        *(None, "stop", 600 * 10**9),
+        *(20, "stop", 600 * 10**9),
     )
+
+
+def test_recycling_is_on_unless_it_is_never_and_as_it_is_said(path: Path) -> None:
+    said = {"": (20, None), ", recycle: never": (None, None), ", recycle: {chunks: 3}": (3, None)}
+    said[", recycle: {memory: 1 GB}"] = (None, 10**9)
+    for words, (chunks, memory) in said.items():
+        recycle = read(path, GOOD.replace("checksum}", f"checksum{words}}}")).consumers["out"].recycle
+        assert (recycle.chunks, recycle.memory, recycle.growth) == (chunks, memory, None)
 
 
 def test_units_become_exact_numbers(path: Path) -> None:
