@@ -32,20 +32,49 @@ def write_json(path: Path, values: object) -> None:
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write under a temporary name, then rename."""
+    """Write under another name, then rename."""
     with replacing(path) as draft:
         draft.write_bytes(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to, which becomes ``path`` when all is well."""
-    draft = path.with_name(f".{path.name}.tmp")
+    """Give a name to write to, which becomes ``path`` when all is well.
+
+    It lies in a folder of its own that only this user may write to: nobody can put a link to another file there.
+    """
+    folder = path.with_name(f".{path.name}.tmp")
+    _discard(folder)
+    folder.mkdir(mode=0o700)
     try:
-        yield draft
-        os.replace(draft, path)
+        yield folder / path.name
+        os.replace(folder / path.name, path)
     finally:
-        draft.unlink(missing_ok=True)
+        _discard(folder)
+
+
+def _discard(path: Path) -> None:
+    """Remove what a killed process, or somebody else, has left under a name; a link is removed, not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def working_folder(path: Path, *, anew: bool) -> Path:
+    """Make a folder for the parts of a recording, or go on with that of an earlier process.
+
+    Raises:
+        OSError: a link lies where the parts were; it is not followed.
+
+    """
+    if anew:
+        remove_folder(path)
+        path.mkdir()
+    elif path.is_symlink():
+        msg = "a link lies where the parts of this recording were; remove it and begin anew"
+        raise NotADirectoryError(errno.ENOTDIR, msg, str(path))
+    return path
 
 
 def list_recordings(before: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -67,12 +96,12 @@ def make_folder(path: Path) -> Path:
 def remove_folder(path: Path) -> None:
     """Remove a folder with all that is in it: its name goes first, so that half of it is never taken for the whole."""
     doomed = path.with_name(f"{path.name}.done")
+    if path.is_symlink():
+        path.unlink()
     if path.exists():
-        if doomed.exists():
-            shutil.rmtree(doomed)
+        _discard(doomed)
         path.rename(doomed)
-    if doomed.exists():
-        shutil.rmtree(doomed)
+    _discard(doomed)
 
 
 def check_file(path: Path) -> None:

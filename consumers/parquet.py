@@ -15,6 +15,7 @@ from consumers.files import (
     remove_folder,
     replacing,
     require,
+    working_folder,
     write_json,
 )
 from streamer.contract import Consumer
@@ -62,10 +63,7 @@ class Parquet(Consumer):
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Prepare the columns and a folder for the chunks."""
         make_folder(self._out)
-        self._parts = self._out / f".{recording.name}.parquet"
-        if state is None:
-            remove_folder(self._parts)
-            self._parts.mkdir()
+        self._parts = working_folder(self._out / f".{recording.name}.parquet", anew=state is None)
         self._streams = recording.streams
         self._clear()
 

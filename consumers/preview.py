@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import add_text, make_folder, provenance, remove_folder, write_bytes
+from consumers.files import add_text, make_folder, provenance, remove_folder, replacing, working_folder, write_bytes
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -53,10 +53,7 @@ class Preview(Consumer):
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Choose the frames to show."""
         make_folder(self._out)
-        self._parts = self._out / f".{recording.name}.preview"
-        if state is None:
-            remove_folder(self._parts)
-            self._parts.mkdir()
+        self._parts = working_folder(self._out / f".{recording.name}.preview", anew=state is None)
         self._kinds = {name: stream.kind for name, stream in recording.streams.items()}
         self._widths = {n: min(s.shape[0], _MOST_CURVES) for n, s in recording.streams.items() if s.kind == "vector"}
         count = min(self._columns, recording.frames)
@@ -123,10 +120,8 @@ class Preview(Consumer):
         offsets = {f"offset {name}": np.array(points) for name, points in self._offsets.items()}
         share: dict[str, Any] = self._pictures | curves | offsets
         path = self._parts / f"part-{chunk.number:06d}.npz"
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
+        with replacing(path) as draft, draft.open("wb") as file:
             np.savez(file, **share)
-        temporary.rename(path)
         self._pictures, self._curves = {}, {}
         self._offsets = {name: [] for name in self._kinds}
         return {"next": self._next}

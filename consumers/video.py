@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from consumers import mp4
-from consumers.files import make_folder, provenance, remove_folder, replacing, require, write_json
+from consumers.files import make_folder, provenance, remove_folder, replacing, require, working_folder, write_json
 from consumers.sheet import thumbnail
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
@@ -70,10 +70,7 @@ class Video(Consumer):
             mp4.check_size(name, stream.shape)
         self._start = recording.start
         self._rate = self._choose_rate(recording)
-        self._parts = self._out / f".{recording.name}.video"
-        if state is None:
-            remove_folder(self._parts)
-            self._parts.mkdir()
+        self._parts = working_folder(self._out / f".{recording.name}.video", anew=state is None)
         self._frames: int = state["frames"] if state else 0
         self._without: dict[str, int] = state["without"] if state else dict.fromkeys(self._streams, 0)
         self._under_way = self._parts / "part"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import list_recordings, make_folder, provenance, remove_folder, require, write_json
+from consumers.files import list_recordings, make_folder, provenance, remove_folder, require, working_folder, write_json
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
 
@@ -58,7 +58,7 @@ class Zarr(Consumer):
         if state is None:
             remove_folder(self._draft)
             self._make(recording)
-        elif self._draft.exists():  # else the recording is complete, and only `close` comes again
+        elif working_folder(self._draft, anew=False).exists():  # else it is complete, and only `close` comes again
             for left in self._draft.rglob("*.partial"):  # what Zarr was writing when its process was killed
                 left.unlink()
             group = self._zarr.open_group(self._draft, mode="r+")

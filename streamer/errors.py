@@ -20,6 +20,8 @@ import errno
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from streamer.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -96,8 +98,9 @@ class StreamerError(Exception):
         subject = subject or (f"consumer {where.consumer}" if where.consumer else "")
         needed = f", needed for frame {where.frame}" if where.frame is not None else ""
         message = f"message {where.message}{needed}" if where.message is not None else ""
-        places = [place for place in (where.line, subject, message, where.path) if place]
-        return ": ".join([*places, self.text]) + (f"; {where.hint}" if where.hint else "")
+        places = [visible(place) for place in (where.line, subject, message, where.path) if place]
+        hint = f"; {visible(where.hint)}" if where.hint else ""
+        return ": ".join([*places, visible(self.text, lines=True)]) + hint
 
     def to_wire(self) -> dict[str, Any]:
         """Return the error as plain values, to cross a process."""
@@ -201,6 +204,22 @@ def nearest_name(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS})
+
+
+def from_shortage(error: BaseException) -> StorageError | None:
+    """Say that the system had too little of something (descriptors, memory, processes), which passes; else None."""
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        return StorageError(
+            f"the system has too little of what this needs: {error.strerror}", path=error.filename or ""
+        )
+    if isinstance(error, MemoryError):
+        return StorageError("the system has no memory for this")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return StorageError("the system has no thread for this")
+    return None
+
+
 _CANNOT_WRITE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
 )
@@ -219,4 +238,4 @@ def from_os_error(error: OSError) -> StreamerError | None:
     if error.errno in _GAVE_OUT:
         at = f" at {error.filename}" if error.filename else ""
         return StorageError(f"the disk gave out{at}: {error.strerror}")
-    return None
+    return from_shortage(error)

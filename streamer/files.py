@@ -1,15 +1,18 @@
-"""A path → a regular file, opened without waiting, and what proves later that it is still the same file.
+"""A path → a regular file, opened or created without surprises, and what proves later that it is the same file.
 
 A pipe, a device or a socket can lie wherever a file is expected. Opening one may wait for ever, or do something.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import hashlib
 import os
 import stat
+import sys
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +26,18 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+_TELLING = {  # file systems (f_type of statfs(2)) that set the time of change themselves, and keep inodes apart
+    0xEF53,  # ext2, ext3, ext4
+    0x58465342,  # XFS
+    0x9123683E,  # Btrfs
+    0x01021994,  # tmpfs
+    0xF2F52010,  # F2FS
+    0x2FC12FC1,  # ZFS
+    0xCA451A4E,  # bcachefs
+    0x794C7630,  # overlayfs
+}
+_RENAME = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux
+_HERE, _NO_REPLACE = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -56,13 +71,14 @@ def _refuse_others(found: os.stat_result, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What no two files share, and what changes with each write to a file: the system sets ``changed_ns`` itself."""
+    """What no two files share, and what changes with each write: nobody can set ``changed_ns`` but the system."""
 
     device: int
     inode: int
     size: int
     modified_ns: int
     changed_ns: int
+    digest: str = ""  # of the whole content, where the file system cannot tell that a file was written to
 
     @classmethod
     def of(cls, file: Path | int) -> Self:
@@ -78,11 +94,59 @@ class FileIdentity:
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     @classmethod
-    def from_wire(cls, values: Sequence[int]) -> Self:
+    def from_wire(cls, values: Sequence[Any]) -> Self:
         """Return what `wire` has packed."""
         return cls(*values)
 
     @property
-    def wire(self) -> tuple[int, ...]:
+    def wire(self) -> tuple[int | str, ...]:
         """Plain values, for a message or JSON."""
         return astuple(self)
+
+
+def content_digest(descriptor: int) -> str:
+    """Return the digest of a file's whole content."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tells_changes(descriptor: int) -> bool:
+    """Tell whether a file's identity changes with each write to it, by its file system and how exact its times are."""
+    fstatfs = getattr(ctypes.CDLL(None), "fstatfs", None)
+    found = ctypes.create_string_buffer(256)
+    if sys.platform != "linux" or fstatfs is None or fstatfs(descriptor, found) != 0:
+        return False
+    kind = int.from_bytes(found.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
+    return kind in _TELLING and os.fstat(descriptor).st_ctime_ns % 10**9 != 0
+
+
+def create_new(path: Path, mode: int = 0o666) -> BinaryIO:
+    """Create a file for writing; neither an existing file nor a link that somebody has put there is opened.
+
+    Raises:
+        FileExistsError: something has this name. OSError: the system refused.
+
+    """
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode), "w+b")
+
+
+def rename_to_free(path: Path, target: Path) -> None:
+    """Rename a file, link or folder; what has the name ``target`` already is never replaced.
+
+    Raises:
+        FileExistsError: something has that name. OSError: the system refused.
+
+    """
+    if _RENAME is not None:
+        if _RENAME(_HERE, os.fsencode(path), _HERE, os.fsencode(target), _NO_REPLACE) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS):  # a file system, a kernel that does not know it
+            raise OSError(number, os.strerror(number), str(path), None, str(target))
+    if path.is_dir() and not path.is_symlink():
+        target.mkdir()  # an empty folder is what a rename replaces
+        os.rename(path, target)  # noqa: PTH104 - which says what it replaces
+        return
+    os.link(path, target, follow_symlinks=False)
+    path.unlink()

@@ -163,7 +163,7 @@ def test_a_control_socket_that_cannot_be_bound_is_closed(tmp_path: Path, monkeyp
     monkeypatch.setattr(socket, "socket", Kept)
     (tmp_path / NAME).symlink_to(tmp_path / "no" / "such")
     with pytest.raises(OSError, match=r".") as refused:
-        Control(Workdir(tmp_path / "missing"))
+        Control(Workdir(tmp_path / "missing"), {})
     assert [one.fileno() for one in made] == [-1], refused
 
 

@@ -163,11 +163,12 @@ class _Run:
         told: dict[str, Any] = {}
         pool = _Pool(process.pid)
         assert process.stdout is not None  # noqa: S101 - it was asked for
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
         while process.poll() is None:
             used = sum(anonymous(pid) for pid in _tree(process.pid)) + pool.size()
             self._measured.memory.append((time.time() - began, used / _MB))
-            ready, _, _ = select.select([process.stdout], [], [], _EVERY)
-            if not ready:
+            if not poll.poll(_EVERY * 1000):
                 continue
             line = process.stdout.readline()
             if not line:

@@ -11,6 +11,7 @@ import typer
 
 from streamer.cli.screen import let_go
 from streamer.errors import BusyError, StorageError, StreamerError, UsageError
+from streamer.text import visible
 
 # typer's codes, and ours; 1 is that of rich and click when who was reading has gone: no failure
 _CODES: dict[object, int] = {1: 0, 2: UsageError.exit_code, 130: BusyError.exit_code}
@@ -25,24 +26,31 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
-    if wanted:
-        from importlib.metadata import version
+def _version(context: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    if not wanted:
+        return
+    from streamer.libraries import NAME, versions
 
-        print(f"rosbag-streamer {version('rosbag-streamer')}")
-        raise typer.Exit
+    found = versions()
+    for name, number in found.items() if context.params.get("verbose") else [(NAME, found[NAME])]:
+        print(f"{name} {number}")
+    raise typer.Exit
 
 
 @app.callback()
 def streamer(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and end")
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", is_eager=True, help="with --version: also those of all libraries")
     ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, help="print the version and end")] = False,
 ) -> None:
     """Stream ROS bags as aligned frames to any number of consumers, in bounded memory.
 
     Begin with: streamer init recording.bag, then streamer check config.yaml, then streamer run config.yaml
     """
+    if verbose and not version:
+        msg = "-v goes with --version: streamer --version -v"
+        raise UsageError(msg)
 
 
 def main() -> None:
@@ -55,7 +63,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(BusyError.exit_code)
     except StreamerError as error:
-        print(f"streamer: {error}", file=sys.stderr)
+        print(f"streamer: {visible(str(error), lines=True)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
@@ -64,7 +72,7 @@ def main() -> None:
         if error.errno == errno.EPIPE:
             sys.exit(0)
         at = error.filename or "standard output"
-        print(f"streamer: {at}: cannot be written: {error.strerror}", file=sys.stderr)
+        print(f"streamer: {visible(str(at))}: cannot be written: {error.strerror}", file=sys.stderr)
         sys.exit(StorageError.exit_code)
 
 

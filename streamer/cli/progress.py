@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from streamer.cli.screen import let_go, say
+from streamer.cli.screen import let_go, say, screen
+from streamer.text import visible
 from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ def make_observer(*, json_lines: bool = False) -> Iterator[Observer]:
         yield _Lines()
         return
     from rich import progress as rich
-    from rich.console import Console
 
-    console = Console(stderr=True)
+    console = screen(stderr=True)
     columns = (
         rich.TextColumn("{task.description}"),
         rich.BarColumn(),
@@ -80,7 +80,7 @@ class _Bar:
 
     def note(self, text: str, **about: Any) -> None:
         del about
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(text, markup=False)
 
 
 class _Lines:
@@ -110,7 +110,7 @@ class _Lines:
         if self._broken:
             return
         try:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text, lines=True), file=sys.stderr, flush=True)
         except OSError:  # who was reading has gone: no reason to stop the work
             self._broken = True
 

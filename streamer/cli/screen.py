@@ -7,25 +7,34 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from streamer.text import visible
 
-    from rich.console import Console
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console, ConsoleOptions, RenderableType
     from rich.text import Text
 
 _WIDE = 200  # characters, for files and pipes: no column is folded there
 
 
-def screen() -> Console:
+def screen(*, stderr: bool = False) -> Console:
     """Return the console of a command: as wide as the terminal, or wide enough for any table."""
     from rich.console import Console
+    from rich.segment import Segment
 
     class Screen(Console):
         def on_broken_pipe(self) -> None:  # where rich would end the process
             self.quiet = True
             let_go()
 
-    return Screen(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            """Show control characters in names and messages, where the terminal would obey them."""
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(visible(segment.text, lines=True), segment.style)
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Screen(highlight=False, stderr=stderr, width=None if stream.isatty() else _WIDE)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Text:
@@ -67,9 +76,9 @@ def _in_words(headings: Sequence[str], row: Sequence[str], width: int) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line at once."""
+    """Print a line at once, its control characters shown and not obeyed."""
     try:
-        print(text, flush=True)
+        print(visible(text, lines=True), flush=True)
     except BrokenPipeError:
         let_go()
 

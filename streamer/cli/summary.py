@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from streamer.cli.screen import screen, table
@@ -15,6 +14,8 @@ from streamer.source.find import recording_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from rich.console import Console
 
     from streamer.config.load import Loaded
     from streamer.supervisor.report import Report
@@ -36,7 +37,7 @@ def show_summary(report: Report, loaded: Loaded, workdir: Path) -> None:
         console.print(Text(line), soft_wrap=True)
     console.print(Text(f"report: {workdir / 'report.json'}"), soft_wrap=True)
     if report.error is not None:
-        Console(stderr=True, highlight=False).print(Text(f"streamer: {loaded.locate(report.error)}"), soft_wrap=True)
+        screen(stderr=True).print(Text(f"streamer: {loaded.locate(report.error)}"), soft_wrap=True)
         if many:
             console.print(Text(f"Only what is missing: streamer run {loaded.path} --resume"), soft_wrap=True)
     elif report.exit_code:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamer.errors import UsageError
+from streamer.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
     from streamer.cli.screen import table
 
     place = f"{Path(found['recording']).name} ({found['number']} of {found['of']})" if "recording" in found else ""
-    yield Text(f"{found['config']}: {found['state']}  {place}  process {found['pid']}")
+    yield Text(visible(f"{found['config']}: {found['state']}  {place}  process {found['pid']}"))
     if "recordings" in found:
         frames = found["frames"]
         yield Text(f"{frames['done']}/{frames['all']} frames, {words(found)}")
@@ -128,4 +129,4 @@ def _recordings(running: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]
         counts = [sum(life.get(kind, 0) for life in lives) for kind in ("recycled", "crashed")]
         numbers = [frames.get("done", ""), frames.get("all", ""), round(frames.get("per_second", 0))]
         cells = [found.get("state", ""), *numbers, found.get("waits_for", ""), *counts, found["folder"]]
-        yield name, *map(str, cells)
+        yield visible(name), *(visible(str(cell)) for cell in cells)

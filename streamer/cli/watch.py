@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.errors import BusyError, ConfigError, UsageError
+from streamer.cli.screen import say, screen
+from streamer.errors import BusyError, ConfigError, StorageError, UsageError
+from streamer.text import visible
 from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ _CONFIG = typer.Argument(metavar="CONFIG", help="the YAML configuration", show_d
 _WITH = typer.Option("--config", "-c", metavar="CONFIG", help="the daemon's configuration", show_default=False)
 _JSON = typer.Option("--json", help="print JSON")
 _SECONDS = 1.0
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 
 quarantine = typer.Typer(no_args_is_help=True, help="Recordings that were put aside: list, show, retry.")
 
@@ -61,11 +65,10 @@ def status(
 
     Example: streamer status watch.yaml
     """
-    from rich.console import Console
     from rich.live import Live
 
     loaded = _load(config)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = screen()
     if as_json:
         while True:
             print(json.dumps(_status(loaded), indent=None if live else 2), flush=True)
@@ -75,10 +78,10 @@ def status(
     if not live:
         console.print(_table(_status(loaded)))
         return
-    with Live(_table(_status(loaded)), console=console, auto_refresh=False) as screen:
+    with Live(_table(_status(loaded)), console=console, auto_refresh=False) as shown:
         while True:
             time.sleep(_SECONDS)
-            screen.update(_table(_status(loaded)), refresh=True)
+            shown.update(_table(_status(loaded)), refresh=True)
 
 
 def retry(
@@ -90,7 +93,7 @@ def retry(
     Example: streamer retry run_7 -c watch.yaml
     """
     for values in _retry(_load(config), recording):
-        print(f"{values['name']}: queued ({values['path']})")
+        say(visible(f"{values['name']}: queued ({values['path']})"))
 
 
 def drain(config: Annotated[Path, _CONFIG]) -> None:
@@ -100,7 +103,7 @@ def drain(config: Annotated[Path, _CONFIG]) -> None:
     """
     from streamer.ingest.control import ask
 
-    print(ask(_load(config).workdir, "drain")["text"])
+    say(ask(_load(config).workdir, "drain")["text"])
 
 
 def reload(config: Annotated[Path, _CONFIG]) -> None:
@@ -110,7 +113,7 @@ def reload(config: Annotated[Path, _CONFIG]) -> None:
     """
     from streamer.ingest.control import ask
 
-    print(ask(_load(config).workdir, "reload")["text"])
+    say(ask(_load(config).workdir, "reload")["text"])
 
 
 @quarantine.command("list")
@@ -124,9 +127,9 @@ def quarantine_list(config: Annotated[Path, _CONFIG], as_json: Annotated[bool, _
         print(json.dumps(found, indent=2))
         return
     for values in found:
-        print(f"#{values['id']} {values['name']}: {values['error']} ({values['path']})")
+        say(visible(f"#{values['id']} {values['name']}: {values['error']} ({values['path']})"))
     if not found:
-        print("nothing is quarantined")
+        say("nothing is quarantined")
 
 
 @quarantine.command("show")
@@ -167,9 +170,9 @@ def quarantine_retry(
     """
     found = _retry(_load(config), recording)
     for values in found:
-        print(f"{values['name']}: queued ({values['path']})")
+        say(visible(f"{values['name']}: queued ({values['path']})"))
     if not found:
-        print("nothing is quarantined")
+        say("nothing is quarantined")
 
 
 def _checked(config: Path, overrides: list[str]) -> Loaded:
@@ -186,16 +189,30 @@ def _checked(config: Path, overrides: list[str]) -> Loaded:
         msg = f"{config} names recordings, not folders to watch: streamer run {config}"
         raise UsageError(msg)
     command = [sys.executable, "-m", "streamer", "check", "--no-recordings", "--json", str(config), *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - our own
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - our own
+    except OSError as error:
+        msg = f"{config} could not be checked: the system refused a process ({error.strerror}); try again"
+        raise BusyError(msg) from error
     try:
         findings = json.loads(done.stdout)["findings"]
     except ValueError as error:
-        msg = f"{config} could not be checked: {done.stderr.strip()}"
-        raise ConfigError(msg) from error
+        raise _unchecked(config, done.returncode, done.stderr) from error
     mistakes = [f["message"] for f in findings if f["code"] == ConfigError.exit_code]
     if mistakes:
         raise ConfigError(parts=[ConfigError(mistake) for mistake in mistakes])
     return loaded
+
+
+def _unchecked(config: Path, code: int, said: str) -> BusyError | ConfigError:
+    """Say why a check has found nothing: somebody ended it, which may go better next time, or it ended by itself."""
+    from streamer.supervisor.child import how_it_ended
+
+    if -code in _FROM_OUTSIDE or code in (BusyError.exit_code, StorageError.exit_code):
+        how = how_it_ended(code)
+        return BusyError(f"{config} could not be checked: the check ended before its time ({how}); try again")
+    last = said.strip() or how_it_ended(code)
+    return ConfigError(f"{config} could not be checked: {last}")
 
 
 def _load(config: Path) -> Loaded:
@@ -230,7 +247,6 @@ def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
     """Have the daemon queue recordings again; where none is running, do it in its place."""
     from streamer.ingest.control import ask
     from streamer.ingest.queue import Queue
-    from streamer.ingest.queue import retry as queue_again
     from streamer.ingest.snapshot import as_json
     from streamer.supervisor.workdir import open_workdir
 
@@ -240,11 +256,12 @@ def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = ask(loaded.workdir, "retry", what=what)["recordings"]
     except BusyError:
         with open_workdir(loaded.workdir) as workdir, Queue(workdir.path / "queue.sqlite") as queue:
-            return [as_json(entry) for entry in queue_again(queue, what)]
+            return [as_json(entry) for entry in queue.retry(what)]
     return found
 
 
 def _table(found: dict[str, Any]) -> Group:
+    """Put together what `snapshot` has for a person."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -254,12 +271,12 @@ def _table(found: dict[str, Any]) -> Group:
     counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count) or "no recordings yet"
     used = f", {show_size(found['memory']['used'])} of memory" if found["pid"] else ""
     lines = [Text(f"{Path(found['config']).name}: {found['state']}{used}; {counts}")]
-    lines += [Text(text, style="yellow") for text in [found["paused"], *found["warnings"]] if text]
+    lines += [Text(visible(text), style="yellow") for text in [found["paused"], *found["warnings"]] if text]
     for one in found["running"]:
         values = one["status"]
         frames = values.get("frames")
         how = f"{frames['done']}/{frames['all']} frames, {words(values)}" if frames else "opening"
-        lines.append(Text(f"{one['name']}: {how}"))
+        lines.append(Text(visible(f"{one['name']}: {how}")))
     table = Table("#", "recording", "state", box=None, pad_edge=False)
     for heading in ("attempts", "size", "frames"):
         table.add_column(heading, justify="right")
@@ -270,13 +287,13 @@ def _table(found: dict[str, Any]) -> Group:
         again = f"; again {_clock(values['next_try'])}" if values["next_try"] else ""
         cells = (
             str(values["id"] or ""),
-            Text(values["name"]),
+            Text(visible(values["name"])),
             values["state"],
             str(values["attempts"] or ""),
             show_size(values["size"]),
             "" if values["frames"] is None else str(values["frames"]),
             show_duration(round(took * 1e9)) if took > 0 else "",
-            Text("; ".join(text for text in (values["error"], values["note"]) if text) + again),
+            Text(visible("; ".join(text for text in (values["error"], values["note"]) if text) + again)),
         )
         table.add_row(*cells)
     return Group(*lines, *([table] if found["recordings"] else []))

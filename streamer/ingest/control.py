@@ -7,17 +7,19 @@ A connection carries one request, an object on a line with the key ``verb``, and
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import BusyError, ConfigError, StreamerError, by_name
+from streamer.errors import BusyError, ConfigError, StreamerError, by_name, from_shortage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from streamer.supervisor.workdir import Workdir
@@ -26,14 +28,23 @@ NAME = "control.sock"
 _LONGEST = 1 << 16  # bytes of a request
 _PATIENCE = 5.0  # seconds for a request to be whole, and for an answer to be taken
 _ANSWER_SECONDS = 30.0
+_MOST_OPEN = 32  # connections whose request is not whole
+_MOST_ANSWERS = 16  # that are being sent
+_PAUSE = 1.0  # seconds without accepting, where the system has no descriptor
+_log = logging.getLogger("streamer.ingest")
+_NO_REQUEST = {"ok": False, "error": "no request"}
 
 
 class Control:
-    """The daemon's end."""
+    """The daemon's end. Whatever is connected or asked, it does not end the loop, stop it, or take its descriptors."""
 
-    def __init__(self, workdir: Workdir) -> None:
-        """Make the socket; one that a killed daemon left is replaced, as nobody else holds the work folder."""
+    def __init__(self, workdir: Workdir, shown: Mapping[str, Callable[[], dict[str, Any]]]) -> None:
+        """Make the socket; one that a killed daemon left is replaced, as nobody else holds the work folder.
+
+        The verbs in ``shown`` only show something: another thread answers them.
+        """
         self._path = workdir.path / NAME
+        self._shown = shown
         self._path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         before = os.umask(0o177)
@@ -47,18 +58,22 @@ class Control:
         finally:
             os.umask(before)
         self._open: dict[socket.socket, tuple[float, bytearray]] = {}
+        self._answers = threading.Semaphore(_MOST_ANSWERS)
+        self._closed_until = 0.0  # the system has no descriptor for another connection, in monotonic seconds
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is connected or waits to be, so that time limits have to be looked at."""
+        return bool(self._open) or time.monotonic() < self._closed_until
 
     def watched(self) -> list[socket.socket]:
         """Return what becomes readable when there is something to take in."""
-        return [self._socket, *self._open]
+        may_accept = len(self._open) < _MOST_OPEN and time.monotonic() >= self._closed_until
+        return [*([self._socket] if may_accept else []), *self._open]
 
     def take(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Take in what has come, and answer the requests that are whole; never waits."""
-        with suppress(BlockingIOError):
-            while True:
-                connection, _ = self._socket.accept()
-                connection.setblocking(False)
-                self._open[connection] = (time.monotonic(), bytearray())
+        self._accept()
         for connection, (since, got) in list(self._open.items()):
             try:
                 piece = connection.recv(_LONGEST)
@@ -79,29 +94,63 @@ class Control:
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
+    def _accept(self) -> None:
+        while len(self._open) < _MOST_OPEN:
+            try:
+                connection, _ = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptor, no memory: whoever asks waits
+                self._closed_until = time.monotonic() + _PAUSE
+                return
+            connection.setblocking(False)
+            self._open[connection] = (time.monotonic(), bytearray())
+
     def _answer(
         self, connection: socket.socket, text: bytes, answer: Callable[[dict[str, Any]], dict[str, Any]]
     ) -> None:
+        self._open.pop(connection, None)
         try:
             request = json.loads(text)
-            found = answer(request) if isinstance(request, dict) else {"ok": False, "error": "no request"}
+            shown = self._shown.get(str(request.get("verb"))) if isinstance(request, dict) else None
+            if shown is None:
+                found = _answered(partial(answer, request)) if isinstance(request, dict) else _NO_REQUEST
+                shown = partial(dict, found)
         except (ValueError, RecursionError) as error:
-            found = {"ok": False, "error": f"the request is no JSON: {error}"}
-        except StreamerError as error:
-            found = {"ok": False, "error": str(error), "kind": type(error).__name__}
-        self._open.pop(connection, None)
-        threading.Thread(target=_send, args=(connection, found), name="answer").start()
+            shown = partial(dict, ok=False, error=f"the request is not JSON: {error}")
+        if not self._answers.acquire(blocking=False):  # too many who ask and do not listen
+            connection.close()
+            return
+        try:
+            threading.Thread(target=self._send, args=(connection, shown), name="answer", daemon=True).start()
+        except RuntimeError:  # the system has no thread for it
+            self._answers.release()
+            connection.close()
+
+    def _send(self, connection: socket.socket, shown: Callable[[], dict[str, Any]]) -> None:
+        """Make and send an answer; the loop does not wait for somebody who asks and does not listen."""
+        try:
+            with connection, suppress(OSError):  # who asked has gone
+                connection.settimeout(_PATIENCE)
+                connection.sendall(json.dumps(_answered(shown)).encode() + b"\n")
+        finally:
+            self._answers.release()
 
     def _end(self, connection: socket.socket) -> None:
         self._open.pop(connection, None)
         connection.close()
 
 
-def _send(connection: socket.socket, found: dict[str, Any]) -> None:
-    """Send an answer; the loop does not wait for somebody who asks and does not listen."""
-    with connection, suppress(OSError):  # who asked has gone
-        connection.settimeout(_PATIENCE)
-        connection.sendall(json.dumps(found).encode() + b"\n")
+def _answered(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Make an answer; an error of the tree is one, too, and so is a system that has run out of something."""
+    try:
+        return make()
+    except StreamerError as error:
+        return {"ok": False, "error": str(error), "kind": type(error).__name__}
+    except Exception as error:  # noqa: BLE001 - what is asked for never ends the loop, whatever is wrong with it
+        _log.exception("a request could not be answered")
+        why = str(from_shortage(error) or f"{type(error).__name__}: {error}")
+        return {"ok": False, "error": f"the daemon cannot answer that: {why}"}
 
 
 def ask(workdir: Path, verb: str, **values: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from streamer.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamer.ingest.server import Server
+    from streamer.ingest.server import UvicornServer
 
 _SILENT_SECONDS = 30.0  # of the daemon's own loop until it counts as dead
 _FAULTS = {
@@ -24,7 +24,7 @@ _FAULTS = {
 }
 
 
-class Face:
+class HttpServer:
     """Shows the daemon to people, scripts and Prometheus, from ``start`` to ``stop`` or as a ``with`` block.
 
     All three callables are called from the server's thread: ``snapshot`` when somebody looks, at most once a second
@@ -62,7 +62,7 @@ class Face:
         self._view = routes.View(routes.Newest(snapshot), trouble, image, self._alive, lambda: self._ending)
         self._ending = False
         self._beat: float | None = None
-        self._server: Server | None = None
+        self._server: UvicornServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -84,13 +84,13 @@ class Face:
 
         """
         from streamer.ingest.routes import application
-        from streamer.ingest.server import Server
+        from streamer.ingest.server import UvicornServer
 
         listening = _listen(self._host, self._port)
         self._port = listening.getsockname()[1]
         cookie = f"streamer_{self._port}"  # a browser sends a host's cookies to all of its ports
         self._ending = False
-        self._server = Server(application(self._view, self._token, cookie, is_local=is_loopback(self._host)))
+        self._server = UvicornServer(application(self._view, self._token, cookie, is_local=is_loopback(self._host)))
         self._thread = threading.Thread(target=self._server.serve_alone, args=(listening,), name="http", daemon=True)
         self._thread.start()
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from streamer.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    import structlog
     from structlog.typing import FilteringBoundLogger
+
+_WINDOW = 60.0  # seconds in which …
+_BURST = 5  # … so many equal lines are written
+_SAME = ("level", "event", "recording", "path", "error", "what", "logger")  # what makes lines equal
+_MOST_KNOWN = 1000
 
 
 def make_log() -> FilteringBoundLogger:
@@ -24,7 +36,9 @@ def make_log() -> FilteringBoundLogger:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            Repeats(),
             structlog.processors.TimeStamper(fmt="iso", utc=not terminal),
+            *([_made_visible] if terminal else []),
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(20),
@@ -35,6 +49,40 @@ def make_log() -> FilteringBoundLogger:
     return log
 
 
+class Repeats:
+    """A step of the log that drops a warning or error that has just been written often, and counts what it dropped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, ...], list[float]] = {}  # since when, written since, dropped since
+
+    def __call__(self, logger: object, method: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Let a line pass, or drop it."""
+        import structlog
+
+        del logger
+        if method == "info":
+            return values
+        key = tuple(str(values.get(name, "")) for name in _SAME)
+        now = time.monotonic()
+        with self._lock:
+            if len(self._seen) > _MOST_KNOWN:
+                self._seen = {k: one for k, one in self._seen.items() if now - one[0] < _WINDOW}
+            since, written, dropped = self._seen.get(key, (now, 0, 0))
+            if now - since < _WINDOW and written >= _BURST:
+                self._seen[key] = [since, written, dropped + 1]
+                raise structlog.DropEvent
+            fresh = now - since >= _WINDOW
+            self._seen[key] = [now if fresh else since, 1 if fresh else written + 1, 0]
+        return {**values, "not_shown_before": int(dropped)} if dropped else values
+
+
+def _made_visible(logger: object, method: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep a terminal from obeying what a file is called."""
+    del logger, method
+    return {key: visible(value) if isinstance(value, str) else value for key, value in values.items()}
+
+
 class _Through(logging.Handler):
     """What modules log that know only the standard library, in the same form."""
 
@@ -43,7 +91,8 @@ class _Through(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.log(record.levelno, record.getMessage(), logger=record.name)
+        trace = {"exc_info": record.exc_info} if record.exc_info else {}
+        self._log.log(record.levelno, record.getMessage(), logger=record.name, **trace)
 
 
 class _Lenient:

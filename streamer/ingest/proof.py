@@ -1,8 +1,8 @@
 """A recording that no longer grows → whether its writer has finished it, and what identifies its content.
 
-A recording that was not closed, or whose copy broke off, looks as still as a finished one. What a format writes last
-tells them apart: ROS 1 the index and its place in the file's head (http://wiki.ros.org/Bags/Format/2.0), MCAP the
-footer and the magic behind it (https://mcap.dev/spec), SQLite the number of its pages
+A recording that was not closed, or whose copy broke off, stays as unchanged as a finished one. What a format writes
+last tells them apart: ROS 1 the index and its place in the file's header (http://wiki.ros.org/Bags/Format/2.0), MCAP
+the footer and the magic after it (https://mcap.dev/spec), SQLite the number of its pages
 (https://www.sqlite.org/fileformat2.html), rosbag2 a metadata.yaml that lists every file.
 """
 
@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from streamer.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
 _ROS1, _MCAP, _SQLITE, _ZSTD = b"#ROSBAG V2.0\n", b"\x89MCAP0\r\n", b"SQLite format 3\0", b"\x28\xb5\x2f\xfd"
 _MCAP_FOOTER = 1 + 8 + 20  # opcode, length, content
-_LONGEST_HEAD = 1 << 16  # bytes of a ROS 1 record's head, generously
+_LONGEST_HEAD = 1 << 16  # bytes of a ROS 1 record's header, generously
+_LONGEST_METADATA = 1 << 24  # bytes of a metadata.yaml, generously
 _END = 1 << 16  # bytes of each end of a file that go into its identity
 
 
@@ -36,7 +39,8 @@ def unfinished(path: Path) -> str | None:
     if not path.is_dir():
         return _unfinished_file(path)
     try:
-        listed = _listed((path / "metadata.yaml").read_text(encoding="utf-8"))
+        with open_regular(path / "metadata.yaml") as about:
+            listed = _listed(about.read(_LONGEST_METADATA).decode("utf-8"))
     except FileNotFoundError:
         return "the folder has no metadata.yaml yet"
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
@@ -44,7 +48,7 @@ def unfinished(path: Path) -> str | None:
     for name in listed:
         file = path / name
         if not file.exists():
-            return f"{name}, which metadata.yaml lists, is not there"
+            return f"{name}, which metadata.yaml lists, is missing"
         if why := _unfinished_file(file):
             return f"{name}: {why}"
     return None
@@ -52,12 +56,13 @@ def unfinished(path: Path) -> str | None:
 
 def _listed(text: str) -> list[str]:
     """Return the names of the files that a metadata.yaml lists, without the folders that old ones put before them."""
-    listed = yaml.safe_load(text)["rosbag2_bagfile_information"]["relative_file_paths"]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    listed = yaml.load(text, Loader=loader)["rosbag2_bagfile_information"]["relative_file_paths"]  # noqa: S506 - both are safe
     names = [Path(name).name for name in listed]
     if not names or not all(names):
         msg = "it lists nothing"
         raise ValueError(msg)
-    return names
+    return list(dict.fromkeys(names))
 
 
 def identity(files: Sequence[Path]) -> str:
@@ -71,7 +76,7 @@ def identity(files: Sequence[Path]) -> str:
     """
     found = sha256()
     for path in files:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             first = file.read(_END)
@@ -91,7 +96,7 @@ def identity_of(files: Sequence[Path]) -> str:
 
 
 def _unfinished_file(path: Path) -> str | None:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         start = file.read(100)
@@ -169,7 +174,7 @@ def _sqlite(file: BinaryIO, start: bytes, size: int) -> str | None:
 
 
 def _being_written(path: Path) -> str | None:
-    """Tell of what SQLite keeps beside a file that somebody writes to."""
+    """Say which file shows that a database is being written: SQLite keeps it beside."""
     for ending in ("-journal", "-wal"):
         beside = path.with_name(path.name + ending)
         if beside.exists() and beside.stat().st_size:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamer.errors import UsageError
+from streamer.files import FileIdentity
 from streamer.ingest.proof import identity_of
-from streamer.ingest.watch import Mark, files_of, mark_of
+from streamer.ingest.scan import Mark, files_of, mark_of
 from streamer.ledger import Database
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 STATES = ("queued", "running", "done", "failed", "quarantined")  # of entries; 'seen' and 'settling' go before
-AGAIN: dict[str, Any] = {"state": "queued", "error": "", "next_try": None, "deaths": 0}
+_AGAIN: dict[str, Any] = {"state": "queued", "error": "", "next_try": None, "deaths": 0}
+_ANEW: dict[str, Any] = {**_AGAIN, "anew": 1, "attempts": 0}
 _MOST_DEATHS = 10  # of the daemon, in a row, while the same recording was running
 _SCHEMA = """
 CREATE TABLE entries (
@@ -31,7 +36,7 @@ CREATE TABLE places (
 """
 _COLUMNS = (
     "id, identity, name, path, mark, state, attempts, deaths, error, note, salvage, configuration, anew, frames,"
-    " outputs, filed, seen, began, ended, next_try"
+    " outputs, filed, seen, began, ended, next_try, read"
 )
 
 
@@ -58,21 +63,67 @@ class Entry(NamedTuple):
     began: float | None
     ended: float | None
     next_try: float | None
+    read: dict[str, FileIdentity]  # the files that the last attempt read, as they were opened; by name
 
 
 class Queue(Database):
     """The recordings of a daemon; use it as a ``with`` block."""
 
-    steps = (_SCHEMA,)
+    steps = (_SCHEMA, "ALTER TABLE entries ADD COLUMN read TEXT NOT NULL DEFAULT '{}';")
 
-    def all(self, where: str = "1", *values: object, order: str = "id", most: int = -1) -> list[Entry]:
-        """Return entries that fulfil an SQL condition."""
-        statement = f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY {order} LIMIT {most}"  # noqa: S608 - our own texts
-        return [_entry(row) for row in self._do(statement, *values)]
+    # ---- what there is
 
     def get(self, number: int) -> Entry:
         """Return the entry with this id."""
-        return self.all("id = ?", number)[0]
+        return self._where("id = ?", number)[0]
+
+    def by_identity(self, identity: str) -> Entry | None:
+        """Return the entry of this content."""
+        return next(iter(self._where("identity = ?", identity)), None)
+
+    def at(self, path: Path) -> Entry | None:
+        """Return the newest entry that was found at this path and is not done."""
+        return next(iter(self._where("path = ? AND state <> 'done'", str(path), order="id DESC")), None)
+
+    def find(self, text: str) -> list[Entry]:
+        """Return the entries that a person means: by id, name or path."""
+        return self._where(
+            "name = ? OR path = ? OR path = ? OR CAST(id AS TEXT) = ?",
+            *(text, text, str(Path(text).absolute()), text.removeprefix("#")),
+        )
+
+    def waiting(self, *, newest_first: bool = False) -> list[Entry]:
+        """Return what is queued, by the time of its last change."""
+        return sorted(self._where("state = 'queued'"), key=lambda entry: entry.mark.changed, reverse=newest_first)
+
+    def due(self, now: float, longest: float) -> list[Entry]:
+        """Return what failed and is to be tried by ``now``, or later than ``longest`` from it (a clock set back)."""
+        return self._where("state = 'failed' AND (next_try <= ? OR next_try > ?)", now, now + longest)
+
+    def next_try(self) -> float | None:
+        """Return when the next failed recording is to be tried again."""
+        return next((entry.next_try for entry in self._where("next_try IS NOT NULL", order="next_try", most=1)), None)
+
+    def quarantined(self) -> list[Entry]:
+        """Return what was put aside."""
+        return self._where("state = 'quarantined'")
+
+    def unfiled(self, but: Collection[int], most: int) -> list[Entry]:
+        """Return what is done and has not been filed, without the entries that have one of these ids."""
+        left_out = ",".join(map(str, but))
+        return self._where(f"state = 'done' AND filed = '' AND id NOT IN ({left_out})", most=max(0, most))
+
+    def done_differently(self, configuration: str) -> list[Entry]:
+        """Return what was done with another configuration than the one with this fingerprint."""
+        return self._where("state = 'done' AND configuration <> ?", configuration)
+
+    def not_done(self) -> list[Entry]:
+        """Return everything that is not done, the newest first."""
+        return self._where("state <> 'done'", order="id DESC")
+
+    def last_done(self, most: int) -> list[Entry]:
+        """Return what was done last."""
+        return self._where("state = 'done'", order="ended DESC", most=most)
 
     def counts(self) -> dict[str, int]:
         """Return how many entries there are of each state."""
@@ -82,20 +133,16 @@ class Queue(Database):
         """Return the frames of all that are done."""
         return int(self._do("SELECT coalesce(sum(frames), 0) FROM entries WHERE state = 'done'")[0][0])
 
-    def by_identity(self, identity: str) -> Entry | None:
-        """Return the entry of this content."""
-        return next(iter(self.all("identity = ?", identity)), None)
+    def knows(self, path: Path, mark: Mark) -> bool:
+        """Tell whether this file was there before, as it is."""
+        return bool(self._do("SELECT 1 FROM places WHERE path = ? AND mark = ?", str(path), _text(mark)))
 
-    def at(self, path: Path) -> Entry | None:
-        """Return the newest entry that was found at this path and is not done."""
-        return next(iter(self.all("path = ? AND state <> 'done'", str(path), order="id DESC")), None)
+    def places(self) -> dict[tuple[Path, Mark], str]:
+        """Return the identity of what lies at each known path."""
+        rows = self._do("SELECT p.path, p.mark, identity FROM places p JOIN entries e ON e.id = p.entry")
+        return {(Path(path), _mark(mark)): identity for path, mark, identity in rows}
 
-    def find(self, text: str) -> list[Entry]:
-        """Return the entries that a person means: by id, name or path."""
-        return self.all(
-            "name = ? OR path = ? OR path = ? OR CAST(id AS TEXT) = ?",
-            *(text, text, str(Path(text).absolute()), text.removeprefix("#")),
-        )
+    # ---- what becomes of it
 
     def add(self, name: str, path: Path, identity: str, mark: Mark) -> Entry:
         """Take in a new recording; a name that another has is numbered."""
@@ -114,56 +161,122 @@ class Queue(Database):
         self.place(path, mark, entry)
         return entry
 
-    def change(self, entry: Entry, **values: Any) -> Entry:
-        """Change columns of an entry; return it as it is now."""
-        values = {key: _plain(value) for key, value in values.items()}
-        columns = ", ".join(f"{key} = ?" for key in values)
-        self._do(f"UPDATE entries SET {columns} WHERE id = ?", *values.values(), entry.id)  # noqa: S608 - keywords of calls
-        return self.get(entry.id)
-
     def place(self, path: Path, mark: Mark, entry: Entry) -> None:
         """Remember which recording lies at a path, so that it need not be read again to know."""
         self._do("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", str(path), _text(mark), entry.id)
 
-    def knows(self, path: Path, mark: Mark) -> bool:
-        """Tell whether this file was there before, as it is."""
-        return bool(self._do("SELECT 1 FROM places WHERE path = ? AND mark = ?", str(path), _text(mark)))
+    def found_at(self, entry: Entry, path: Path, mark: Mark) -> Entry:
+        """Note where a recording lies now, and how it looks there."""
+        self.place(path, mark, entry)
+        return self._change(entry, path=path, mark=mark)
 
-    def places(self) -> dict[tuple[Path, Mark], str]:
-        """Return the identity of what lies at each known path."""
-        rows = self._do("SELECT p.path, p.mark, identity FROM places p JOIN entries e ON e.id = p.entry")
-        return {(Path(path), _mark(mark)): identity for path, mark, identity in rows}
+    def replaced(self, entry: Entry, identity: str, mark: Mark) -> Entry:
+        """Note that another recording took the place of one of which nothing that counts was made; queue that."""
+        return self._change(entry, identity=identity, mark=mark, salvage=0, **_ANEW)
+
+    def again(self, entry: Entry, *, anew: bool = False) -> Entry:
+        """Queue an entry from its first attempt; ``anew`` forgets what was committed."""
+        return self._change(entry, **(_ANEW if anew else {**_AGAIN, "attempts": 0}), filed="")
+
+    def next_attempt(self, entry: Entry) -> Entry:
+        """Queue an entry for its next attempt."""
+        return self._change(entry, state="queued", next_try=None)
+
+    def settled_again(self, entry: Entry) -> Entry:
+        """Queue an entry whose file was gone or had changed."""
+        return self._change(entry, **_AGAIN)
+
+    def to_salvage(self, entry: Entry, problem: str) -> Entry:
+        """Note that an unfinished recording is read as far as it is intact."""
+        return self._change(entry, salvage=1, note=f"salvaged: {problem}")
+
+    def begun(self, entry: Entry, configuration: str) -> Entry:
+        """Note that an attempt begins; what was read before counts only if nothing begins anew."""
+        anew = entry.anew or entry.configuration != configuration
+        values: dict[str, Any] = {"read": {}} if anew else {}
+        return self._change(
+            entry,
+            state="running",
+            attempts=entry.attempts + 1,
+            began=time.time(),
+            anew=0,
+            error="",
+            configuration=configuration,
+            **values,
+        )
+
+    def interrupted(self, entry: Entry) -> Entry:
+        """Note that an attempt was ended by no fault of its own: it does not count."""
+        return self._change(entry, state="queued", attempts=max(0, entry.attempts - 1))
+
+    def done(self, entry: Entry, frames: int | None, outputs: dict[str, str]) -> Entry:
+        """Note that every consumer has committed all of it."""
+        values = {"frames": frames, "outputs": outputs, "error": "", "deaths": 0}
+        return self._change(entry, state="done", ended=time.time(), **values)
+
+    def failed(self, entry: Entry, error: str, next_try: float | None, *, counts: bool = True) -> Entry:
+        """Note a failure and when the next attempt is; None where its file has to settle first."""
+        attempts = entry.attempts if counts else max(0, entry.attempts - 1)
+        return self._change(entry, state="failed", error=error, attempts=attempts, next_try=next_try, ended=time.time())
+
+    def changed(self, entry: Entry, error: str) -> Entry:
+        """Note that its file was changed while it was read: it begins anew when that has settled."""
+        return self._change(entry, state="failed", error=error, next_try=None, anew=1)
+
+    def quarantine(self, entry: Entry, why: str) -> Entry:
+        """Put an entry aside."""
+        return self._change(entry, state="quarantined", error=why, ended=time.time(), next_try=None)
+
+    def read_from(self, entry: Entry, files: dict[str, FileIdentity]) -> Entry:
+        """Remember which files an attempt reads, as they were opened."""
+        return self._change(entry, read={name: identity.wire for name, identity in files.items()})
+
+    def filed(self, entry: Entry, what: str, path: Path) -> Entry:
+        """Note what became of the file of a done one, and where it lies now."""
+        return self._change(entry, filed=what, path=path)
+
+    def retry(self, what: str) -> list[Entry]:
+        """Queue the recordings that a person means, from their first attempt; ``all`` are the quarantined ones.
+
+        Raises:
+            UsageError: there is none, or it is running.
+
+        """
+        entries = self.quarantined() if what == "all" else self.find(what)
+        if not entries and what != "all":
+            msg = f"no recording is known as {what!r}: give its name, path or number (streamer status lists them)"
+            raise UsageError(msg)
+        for entry in entries:
+            if entry.state == "running":
+                msg = f"{entry.name} is running"
+                raise UsageError(msg)
+        marks = [_mark_of_the_same(entry) for entry in entries]  # all, before one is changed
+        return [
+            self.again(self.found_at(entry, entry.path, mark), anew=entry.state == "done")
+            for entry, mark in zip(entries, marks, strict=True)
+        ]
 
     def take_up(self) -> list[Entry]:
-        """Queue again what was running when the daemon ended; return those given up because it always ends then."""
+        """Queue what was running when the daemon ended; return those given up because it always ends then."""
         self._do(
             "UPDATE entries SET state = 'queued', attempts = max(0, attempts - 1), deaths = deaths + 1"
             " WHERE state = 'running'"
         )
-        given_up = self.all("state = 'queued' AND deaths >= ?", _MOST_DEATHS)
+        given_up = self._where("state = 'queued' AND deaths >= ?", _MOST_DEATHS)
         why = f"the daemon has ended {_MOST_DEATHS} times while it was running"
-        return [self.change(entry, state="quarantined", error=why, ended=time.time()) for entry in given_up]
+        return [self.quarantine(entry, why) for entry in given_up]
 
+    # ---- SQL
 
-def retry(queue: Queue, what: str) -> list[Entry]:
-    """Queue again the recordings that a person means, from their first attempt; ``all`` are the quarantined ones.
+    def _where(self, condition: str, *values: object, order: str = "id", most: int = -1) -> list[Entry]:
+        statement = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY {order} LIMIT {most}"  # noqa: S608 - our own texts
+        return [_entry(row) for row in self._do(statement, *values)]
 
-    Raises:
-        UsageError: there is none, or it is running.
-
-    """
-    entries = queue.all("state = 'quarantined'") if what == "all" else queue.find(what)
-    if not entries and what != "all":
-        msg = f"no recording is known as {what!r}: give its name, its path or its number (streamer status lists them)"
-        raise UsageError(msg)
-    for entry in entries:
-        if entry.state == "running":
-            msg = f"{entry.name} is running"
-            raise UsageError(msg)
-    return [
-        queue.change(e, **AGAIN, attempts=0, anew=int(e.state == "done"), mark=mark, filed="")
-        for e, mark in [(entry, _mark_of_the_same(entry)) for entry in entries]
-    ]
+    def _change(self, entry: Entry, **values: Any) -> Entry:
+        values = {key: _plain(value) for key, value in values.items()}
+        columns = ", ".join(f"{key} = ?" for key in values)
+        self._do(f"UPDATE entries SET {columns} WHERE id = ?", *values.values(), entry.id)  # noqa: S608 - keywords of calls
+        return self.get(entry.id)
 
 
 def _mark_of_the_same(entry: Entry) -> Mark:
@@ -181,9 +294,7 @@ def _mark_of_the_same(entry: Entry) -> Mark:
         msg = f"{entry.name}: {entry.path} is no longer there"
         raise UsageError(msg) from error
     if not same:
-        msg = (
-            f"{entry.name}: another recording lies at {entry.path} by now; it is taken in by itself when it has settled"
-        )
+        msg = f"{entry.name}: another recording lies at {entry.path} now; it is taken in by itself when it has settled"
         raise UsageError(msg)
     return mark
 
@@ -196,6 +307,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         salvage=bool(found.salvage),
         anew=bool(found.anew),
         outputs=json.loads(row[14]),
+        read={name: FileIdentity.from_wire(values) for name, values in json.loads(row[20]).items()},
     )
 
 

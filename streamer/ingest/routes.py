@@ -144,6 +144,8 @@ class _Streams:
         self._count = 0
 
     async def open(self, request: Request) -> Response:
+        if request.method == "HEAD":  # who asks what there would be holds no place
+            return Response(media_type="text/event-stream")
         if self._count >= _MOST_STREAMS:
             return _plain(f"{_MOST_STREAMS} pages are open already; close one", 503)
         return _Stream(self, request)
@@ -205,7 +207,8 @@ class _Gate:
         """Return the answer to who may not look (yet), None to who may."""
         path = request.scope["path"]
         if self._token is None:  # with one, a page under a false name has no cookie
-            return None if not self._is_local or _is_this_machine(request) else _plain("not my name", 421)
+            is_foreign = self._is_local and not _is_this_machine(request)
+            return _plain("this server has another name", 421) if is_foreign else None
         given = request.query_params.get("token") if path == "/" else None
         if given is not None and hmac.compare_digest(given.encode(errors="replace"), self._token):
             return self._let_in()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from streamer.config.load import Loaded
     from streamer.ingest.queue import Entry, Queue
-    from streamer.ingest.watch import Sight
+    from streamer.ingest.sights import Sight
 
 _MOST_DONE = 200  # that are shown, the last ones
 
@@ -41,7 +46,7 @@ class Live:
     last_scan: float = 0.0
     jobs: int = 1
     budget: int | None = None
-    disks: tuple[Path, ...] = ()
+    disks: Callable[[], tuple[Path, ...]] = tuple
     sights: tuple[Sight, ...] = ()
     running: tuple[Running, ...] = field(default=())
     own_memory: Callable[[], int] = lambda: 0
@@ -49,8 +54,7 @@ class Live:
 
 def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
     """Put together what there is to see; times in Unix seconds, sizes in bytes."""
-    entries = queue.all("state <> 'done'", order="id DESC")
-    entries += queue.all("state = 'done'", order="ended DESC", most=_MOST_DONE)
+    entries = queue.not_done() + queue.last_done(_MOST_DONE)
     known = {entry.path for entry in entries}
     waiting = [sight for sight in live.sights if sight.state != "settled" and sight.candidate.path not in known]
     running = [_running(one) for one in live.running]
@@ -68,7 +72,7 @@ def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
         "last_scan": live.last_scan or None,
         "jobs": live.jobs,
         "memory": {"used": live.own_memory() + sum(_memory(one["status"]) for one in running), "budget": live.budget},
-        "free": {str(path): shutil.disk_usage(path).free for path in live.disks if path.exists()},
+        "free": _free(live.disks()),
         "counts": {"seen": states.count("seen"), "settling": states.count("settling"), **queue.counts()},
         "frames_done": queue.frames(),
         "recordings": [_shown(sight) for sight in waiting] + [as_json(entry) for entry in entries],
@@ -97,6 +101,32 @@ def as_json(entry: Entry) -> dict[str, Any]:
     }
 
 
+def newest_image(loaded: Loaded, name: str) -> Path | None:
+    """Find the picture that a consumer keeps of the newest frame: ``<out>/.<recording>.<consumer>/latest.jpg``.
+
+    It is for display, so whatever is wrong with it means that there is none.
+    """
+    found: list[tuple[int, Path]] = []
+    for consumer in loaded.config.consumers.values():
+        out = consumer.options.get("out")
+        if not isinstance(out, str):
+            continue
+        with suppress(OSError, ValueError), os.scandir(loaded.base / fill_in(out, name)) as entries:
+            for folder in (entry for entry in entries if entry.name.startswith(f".{name}.")):
+                with suppress(OSError, ValueError):  # it was replaced or removed a moment ago
+                    path = loaded.base / folder.path / "latest.jpg"
+                    found.append((path.stat().st_mtime_ns, path))
+    return max(found)[1] if found else None
+
+
+def _free(disks: tuple[Path, ...]) -> dict[str, int]:
+    found = {}
+    for path in disks:
+        with suppress(OSError):  # it was unmounted a moment ago
+            found[str(path)] = shutil.disk_usage(path).free
+    return found
+
+
 def _shown(sight: Sight) -> dict[str, Any]:
     """Show what has no entry yet in the same form."""
     nothing = dict.fromkeys(("id", "seen", "began", "ended", "next_try", "frames"))
@@ -121,7 +151,7 @@ def _running(one: Running) -> dict[str, Any]:
         "path": str(entry.path),
         "began": entry.began,
         "attempts": entry.attempts,
-        "image": f"/image/{entry.id}" if one.image() else None,
+        "image": f"/image/{entry.id}" if one.image() is not None else None,
         "status": one.status(),
     }
 

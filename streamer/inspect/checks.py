@@ -17,6 +17,7 @@ from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
+from streamer.libraries import blamed
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.plan import make_plan
 from streamer.records import Alignment, TimelineSettings
@@ -99,7 +100,11 @@ def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *
         found.add(error)
         return
     except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        found.add(ConfigError(f"its constructor raised {type(error).__name__}: {error}", key=f"consumers.{name}"))
+        found.add(
+            ConfigError(
+                f"its constructor raised {type(error).__name__}: {error}{blamed(error)}", key=f"consumers.{name}"
+            )
+        )
         return
     out = config.options.get("out")
     if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):

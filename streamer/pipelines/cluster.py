@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-import select
+import selectors
 import shutil
 import signal
 import time
@@ -95,7 +95,10 @@ def _told(board: Any, name: str, pipeline: Pipeline) -> dict[str, Any]:
     said: list[dict[str, Any]] = []
     asked, answer = 0, None
     while (ended := pipeline.ended()) is None:
-        select.select(pipeline.watched(), [], [], _TELL_SECONDS)
+        with selectors.DefaultSelector() as selector:
+            for what in pipeline.watched():
+                selector.register(what, selectors.EVENT_READ)
+            selector.select(_TELL_SECONDS)
         said += pipeline.heard()
         if answer is not None and ray.wait([answer], timeout=0)[0]:
             now: int = ray.get(answer)

@@ -8,6 +8,7 @@ and everything that it has started dies with it; what it committed stays in its 
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,9 @@ class Pipeline:
             return None
         self._said = self.heard()
         if self._ended is None:
-            self._ended = Ended("died", StreamerError.exit_code, f"its supervisor ended ({how_it_ended(code)})")
+            # SIGKILL comes from outside: from an operator, or from a kernel that is short of memory
+            kind = BusyError if code == -signal.SIGKILL else StreamerError
+            self._ended = Ended("died", kind.exit_code, f"its supervisor ended ({how_it_ended(code)})")
         return self._ended
 
     def status(self) -> dict[str, Any]:
@@ -133,9 +136,7 @@ class _Asked:
         return self._channel.fileno()
 
     def clear(self) -> None:
-        import select
-
-        while self._channel.open and select.select([self._channel], [], [], 0)[0]:
+        while self._channel.ready():
             self.asked += sum(message["event"] == "stop" for message in self._channel.receive())
         if not self._channel.open:
             self.asked = 2
@@ -148,7 +149,7 @@ class _Told:
         self._channel = channel
 
     def planned(self, about: dict[str, Any]) -> None:
-        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
+        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings", "files")
         self._channel.send("planned", **{key: about[key] for key in keys})
 
     def progress(self, values: dict[str, Any]) -> None:

@@ -3,9 +3,9 @@
 Pure: no clock, no process. Whoever works through many recordings asks it: a run (by itself or on a cluster), which a
 person waits for, and the daemon, which goes on for months. How they differ is a `Rule`.
 
-Faults are told apart by who must act. Somebody else holds what is needed (exit code 75): it is tried again later. The
-machine gave out (73, 74): the next recording would fail, too. The configuration is wrong (64, 78): trying again ends
-the same way. A process died, or the recording could not be streamed: that counts against this recording.
+Faults are told apart by who must act. Somebody else holds what is needed, or killed the process (75): it is tried
+again later. The machine gave out (73, 74): the next recording would fail, too. The configuration is wrong (64, 78):
+trying again ends the same way. A process died, or the recording could not be streamed: that counts against it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def decide(ended: Ended, attempts: int, now: float, rule: Rule) -> Decision:
         return Done()
     if ended.state in ("interrupted", "waiting"):
         return Stopped()
-    fault = _Fault.DEATH if ended.state == "died" else _BY_CODE.get(ended.exit_code, _Fault.FAILURE)
+    fault = _BY_CODE.get(ended.exit_code, _Fault.DEATH if ended.state == "died" else _Fault.FAILURE)
     if fault in (_Fault.BUSY, _Fault.MACHINE) and rule.outlasts_machine:
         return AgainAt(now + back_off(attempts, rule), counted=False)
     again = fault in (_Fault.BUSY, _Fault.DEATH) or (fault is _Fault.FAILURE and rule.repeats_failures)

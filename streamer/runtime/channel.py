@@ -5,6 +5,7 @@ A message is a dict of plain values with the key ``event``; msgpack finds where 
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Any
 
@@ -47,6 +48,14 @@ class Channel:
             self._end.sendall(msgpack.packb({"event": event, **values}))
         except (BrokenPipeError, ConnectionResetError):
             self.open = False
+
+    def ready(self) -> bool:
+        """Tell whether something has come, or the peer is gone; does not wait."""
+        if not self.open:
+            return False
+        poll = select.poll()  # select() fails for descriptors above 1,023
+        poll.register(self._end, select.POLLIN)
+        return bool(poll.poll(0))
 
     def receive(self) -> list[dict[str, Any]]:
         """Return what has come; waits for at least one message, or for the peer's end (empty list)."""

@@ -22,8 +22,10 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from streamer.errors import StreamerError
+from streamer.errors import StreamerError, from_shortage
+from streamer.libraries import blamed
 from streamer.runtime.channel import Channel
+from streamer.text import LineFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,14 +48,17 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
 def live(main: Callable[[Channel], None], title: str, fd: int, parent: int, *, foreign: bool) -> NoReturn:
     """Do as `run` does, with what the command line would say; also in a process that was forked."""
     _bind_to_parent(title, parent)
-    layout = f"%(asctime)s {title} %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=layout, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(f"%(asctime)s {title} %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     channel = Channel.inherited(fd)
     try:
         main(channel)
     except EOFError:
         os._exit(1)  # the supervisor is gone: nobody to tell, nothing to save
-    except Exception as error:  # noqa: BLE001 - the last frame of a process: bring every error home
+    except Exception as fault:  # noqa: BLE001 - the last frame of a process: bring every error home
+        error = from_shortage(fault) or fault
+        error.__cause__ = fault if error is not fault else fault.__cause__
         report(channel, error)
         _leave(error.exit_code if isinstance(error, StreamerError) else StreamerError.exit_code, foreign=foreign)
     _leave(0, foreign=foreign)
@@ -63,7 +68,9 @@ def report(channel: Channel, error: BaseException) -> None:
     """Tell the supervisor of an error, with its traceback, and write it to the log."""
     trace = "".join(traceback.format_exception(error))
     logging.getLogger("streamer").error("%s", trace)
-    known = error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}")
+    known = (
+        error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}{blamed(error)}")
+    )
     channel.send("error", error=known.to_wire(), trace=trace)
 
 

@@ -41,6 +41,7 @@ class ReaderJob:
     streams: tuple[StreamSettings, ...]
     consumers: dict[str, ConsumerSeat]
     salvage: bool = False
+    prove: bool = False  # whether somebody will delete or move the recording
     provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

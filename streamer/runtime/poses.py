@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.records import Index, Payload, StreamSettings, Track
+    from streamer.records import Index, Payload, StreamSettings, Topic, Track
     from streamer.source.source import Source
     from streamer.tf import Link, Transform
 
@@ -69,16 +69,18 @@ def _transforms(source: Source, settings: StreamSettings) -> Iterator[tuple[int,
         if topic.msgtype not in TF_TYPES:
             msg = f"{topic.name} holds {topic.msgtype}, not transforms (tf2_msgs/msg/TFMessage)"
             raise ConfigError(msg, key=f"streams.{settings.name}.topic")
-    for name, index in source.index([topic.name for topic in present]).items():
-        yield from _of_topic(source, settings, index, static=name.endswith("tf_static"))
+    indexes = source.index([topic.name for topic in present])
+    for topic in present:
+        yield from _of_topic(source, settings, topic, indexes[topic.name])
 
 
 def _of_topic(
-    source: Source, settings: StreamSettings, index: Index, *, static: bool
+    source: Source, settings: StreamSettings, topic: Topic, index: Index
 ) -> Iterator[tuple[int, bool, Transform]]:
+    static = topic.name.endswith("tf_static")
     for number, received in enumerate(index.stamps.tolist()):
         try:
-            found = parse(source.payload(index, number).all(), cdr=source.encoding == "cdr")
+            found = parse(source.payload(index, number).all(), cdr=topic.encoding == "cdr")
         except DecodeError as error:
             raise error.within(stream=settings.name, message=number) from error
         for transform in found:

@@ -23,6 +23,7 @@ from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
 from streamer.errors import ConfigError, StreamerError
 from streamer.layout import at_once, count_slots
 from streamer.ledger import MOST_ATTEMPTS, Ledger
+from streamer.libraries import blamed
 from streamer.memory import anonymous, held
 from streamer.plan import digest
 from streamer.pool import Pool
@@ -57,6 +58,8 @@ def main(channel: Channel) -> None:
     opened = time.time()
     with ExitStack() as stack:
         source = stack.enter_context(Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage))
+        if job.prove:
+            source.prove()
         types = Types(job.types, source.distro, Path(job.base), source.topics.values())
         prepared = prepare(source, types, job.timeline, job.streams)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
@@ -456,7 +459,7 @@ class _Reader:
 def _as_streamer_error(error: Exception) -> StreamerError:
     if isinstance(error, StreamerError):
         return error
-    wrapped = StreamerError(f"a frame could not be loaded: {type(error).__name__}: {error}")
+    wrapped = StreamerError(f"a frame could not be loaded: {type(error).__name__}: {error}{blamed(error)}")
     wrapped.__cause__ = error
     return wrapped
 

@@ -20,6 +20,7 @@ import zmq
 
 from streamer import contract
 from streamer.errors import ConfigError, ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
+from streamer.libraries import blamed
 from streamer.memory import anonymous, held
 from streamer.pool import PoolView
 from streamer.records import Layout
@@ -92,7 +93,7 @@ def calling(job: WorkerJob | MergeJob, what: str) -> Iterator[None]:
 
 
 def _wrapped(job: WorkerJob | MergeJob, what: str, error: BaseException) -> ConsumerError:
-    return ConsumerError(f"{what} raised {type(error).__name__}: {error}", consumer=job.name)
+    return ConsumerError(f"{what} raised {type(error).__name__}: {error}{blamed(error)}", consumer=job.name)
 
 
 class _Worker:

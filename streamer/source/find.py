@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.errors import RecordingError
+from streamer.text import safe_name, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,21 +19,25 @@ SALVAGE = "'source.on_damage: salvage' reads what is intact (info, init: --salva
 
 
 def recording_name(path: Path) -> str:
-    """Return the name of a recording for people and output files: the file's without its ending."""
+    """Return the name of a recording for people and output files: the file's without its ending, fit for a path."""
     name = path.name
     for ending in (".zstd", ".active", ".bag", ".mcap", ".db3"):
         name = name.removesuffix(ending)
-    return name or path.name
+    return safe_name(name or path.name)
 
 
 def is_text(path: Path) -> bool:
     """Tell whether a path is text in UTF-8, and not any bytes, which a file's name may be."""
-    return printable(path) == str(path)
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def printable(path: Path) -> str:
-    """Return a path as text; bytes that are no UTF-8 as escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as text for a person; control characters and bytes that are not UTF-8 as escapes."""
+    return visible(str(path))
 
 
 def find_recordings(patterns: Iterable[str], base: Path, *, salvage: bool = False) -> list[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.errors import DamagedError, RecordingError
-from streamer.files import FileIdentity, open_regular
+from streamer.errors import DamagedError, RecordingError, from_shortage
+from streamer.files import FileIdentity, content_digest, open_regular, tells_changes
 from streamer.records import Damage
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.find import SALVAGE, data_files, recording_name
@@ -116,6 +117,13 @@ class Source:
         reader, topic = next((r, name) for r in self._readers for name, topic in r.topics.items() if topic.count)
         index = reader.index([topic])[topic]
         return bytes(reader.payload(int(index.block[0]), int(index.offset[0])).head()[:4]) == _ZSTD_MAGIC
+
+    def prove(self) -> None:
+        """Add a digest of the content to the identity of each file on a file system that cannot tell of every write."""
+        for name, identity in self.identities.items():
+            with open_regular(self.path / name if self.path.is_dir() else self.path) as file:
+                if not tells_changes(file.fileno()):
+                    self.identities[name] = replace(identity, digest=content_digest(file.fileno()))
 
     @property
     def walked(self) -> bool:
@@ -315,7 +323,7 @@ def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Rea
             magic = file.read(16)
     except OSError as error:
         msg = f"cannot be opened: {error.strerror}"
-        raise RecordingError(msg, path=path) from error
+        raise from_shortage(error) or RecordingError(msg, path=path) from error
     if not magic:
         msg = "the file is empty"
         raise RecordingError(msg, path=path)

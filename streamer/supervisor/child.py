@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -43,7 +42,7 @@ class Process:
     def heard(self) -> list[dict[str, Any]]:
         """Return what the process has said up to now; does not wait."""
         found: list[dict[str, Any]] = []
-        while self.channel.open and select.select([self.channel], [], [], 0)[0]:
+        while self.channel.ready():
             found += self.channel.receive()
         return found
 

@@ -17,6 +17,7 @@ from streamer.supervisor.session import Session
 from streamer.supervisor.status import Status
 from streamer.supervisor.tally import Tallies, Tally
 from streamer.supervisor.workdir import open_workdir
+from streamer.text import path_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +124,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         streams=stream_settings(config),
         consumers=_seats(config),
         salvage=config.source.salvage,
+        prove=config.source.after != "keep",
         provenance=provenance(loaded),
     )
     name = recording.name
@@ -167,9 +169,9 @@ def sharing(config: Config) -> frozenset[str]:
 
 
 def fill_in(value: Any, name: str) -> Any:
-    """Put the recording's name where an option says ``{recording}``."""
+    """Put the recording's name where an option says ``{recording}``: it is never more than one part of a path."""
     if isinstance(value, str):
-        return value.replace("{recording}", name)
+        return value.replace("{recording}", path_part(name))
     if isinstance(value, dict):
         return {key: fill_in(inner, name) for key, inner in value.items()}
     return [fill_in(inner, name) for inner in value] if isinstance(value, list) else value

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import BusyError, OutputError, StorageError, StreamerError
+from streamer.libraries import versions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +69,7 @@ class Report:
             "config": self.config,
             "exit_code": self.exit_code,
             "error": None if error is None else {"kind": type(error).__name__, "message": str(error)},
+            "versions": versions(),
             **whole,
             "recordings": each,
         }

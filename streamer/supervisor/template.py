@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import signal
 import socket
 import sys
 from contextlib import suppress
@@ -89,7 +88,8 @@ class Generation(Process):
         """Wait for it to begin."""
         super().__init__(title)
         self._template = template
-        self._lost = self._doomed = False
+        self._doomed = False
+        self._lost: int | None = None  # how the template ended before it answered
 
     def hand_over(self) -> socket.socket:
         """Return the process's end of the channel, to be closed by whoever passes it on."""
@@ -101,15 +101,15 @@ class Generation(Process):
         if self._doomed:
             self.kill()
 
-    def lost(self) -> None:
-        """Take in that there will be no answer: it has never begun, or ends as its channel does."""
-        self._lost = True
+    def lost(self, code: int) -> None:
+        """Take in that the template ended without an answer: there is no process, or it ends as its channel does."""
+        self._lost = code
         self._theirs.close()
 
     def ended(self) -> int | None:
         """Return the exit status where the process has ended: negative for a signal."""
-        if self._lost and self.pid is None and not self.channel.open:
-            self._code = -signal.SIGKILL
+        if self._lost is not None and not self.channel.open:
+            self._code = self._lost
         return super().ended()
 
     def kill(self) -> None:
@@ -171,13 +171,13 @@ class _Template:
 
     def hear(self) -> None:
         """Take in what it has said up to now."""
-        gone = self.ended  # before the look at what it has said
+        code = self._process.ended()  # before the look at what it has said
         with suppress(BlockingIOError, ConnectionResetError):
             while answer := self._orders.recv(_MOST):
                 self._take_in(*msgpack.unpackb(answer))
-        if gone:
+        if code is not None:
             for generation in self._asked.values():
-                generation.lost()
+                generation.lost(code)
             self._asked.clear()
 
     def _take_in(self, what: str, *values: Any) -> None:

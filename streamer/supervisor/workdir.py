@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streamer.errors import BusyError, ConfigError, OutputError
+from streamer.text import LineFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def written_log(workdir: Workdir) -> Iterator[None]:
     for old in workdir.logs.glob("*.log"):
         old.unlink()
     handler = logging.FileHandler(workdir.logs / "supervisor.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s supervisor %(levelname)s %(message)s"))
+    handler.setFormatter(LineFormatter("%(asctime)s supervisor %(levelname)s %(message)s"))
     root = logging.getLogger("streamer")
     root.handlers[:] = [handler]
     root.propagate = False

@@ -74,9 +74,13 @@ def test_the_shortest_configuration_has_the_documented_defaults(path: Path) -> N
 
 
 def test_recycling_is_on_unless_it_is_never_and_as_it_is_said(path: Path) -> None:
-    said = {"": (20, None), ", recycle: never": (None, None), ", recycle: {chunks: 3}": (3, None)}
-    said[", recycle: {memory: 1 GB}"] = (None, 10**9)
-    for words, (chunks, memory) in said.items():
+    said: list[tuple[str, int | None, int | None]] = [
+        ("", 20, None),
+        (", recycle: never", None, None),
+        (", recycle: {chunks: 3}", 3, None),
+        (", recycle: {memory: 1 GB}", None, 10**9),
+    ]
+    for words, chunks, memory in said:
         recycle = read(path, GOOD.replace("checksum}", f"checksum{words}}}")).consumers["out"].recycle
         assert (recycle.chunks, recycle.memory, recycle.growth) == (chunks, memory, None)
 

@@ -176,7 +176,7 @@ def test_a_folder_that_is_not_mounted_yet_goes_and_comes_back_is_told_and_forgot
     incoming.rmdir()
     with Watch(tmp_path, watching) as daemon:
         wait_until(lambda: daemon.status()["warnings"], "the warning")
-        assert f"{incoming} cannot be looked through" in daemon.status()["warnings"][0]
+        assert f"{incoming} cannot be scanned" in daemon.status()["warnings"][0]
         incoming.mkdir()
         drop(one, incoming, "a.bag")
         daemon.wait(a="done")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +12,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from streamer.errors import StorageError
-from streamer.ingest.filing import file_away
-from streamer.ingest.proof import identity_of, unfinished
-from streamer.ingest.watch import Lookout, Sights, files_of, scan
+from streamer.ingest.proof import unfinished
+from streamer.ingest.scan import files_of, scan
+from streamer.ingest.sights import Sights
+from streamer.ingest.watcher import Watcher
 from tests.bags import numbers, record
 from tests.ingest.numbered import make
 from tests.pipeline.driver import wait_until
@@ -81,10 +80,10 @@ def test_a_folder_that_may_not_be_read_does_not_keep_changes_from_being_told(tmp
     tmp_path.chmod(0o777)
 
     def look() -> bool:
-        lookout = Lookout([tmp_path], lambda: scan([tmp_path], ["*"]), Sights(60.0), 3600.0, lambda: None)
-        lookout.start()
-        wait_until(lambda: lookout.looks, "the first look")
-        wait_until(lambda: (tmp_path / "a.bag").write_bytes(os.urandom(8)) and lookout.sights, "a hint")
+        watcher = Watcher([tmp_path], lambda *_: scan([tmp_path], ["*"]), Sights(60.0), 3600.0, lambda: None)
+        watcher.start()
+        wait_until(lambda: watcher.looks, "the first look")
+        wait_until(lambda: (tmp_path / "a.bag").write_bytes(os.urandom(8)) and watcher.sights, "a hint")
         return True
 
     assert as_nobody(look) == "True"
@@ -181,27 +180,27 @@ def test_an_index_is_walked_over_and_not_read(tmp_path: Path) -> None:
 
 def test_a_folder_that_comes_back_is_listened_to_again(tmp_path: Path) -> None:
     folder = tmp_path / "mount"
-    lookout = Lookout([folder], lambda: scan([folder], ["*"]), Sights(60.0), 0.2, lambda: None)
-    lookout.start()
+    watcher = Watcher([folder], lambda *_: scan([folder], ["*"]), Sights(60.0), 0.2, lambda: None)
+    watcher.start()
     try:
-        wait_until(lambda: lookout.problem, "the problem")
+        wait_until(lambda: watcher.problem, "the problem")
         folder.mkdir()
-        wait_until(lambda: not lookout.problem, "the folder")
-        lookout._every = 3600.0  # noqa: SLF001 - from now on only a hint makes it look
-        looks = lookout.looks
-        wait_until(lambda: lookout.looks > looks, "the last look that was due")
+        wait_until(lambda: not watcher.problem, "the folder")
+        watcher._every = 3600.0  # noqa: SLF001 - from now on only a hint makes it look
+        looks = watcher.looks
+        wait_until(lambda: watcher.looks > looks, "the last look that was due")
 
         def seen() -> bool:
             (folder / "a.bag").write_bytes(os.urandom(8))
-            return bool(lookout.sights)
+            return bool(watcher.sights)
 
         wait_until(seen, "a hint")
     finally:
-        lookout.stop()
+        watcher.stop()
 
 
 def test_what_is_written_into_our_own_folders_wakes_nobody(tmp_path: Path) -> None:
-    lookout = Lookout([tmp_path], list, Sights(1.0), 1.0, lambda: None, [tmp_path / "work"])
+    watcher = Watcher([tmp_path], lambda *_: [], Sights(1.0), 1.0, lambda: None, [tmp_path / "work"])
     names = (
         "a.bag",
         "x/run_0.mcap",
@@ -210,96 +209,18 @@ def test_what_is_written_into_our_own_folders_wakes_nobody(tmp_path: Path) -> No
         "b.bag.partial",
         "c.tmp/d.bag",
     )
-    assert [name for name in names if lookout._matters(None, str(tmp_path / name))] == ["a.bag", "x/run_0.mcap"]  # noqa: SLF001
+    assert [name for name in names if watcher._matters(None, str(tmp_path / name))] == ["a.bag", "x/run_0.mcap"]  # noqa: SLF001
 
 
 def test_a_fault_of_ours_ends_the_look_and_is_brought_home(tmp_path: Path) -> None:
-    def look() -> list[object]:
+    def look(*_: object) -> list[object]:
         raise ZeroDivisionError
 
-    lookout = Lookout([tmp_path], look, Sights(1.0), 1.0, lambda: None)  # type: ignore[arg-type]
-    lookout.start()
-    wait_until(lambda: lookout.fault, "the fault")
-    lookout.stop()
-    assert isinstance(lookout.fault, ZeroDivisionError)
-
-
-# filing
-
-
-@pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder that is on another file system, as far as renames go."""
-    folder = tmp_path / "archive"
-    rename = os.rename
-
-    def across(source: Path, target: Path) -> None:
-        if source.parent != folder and Path(target).parent == folder:
-            raise OSError(18, "Invalid cross-device link")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", across)
-    return folder
-
-
-@pytest.mark.parametrize("form", ["ros1", "mcap"])
-def test_a_move_to_another_disk_is_whole(tmp_path: Path, archive: Path, form: str) -> None:
-    path = make(tmp_path / "run", 1, form=form)
-    if path.is_dir():
-        (path / "photos").mkdir()
-        (path / "photos" / "a.jpg").write_text("a")
-    content = {p.relative_to(tmp_path): p.read_bytes() for p in [path, *path.rglob("*")] if p.is_file()}
-    files = files_of(path)
-    assert file_away(path, files, identity_of(files), archive) == f"moved to {archive / path.name}"
-    assert not path.exists()
-    assert {p.relative_to(archive): p.read_bytes() for p in archive.rglob("*") if p.is_file()} == content
-
-
-@pytest.mark.parametrize("form", ["ros1", "mcap"])
-def test_a_move_that_was_killed_before_the_original_went_makes_no_second_copy(
-    tmp_path: Path, archive: Path, form: str
-) -> None:
-    path = make(tmp_path / "run", 1, form=form)
-    files = files_of(path)
-    archive.mkdir()
-    (shutil.copytree if path.is_dir() else shutil.copy2)(path, archive / path.name)
-    (archive / f".{path.name}.partial").mkdir()  # from the time before
-    assert file_away(path, files, identity_of(files), archive) == f"moved to {archive / path.name}"
-    assert not path.exists()
-    assert [p.name for p in archive.iterdir() if not p.name.startswith(".")] == [path.name]
-
-
-def test_another_recording_of_the_name_stays(tmp_path: Path, archive: Path) -> None:
-    path = make(tmp_path / "run", 1)
-    other = make(archive.parent / "other", 2)
-    archive.mkdir()
-    shutil.copy2(other, archive / "run.bag")
-    assert file_away(path, (path,), identity_of([path]), archive) == f"moved to {archive / 'run-2.bag'}"
-    assert (archive / "run.bag").read_bytes() == other.read_bytes()
-
-
-def test_a_move_into_the_folder_where_it_lies_takes_nothing_away(tmp_path: Path) -> None:
-    path = make(tmp_path / "run", 1)
-    (tmp_path / "alias").symlink_to(tmp_path)
-    for folder in (tmp_path, tmp_path / "alias"):
-        file_away(path, (path,), identity_of([path]), folder)
-        assert path.exists()
-
-
-def test_a_copy_that_is_stopped_leaves_the_original(tmp_path: Path, archive: Path) -> None:
-    path = make(tmp_path / "run", 1)
-    with pytest.raises(StorageError, match="the daemon ends"):
-        file_away(path, (path,), identity_of([path]), archive, lambda: True)
-    assert path.exists()
-    assert not list(archive.iterdir())
-
-
-def test_what_somebody_put_beside_the_recording_is_not_deleted_with_it(tmp_path: Path) -> None:
-    folder = make(tmp_path / "run", 1, form="mcap")
-    (folder / "notes.txt").write_text("mine")
-    files = files_of(folder)
-    assert file_away(folder, files, identity_of(files), None) == "deleted"
-    assert [left.name for left in folder.iterdir()] == ["notes.txt"]
+    watcher = Watcher([tmp_path], look, Sights(1.0), 1.0, lambda: None)  # type: ignore[arg-type]
+    watcher.start()
+    wait_until(lambda: watcher.fault, "the fault")
+    watcher.stop()
+    assert isinstance(watcher.fault, ZeroDivisionError)
 
 
 def test_a_metadata_that_another_program_wrote_is_read(tmp_path: Path) -> None:
@@ -320,7 +241,7 @@ def test_two_thousand_unfinished_recordings_are_not_read_again_at_every_look(
         reads.append(path)
         return "why"
 
-    monkeypatch.setattr("streamer.ingest.watch.unfinished", unfinished)
+    monkeypatch.setattr("streamer.ingest.sights.unfinished", unfinished)
     sights = Sights(10.0)
     for now in range(0, 3600, 10):
         sights.take(scan([tmp_path], ["*"]), float(now))

@@ -22,7 +22,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.errors import ConfigError
-from streamer.ingest.http import Face
+from streamer.ingest.http import HttpServer
 from tests.ingest import snapshots
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Daemon:
     def image(self, number: int) -> bytes | None:
         return {13: PNG, 14: b"\xff\xd8\xff"}.get(number)
 
-    def face(self, token: str | None = None, host: str = "127.0.0.1", port: int = 0) -> Face:
-        return Face(host, port, token, self.snapshot, self.trouble, self.image)
+    def face(self, token: str | None = None, host: str = "127.0.0.1", port: int = 0) -> HttpServer:
+        return HttpServer(host, port, token, self.snapshot, self.trouble, self.image)
 
 
 class Answer:
@@ -67,7 +67,7 @@ class Answer:
 
 
 @contextmanager
-def asked(face: Face, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
+def asked(face: HttpServer, path: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", face.address[1], timeout=10)
     try:
         connection.request("GET", path, headers=headers)
@@ -76,7 +76,7 @@ def asked(face: Face, path: str, **headers: str) -> Iterator[http.client.HTTPRes
         connection.close()
 
 
-def get(face: Face, path: str, **headers: str) -> Answer:
+def get(face: HttpServer, path: str, **headers: str) -> Answer:
     with asked(face, path, **headers) as response:
         return Answer(response)
 
@@ -305,7 +305,7 @@ def test_a_port_in_use_and_an_address_of_others_are_told_in_words() -> None:
 
 @pytest.mark.parametrize("module", ["uvicorn", "starlette", "prometheus_client"])
 def test_a_missing_extra_is_named(module: str) -> None:
-    use = "from streamer.ingest.http import Face; Face('127.0.0.1', 0, None, None, None, None)"
+    use = "from streamer.ingest.http import HttpServer; HttpServer('127.0.0.1', 0, None, None, None, None)"
     code = f"import sys; sys.modules[{module!r}] = None; {use}"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ConfigError" in finished.stderr

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from streamer.ingest.http import Face
+from streamer.ingest.http import HttpServer
 from tests.ingest import snapshots
 from tests.ingest.browser import Browser, browser
 
@@ -35,8 +35,8 @@ def png() -> bytes:
     return cv2.imencode(".png", np.full((90, 160, 3), 120, np.uint8))[1].tobytes()
 
 
-def face(snapshot: dict[str, Any], port: int = 0) -> Face:
-    return Face("127.0.0.1", port, None, lambda: snapshot, lambda: None, lambda _: png())
+def face(snapshot: dict[str, Any], port: int = 0) -> HttpServer:
+    return HttpServer("127.0.0.1", port, None, lambda: snapshot, lambda: None, lambda _: png())
 
 
 def busy() -> dict[str, Any]:
@@ -197,7 +197,7 @@ def test_without_javascript_the_page_says_where_the_facts_are(window: Browser) -
 
 
 def test_a_person_with_the_token_is_let_in_once_and_the_address_is_clean(window: Browser) -> None:
-    with Face("127.0.0.1", 0, "open sesame", busy, lambda: None, lambda _: None) as server:
+    with HttpServer("127.0.0.1", 0, "open sesame", busy, lambda: None, lambda _: None) as server:
         window.open(server.url)
         window.until_text("This page needs its token", "h1")
         window.driver.find_element("name", "token").send_keys("open sesame")

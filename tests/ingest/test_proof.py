@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamer.ingest.proof import identity, unfinished
-from streamer.ingest.watch import files_of
+from streamer.ingest.scan import files_of
 from tests.bags import MCAP, ROS1, SECOND, START, Message, encoded, record
 
 FORMATS = ["ros1", "ros1-lz4", "mcap", "mcap-zstd", "db3"]

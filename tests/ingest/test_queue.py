@@ -9,7 +9,7 @@ import pytest
 
 from streamer.errors import StorageError
 from streamer.ingest.queue import Queue
-from streamer.ingest.watch import Mark
+from streamer.ingest.scan import Mark
 
 MARK = Mark(1000, 1, 5, 7)
 
@@ -30,7 +30,7 @@ def test_a_name_is_nobody_elses(path: Path) -> None:
 def test_what_is_changed_is_there_for_the_next(path: Path) -> None:
     with Queue(path) as queue:
         entry = queue.add("run", Path("/in/run.bag"), "who", MARK)
-        queue.change(entry, state="done", frames=7, outputs={"a": "b"}, mark=Mark(1, 2, 3, 4), path=Path("/moved"))
+        queue.done(queue.found_at(entry, Path("/moved"), Mark(1, 2, 3, 4)), 7, {"a": "b"})
     with Queue(path) as queue:
         entry = queue.get(entry.id)
         assert (entry.state, entry.frames, entry.outputs) == ("done", 7, {"a": "b"})
@@ -38,7 +38,7 @@ def test_what_is_changed_is_there_for_the_next(path: Path) -> None:
         assert queue.by_identity("who") == entry
         assert queue.counts()["done"] == 1
         assert queue.frames() == 7
-        assert queue.places() == {(Path("/in/run.bag"), MARK): "who"}
+        assert queue.places() == {(Path("/in/run.bag"), MARK): "who", (Path("/moved"), Mark(1, 2, 3, 4)): "who"}
 
 
 def test_a_person_means_a_recording_by_number_name_or_path(path: Path) -> None:
@@ -53,11 +53,11 @@ def test_what_was_running_when_the_daemon_died_costs_no_attempt_but_not_for_ever
     with Queue(path) as queue:
         entry = queue.add("run", Path("/in/run.bag"), "who", MARK)
         for death in range(1, 10):
-            queue.change(queue.get(entry.id), state="running", attempts=1)
+            queue.begun(queue.get(entry.id), "configuration")
             assert queue.take_up() == []
             entry = queue.get(entry.id)
             assert (entry.state, entry.attempts, entry.deaths) == ("queued", 0, death)
-        queue.change(entry, state="running", attempts=1)
+        queue.begun(entry, "configuration")
         (given_up,) = queue.take_up()
         assert given_up.state == "quarantined"
         assert "10 times" in given_up.error

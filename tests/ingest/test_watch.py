@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from streamer.ingest.watch import Lookout, Mark, Sights, files_of, mark_of, scan
+from streamer.ingest.scan import Mark, files_of, mark_of, scan
+from streamer.ingest.sights import Sights
+from streamer.ingest.watcher import Watcher
 from tests.pipeline.driver import wait_until
 
 SETTLE = 10.0
@@ -129,24 +131,24 @@ class TestSights:
 def test_a_change_is_noticed_long_before_the_next_scan_is_due(tmp_path: Path) -> None:
     told = threading.Event()
     sights = Sights(SETTLE)
-    lookout = Lookout([tmp_path], lambda: scan([tmp_path], ["*"]), sights, 3600.0, told.set)
-    lookout.start()
+    watcher = Watcher([tmp_path], lambda *_: scan([tmp_path], ["*"]), sights, 3600.0, told.set)
+    watcher.start()
     try:
         wait_until(told.is_set, "the first scan")
-        wait_until(lambda: touch(tmp_path / "a.bag") and lookout.sights, "a hint")  # until the kernel's watch stands
+        wait_until(lambda: touch(tmp_path / "a.bag") and watcher.sights, "a hint")  # until the kernel's watch stands
     finally:
-        lookout.stop()
+        watcher.stop()
 
 
 def test_a_folder_that_vanishes_is_told_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "mount"
-    lookout = Lookout([folder], lambda: scan([folder], ["*"]), Sights(SETTLE), 0.05, lambda: None)
-    lookout.start()
+    watcher = Watcher([folder], lambda *_: scan([folder], ["*"]), Sights(SETTLE), 0.05, lambda: None)
+    watcher.start()
     try:
-        wait_until(lambda: lookout.problem, "the problem")
-        assert "mount cannot be looked through" in lookout.problem
+        wait_until(lambda: watcher.problem, "the problem")
+        assert "mount cannot be scanned" in watcher.problem
         touch(folder / "a.bag")
-        wait_until(lambda: lookout.sights, "the recording")
-        wait_until(lambda: not lookout.problem, "the end of the problem")
+        wait_until(lambda: watcher.sights, "the recording")
+        wait_until(lambda: not watcher.problem, "the end of the problem")
     finally:
-        lookout.stop()
+        watcher.stop()

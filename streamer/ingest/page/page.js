@@ -49,7 +49,15 @@ function relative(seconds) {
 
 // ---- elements
 
+// Control characters, and marks that turn the direction of writing, are shown and not obeyed.
+const unsafe = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+const visible = (value) =>
+  typeof value === "string"
+    ? value.replace(unsafe, (c) => (c === "\n" ? "\\n" : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`))
+    : value;
+
 function text(node, value) {
+  value = visible(value);
   if (node.textContent !== value) node.textContent = value;
 }
 
@@ -139,7 +147,7 @@ function drawRun(node, run) {
   const bar = node.querySelector("progress");
   text(at.name, run.name);
   text(at.path, run.path);
-  bar.setAttribute("aria-label", `Progress of ${run.name}`);
+  bar.setAttribute("aria-label", `Progress of ${visible(run.name)}`);
   bar.value = share;
   const left = status.seconds_left == null ? (frames.all ? "" : "opening") : `${span(status.seconds_left)} left`;
   text(at.left, frames.all ? `${Math.floor(share * 100)} %${left && ` · ${left}`}` : left);
@@ -341,7 +349,7 @@ function draw() {
   $("warnings").hidden = !snapshot.warnings.length;
   $("warnings").replaceChildren(...snapshot.warnings.map((warning) => {
     const item = document.createElement("li");
-    item.textContent = warning;
+    text(item, warning);
     return item;
   }));
   $("idle").hidden = snapshot.running.length > 0;
