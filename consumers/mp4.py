@@ -86,6 +86,21 @@ def _keep_memory() -> None:
         adjust(_M_TRIM_THRESHOLD, _KEPT)
 
 
+def check_encoder(codec: str) -> None:
+    """Make sure that the PyAV that is installed has the encoder of a codec.
+
+    Raises:
+        ConfigError: it was built without.
+
+    """
+    av = require("av", "video")
+    if _ENCODERS[codec] not in av.codecs_available:
+        others = [name for name in CODECS if _ENCODERS[name] in av.codecs_available]
+        instead = f", or choose 'codec: {others[0]}'" if others else ""
+        msg = f"codec: av {version('av')} was built without {codec}; install av from PyPI, 14.1 or newer{instead}"
+        raise ConfigError(msg)
+
+
 def check_size(stream: str, shape: tuple[int, ...]) -> None:
     """Make sure that pictures of a shape can be encoded.
 
@@ -225,7 +240,7 @@ def fraction(value: Any, what: str) -> Fraction:
     try:
         return Fraction(value.numerator, value.denominator)
     except (AttributeError, TypeError, ZeroDivisionError) as error:
-        msg = f"av {version('av')}: {what} is {value!r} and not a fraction; install one of 14 to 19"
+        msg = f"av {version('av')}: {what} is {value!r} and not a fraction; install one of 14.1 to 19"
         raise ConfigError(msg) from error
 
 

@@ -60,6 +60,7 @@ class Video(Consumer):
         self._constant = rate == "constant"
         self._overlay = overlay
         self._coding = mp4.Coding(codec, quality, gop, encoder_threads)
+        mp4.check_encoder(codec)
         self._segments: dict[str, mp4.Segment] = {}
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
@@ -101,10 +102,14 @@ class Video(Consumer):
             for name in self._streams:
                 path = self._under_way / f"{name}.mp4"
                 self._segments[name] = mp4.Segment(path, self._rate, self._coding, time_base=clock)
-            self._first = frame.tick
-        time = None if self._constant else round(Fraction(frame.tick - self._first, 10**9) / _CLOCK)
+            self._first, self._time = frame.tick, -1
+        time = round(Fraction(frame.tick - self._first, 10**9) / _CLOCK)
+        if time <= self._time:  # a tick again, or one before it: the recording's clock was set
+            self._first -= round((self._time + 1 - time) * _CLOCK * 10**9)
+            time = self._time + 1
+        self._time = time
         for name, segment in self._segments.items():
-            segment.add(self._picture(name, frame), time)
+            segment.add(self._picture(name, frame), None if self._constant else time)
         self._frames += 1
 
     def _picture(self, name: str, frame: Frame) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from streamer.errors import StorageError
@@ -132,6 +133,23 @@ class Database:
         broken = type(error) is sqlite3.DatabaseError  # not one of its subclasses: the file itself is no database
         hint = "; move it aside to begin with an empty one: what was done is then done again" if broken else ""
         return StorageError(f"{self._path}: the ledger cannot be used: {error}{hint}")
+
+
+def why_unusable(path: Path) -> str:
+    """Say why a run cannot go on from a ledger: it is damaged, or of a newer version; empty where it can."""
+    if not path.exists():
+        return ""
+    try:
+        with closing(sqlite3.connect(path, timeout=1)) as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:  # it is in use, the disk fails: whoever opens it says so
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"it is damaged: {error}"
+    if version > len(Ledger.steps):
+        return f"a newer version of this program wrote it (schema {version}, known is {len(Ledger.steps)})"
+    return "" if found == "ok" else f"it is damaged: {found}"
 
 
 class Ledger(Database):

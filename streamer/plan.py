@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from streamer.stamps import nearest, own_period
 from streamer.units import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -105,9 +106,14 @@ def _align(name: str, instants: Stamps, stamps: Stamps, how: Alignment) -> tuple
     )
     missing = np.empty(count, bool)
     reach = own_period(instants) * 3 // 4
+    turns = _turns(instants)
     for start in range(0, count, _PIECE):
         piece = slice(start, start + _PIECE)
-        chosen = _average(instants, piece, stamps, reach) if how.align == "mean" else None
+        mean = how.align == "mean"
+        own_turns = None if turns is None else turns[:, piece]
+        chosen = (
+            _average(instants, piece, stamps, reach) if mean else _choose(instants[piece], stamps, how.align, own_turns)
+        )
         part, missing[piece] = _align_piece(name, instants[piece], stamps, how, chosen)
         plan.first[piece], plan.stamp[piece], plan.offset[piece] = part.first, part.stamp, part.offset
         plan.flags[piece] = part.flags
@@ -147,25 +153,26 @@ def _nothing(count: int) -> NDArray[np.float64]:
 
 
 def _align_piece(
-    name: str, ticks: Stamps, stamps: Stamps, how: Alignment, chosen: _Chosen | None
+    name: str, ticks: Stamps, stamps: Stamps, how: Alignment, chosen: _Chosen
 ) -> tuple[StreamPlan, NDArray[np.bool_]]:
-    first, second, weight = chosen or _choose(ticks, stamps, how.align)
+    first, second, weight = chosen
+    mean = how.align == "mean"
     found = first >= 0
     near = np.where(weight > 0.5, second, first)
-    if chosen and len(stamps):
+    if mean and len(stamps):
         near = np.clip(nearest(stamps, ticks), first, second)
     if len(stamps) == 0:
         offset = np.zeros(len(ticks), np.int64)
         missing = np.ones(len(ticks), bool)
     else:
         offset = np.where(found, stamps[near] - ticks, 0)
-        worst = np.abs(offset) if chosen else np.maximum(np.abs(stamps[first] - ticks), np.abs(stamps[second] - ticks))
+        worst = np.abs(offset) if mean else np.maximum(np.abs(stamps[first] - ticks), np.abs(stamps[second] - ticks))
         missing = ~found if how.tolerance is None else ~found | (worst > how.tolerance)
     flags = np.zeros(len(ticks), np.uint8)
     if missing.any():
         first, second, weight, offset = _fill(ticks, stamps, how, missing, (first, second, weight, offset))
         flags[missing & (first >= 0)] |= np.uint8(Flag.HELD)
-    flags[(second != first) & ((weight > 0) | bool(chosen))] |= np.uint8(Flag.INTERPOLATED)
+    flags[(second != first) & ((weight > 0) | mean)] |= np.uint8(Flag.INTERPOLATED)
     if how.gap is not None:
         flags[_in_gap(ticks, stamps, how.gap)] |= np.uint8(Flag.GAP)
     interpolated = flags & np.uint8(Flag.INTERPOLATED) != 0
@@ -191,16 +198,36 @@ def _average(instants: Stamps, piece: slice, stamps: Stamps, reach: int) -> _Cho
     return np.where(found, low, -1), np.where(found, high, -1), np.zeros(len(here))
 
 
-def _choose(ticks: Stamps, stamps: Stamps, align: str) -> _Chosen:
-    """Return first message, second message and the share of the second, for each tick."""
+def _turns(instants: Stamps) -> NDArray[np.int64] | None:
+    """Return how many equal instants lie before and behind each, (2, n); None where all differ."""
+    new = instants[1:] != instants[:-1]
+    if new.all():
+        return None
+    group = np.concatenate([[0], np.cumsum(new)])
+    sizes = np.bincount(group)
+    begins = np.cumsum(sizes) - sizes
+    before = np.arange(len(instants)) - begins[group]
+    return np.stack([before, sizes[group] - 1 - before])
+
+
+def _choose(ticks: Stamps, stamps: Stamps, align: str, turns: NDArray[np.int64] | None) -> _Chosen:
+    """Return first message, second message and the share of the second, for each tick.
+
+    Equal ticks take the messages with just that stamp in ``turns``.
+    """
     weight = np.zeros(len(ticks))
     if len(stamps) == 0:
         none = np.full(len(ticks), -1, np.int64)
         return none, none, weight
     if align == "nearest":
         first = nearest(stamps, ticks)
+        if turns is not None:
+            last = np.searchsorted(stamps, ticks, side="right") - 1
+            first = np.where(stamps[first] == ticks, np.minimum(first + turns[0], last), first)
         return first, first, weight
     before = np.searchsorted(stamps, ticks, side="right") - 1
+    if turns is not None:
+        before = np.maximum(before - turns[1], np.minimum(np.searchsorted(stamps, ticks), before))
     if align == "previous":
         return before, before, weight
     first = np.clip(before, 0, None)
@@ -275,6 +302,50 @@ def _mark_repeats(stream: StreamPlan) -> StreamPlan:
     same &= (stream.second[1:] == stream.first[1:]) & (stream.second[:-1] == stream.first[:-1])
     stream.flags[1:][same] |= np.uint8(Flag.HELD)
     return stream
+
+
+def join(plans: Sequence[Plan], counts: Sequence[Mapping[str, int]]) -> Plan:
+    """Put the plans of a recording's passes one behind the other; ``counts`` are the messages of each pass by stream.
+
+    Between two passes a tick is left out, so that whoever needs an unbroken timeline sees the break.
+    """
+    skipped: Counter[str] = Counter()
+    numbers, streams = [], []
+    before: Counter[str] = Counter()
+    planned = -1
+    for plan, messages in zip(plans, counts, strict=True):
+        skipped.update(plan.skipped)
+        numbers.append(plan.numbers + planned + 1)
+        streams.append([_moved(stream, before[stream.name]) for stream in plan.streams])
+        planned += plan.planned + 1
+        before.update(messages)
+    skipped["reset of the clock"] = len(plans) - 1
+    return Plan(
+        np.concatenate([plan.ticks for plan in plans]),
+        np.concatenate(numbers),
+        planned,
+        dict(skipped),
+        tuple(_concatenate(parts) for parts in zip(*streams, strict=True)),
+    )
+
+
+def _moved(stream: StreamPlan, by: int) -> StreamPlan:
+    """Count a stream's messages from ``by`` on."""
+    first = np.where(stream.first < 0, stream.first, stream.first + np.int32(by))
+    second = np.where(stream.second < 0, stream.second, stream.second + np.int32(by))
+    return replace(stream, first=first, second=first if stream.second is stream.first else second)
+
+
+def _concatenate(parts: Sequence[StreamPlan]) -> StreamPlan:
+    first = np.concatenate([part.first for part in parts])
+    same = all(part.second is part.first for part in parts)
+    columns = {c: np.concatenate([getattr(p, c) for p in parts]) for c in ("weight", "stamp", "offset", "flags")}
+    return StreamPlan(
+        parts[0].name,
+        first=first,
+        second=first if same else np.concatenate([part.second for part in parts]),
+        **columns,
+    )
 
 
 def digest(plan: Plan, settings: str, chunk_size: int) -> str:

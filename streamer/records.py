@@ -99,12 +99,16 @@ class Flag(IntFlag):
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
 
 
+MAX_PIXELS = 50_000_000  # an 8K picture has 33 million
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How one stream's messages become arrays: the decoding half of a stream's settings.
 
     ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
-    whose samples vary in length, None to find out; ``scale`` multiplies numbers.
+    whose samples vary in length, None to find out; ``scale`` multiplies numbers; a picture of more than ``max_pixels``
+    is refused before it is decoded.
     """
 
     field: str | None = None
@@ -113,6 +117,7 @@ class Decoding:
     resize: tuple[int, int] | None = None
     color: str | None = None  # rgb | bgr | gray; None: rgb for colour images, others as they are
     capacity: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,9 @@ class TimelineSettings:
     """Where the ticks come from: a stream's name, ``busiest`` (image stream) or ``grid``.
 
     ``rate`` in hertz as (numerator, denominator), None for the stream's own; of the ticks from ``start`` to ``end_at``
-    (both included) ``crop`` is the fraction that is kept, ``skip`` the ticks left out at both ends of that.
+    (both included) ``crop`` is the fraction that is kept, ``skip`` the ticks left out at both ends of that. ``resets``
+    says what to do where a clock of the recording was set: error, or read the first pass only, the last, or all of
+    them one after the other (split).
     """
 
     source: str = "busiest"
@@ -178,6 +185,7 @@ class TimelineSettings:
     end: str = "common"  # common | longest | timeline
     start: Moment | None = None
     end_at: Moment | None = None
+    resets: str = "error"  # error | first | last | split
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ _BREAK = Fraction(3, 2)  # messages further apart than this many periods are a g
 def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
     """Take the stamps of the stream ``name`` as ticks, thinned to ``rate`` hertz.
 
+    Without thinning every message is a tick, so two messages with one stamp are two ticks at one instant.
     The wanted instants lie on a grid from the first stamp on; each takes the nearest message that no
     other instant took, and an instant inside a gap of the stream takes none. So 30 Hz thinned to
     20 Hz is 20 Hz, whatever the jitter, and every tick is the stamp of a real message.
@@ -41,10 +42,10 @@ def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
 
     """
     new = np.concatenate([np.ones(min(len(stamps), 1), bool), stamps[1:] != stamps[:-1]])
-    stamps = stamps if new.all() else stamps[new]
+    every, stamps = stamps, stamps if new.all() else stamps[new]
     period = own_period(stamps)
     if rate is None or period == 0:
-        return stamps
+        return every
     own = Fraction(_SECOND, period)
     if rate > own * _SAME_RATE:
         msg = (
@@ -53,7 +54,7 @@ def follow(stamps: Stamps, rate: Fraction | None, name: str) -> Stamps:
         )
         raise ConfigError(msg, key="timeline.rate")
     if rate * _SAME_RATE > own:
-        return stamps
+        return every
     breaks = np.flatnonzero(np.diff(stamps) > int(max(Fraction(period), _SECOND / rate) * _BREAK)) + 1
     parts = [_thin(part, int(stamps[0]), rate, period) for part in np.split(stamps, breaks)]
     return np.concatenate(parts)

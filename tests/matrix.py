@@ -2,6 +2,7 @@
 
     python -m tests.matrix                   every interpreter, both sets of libraries
     python -m tests.matrix 3.12 3.13:lowest  some of them
+    python -m tests.matrix --without-tests   only what the main job needs: half a minute each
 
 Each pair gets an environment of its own with the wheel and its extras, runs the quickstart, writes a LeRobot dataset
 and reads it back (`tests.readback`), and runs the tests of the consumers. An interpreter that is not there is named.
@@ -267,13 +268,15 @@ def table(trials: Sequence[Trial]) -> str:
 
 def main(wanted: Sequence[str]) -> int:
     """Run the matrix, or the ``wanted`` part of it; return 1 where something that is there fails."""
+    tests = "--without-tests" not in wanted
+    wanted = [word for word in wanted if not word.startswith("-")]
     pairs = [(python, libraries) for python in PYTHONS for libraries in LIBRARIES]
     chosen = [pair for pair in pairs if not wanted or pair[0] in wanted or ":".join(pair) in wanted]
     trials = []
     with tempfile.TemporaryDirectory(prefix="streamer-matrix-") as folder:
         wheel = build(Path(folder))
         for python, libraries in chosen:
-            trials.append(run(python, libraries, Path(folder), wheel))
+            trials.append(run(python, libraries, Path(folder), wheel, tests=tests))
             print(table(trials[-1:]), flush=True)  # noqa: T201 - a command's output
     print(f"\n{table(trials)}")  # noqa: T201
     return int(any("interpreter" not in trial.steps and not trial.passed for trial in trials))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamer.errors import StorageError
-from streamer.ledger import Cursor, Ledger
+from streamer.ledger import Cursor, Ledger, why_unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,3 +209,21 @@ def test_a_folder_that_does_not_exist_is_an_error_that_names_the_file(tmp_path: 
     with pytest.raises(StorageError, match="ledger cannot be used") as caught:
         Ledger(tmp_path / "nowhere" / "ledger.sqlite")
     assert "nowhere" in str(caught.value)
+
+
+def test_a_run_does_not_go_on_from_a_ledger_that_is_damaged_or_of_a_newer_version(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    assert why_unusable(path) == ""
+    with Ledger(path) as ledger:
+        for number in range(200):
+            ledger.begin("p", f"/{number}.bag", "f", "p", 1, 1)
+    assert why_unusable(path) == ""
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + bytes(8192) + content[16384:])
+    assert "it is damaged" in why_unusable(path)
+    path.write_bytes(b"no database at all" * 1000)
+    assert "it is damaged" in why_unusable(path)
+    path.write_bytes(content)
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    assert "a newer version of this program wrote it (schema 99" in why_unusable(path)

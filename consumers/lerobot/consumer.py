@@ -15,7 +15,7 @@ from consumers.lerobot.episode import Shared
 from consumers.lerobot.features import make_features
 from consumers.lerobot.merge import Wanted, leave_part, merge
 from consumers.lerobot.share import Share
-from consumers.mp4 import Coding
+from consumers.mp4 import Coding, check_encoder
 from streamer.contract import Consumer
 from streamer.errors import ConfigError, OutputError
 
@@ -127,6 +127,8 @@ class LeRobot(Consumer):
         self._task = task if task_file is None else _read_tasks(Path(task_file))
         self._video = images == "video"
         self._coding = Coding(codec, quality, gop, encoder_threads)
+        if self._video:
+            check_encoder(codec)
         self._splits = on_skip == "split-episode"
         self._on_duplicate = on_duplicate
         self._robot_type = robot_type

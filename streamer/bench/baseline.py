@@ -17,7 +17,7 @@ from rosbags.highlevel import AnyReader
 
 from streamer.errors import ConfigError
 from streamer.plan import make_plan
-from streamer.runtime.prepare import make_ticks
+from streamer.runtime.schedule import make_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

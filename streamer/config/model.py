@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from streamer import units
+from streamer.records import MAX_PIXELS
 
 
 def _quantity(kind: str, example: str) -> WithJsonSchema:
@@ -66,7 +67,7 @@ class SourceConfig(_Settings):
         default_factory=lambda: ["*"], description="names of recordings (or of the files in them) that count"
     )
     settle: Duration = Field(10 * 10**9, description="how long a recording must not have changed")
-    scan: Duration = Field(30 * 10**9, ge=10**8, description="how often the folders are looked through")
+    scan: Duration = Field(30 * 10**9, ge=10**8, description="how often the folders are scanned")
     give_up_after: Duration = Field(
         3600 * 10**9, description="how long a recording that does not change may be unfinished"
     )
@@ -83,13 +84,18 @@ class SourceConfig(_Settings):
     on_damage: Literal["error", "salvage"] = Field(
         "error", description="what to do with a recording that was not closed, is cut off or has damaged chunks"
     )
+    resets: Literal["error", "first", "last", "split"] = Field(
+        "error",
+        description="what to do with stamps that jump back: read the first pass, the last, or each by itself (split)",
+    )
+    max_pixels: int = Field(MAX_PIXELS, ge=1, description="a picture that claims more is refused before it is decoded")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> SourceConfig:
         if (self.path is None) == (self.watch is None):
             msg = "give either 'path' (recordings, for 'streamer run') or 'watch' (folders, for 'streamer watch')"
             raise ValueError(msg)
-        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage"}):
+        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage", "resets", "max_pixels"}):
             if self.watch is None:
                 msg = f"{key!r} says how folders are watched: it needs 'watch' instead of 'path'"
                 raise ValueError(msg)

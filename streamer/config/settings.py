@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from streamer.records import Alignment, Decoding, Moment, StreamSettings, TimelineSettings
+from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSettings, TimelineSettings
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 def stream_settings(config: Config) -> tuple[StreamSettings, ...]:
     """Return the streams, in the order of the configuration."""
-    return tuple(stream_setting(name, stream) for name, stream in config.streams.items())
+    return tuple(stream_setting(name, stream, config.source.max_pixels) for name, stream in config.streams.items())
 
 
-def stream_setting(name: str, s: StreamConfig) -> StreamSettings:
+def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> StreamSettings:
     """Return one stream."""
     return StreamSettings(
         name,
         tuple(s.topic),
         s.clock,
         s.undecodable,
-        Decoding(s.field, s.dtype, s.scale, s.resize, s.color, s.capacity),
+        Decoding(s.field, s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
         Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
     )
@@ -39,7 +39,7 @@ def timeline_settings(config: Config) -> TimelineSettings:
     t = config.timeline
     rate = (t.rate.numerator, t.rate.denominator) if t.rate else None
     start, end_at = (Moment(*given) if given else None for given in (t.start, t.end_at))
-    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at)
+    return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at, config.source.resets)
 
 
 _DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
@@ -52,7 +52,9 @@ def fingerprint(loaded: Loaded) -> str:
     for consumer in values["consumers"].values():
         for key in _OPERATION:
             consumer.pop(key)
-    return sha256(json.dumps([values, loaded.config.source.on_damage], sort_keys=True).encode()).hexdigest()[:12]
+    source = loaded.config.source
+    decided = [values, source.on_damage, source.max_pixels, source.resets]
+    return sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def provenance(loaded: Loaded) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from streamer.decode.image import CompressedDecoder, ImageDecoder
+from streamer.decode.compressed import CompressedDecoder
+from streamer.decode.image import ImageDecoder
 from streamer.decode.points import PointsDecoder
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError

@@ -1,6 +1,7 @@
 """PointCloud2 messages → record arrays (points,) with the cloud's own field names.
 
-The bytes of the points are the array: nothing is parsed. Format: sensor_msgs/PointField.
+The bytes of the points are the array: nothing is parsed. Format: sensor_msgs/PointCloud2 and PointField. A
+``row_step`` that does not fit is not looked at where the data are just ``width × height × point_step`` bytes.
 """
 
 from __future__ import annotations
@@ -23,14 +24,26 @@ _MOST_FIELDS = 256
 
 
 class _Cloud(NamedTuple):
-    """The head of a cloud; ``start`` and ``length`` say where the points' bytes lie."""
+    """The head of a cloud; ``start`` says where the points' bytes lie, ``step`` how far apart rows are.
+
+    ``dtype`` is the points' type as a little-endian machine has it, ``stored`` as the message has it.
+    """
 
     height: int
     width: int
     dtype: np.dtype[Any]
-    row_step: int
+    stored: np.dtype[Any]
+    step: int
     start: int
-    length: int
+
+
+class _Field(NamedTuple):
+    """One number, or row of numbers, of a point."""
+
+    name: str
+    offset: int
+    kind: int
+    numbers: int
 
 
 class PointsDecoder:
@@ -45,61 +58,112 @@ class PointsDecoder:
 
     def probe(self, payload: Payload) -> Spec:
         """Read one message's head; without a given capacity, its number of points is the shape's."""
-        cloud = parse_head(payload, self._wire, _head)
-        rows = self._how.capacity or cloud.height * cloud.width
-        return Spec((rows,), _description(cloud.dtype), variable=True)
+        cloud = self._cloud(payload)
+        if not cloud.dtype.names:
+            msg = "a cloud without fields: its points cannot be read"
+            raise DecodeError(msg)
+        return Spec((self._how.capacity or cloud.height * cloud.width,), _description(cloud.dtype), variable=True)
+
+    def verify(self, payload: Payload) -> Spec:
+        """Tell what a message's array will look like."""
+        return self.probe(payload)
 
     def rows(self, payload: Payload) -> int:
         """Return the number of points."""
-        cloud = parse_head(payload, self._wire, _head)
+        cloud = self._cloud(payload)
         return cloud.height * cloud.width
 
     def decode(self, payload: Payload, out: NDArray[Any]) -> int:
         """Copy the points' bytes into their place."""
-        cloud = parse_head(payload, self._wire, _head)
-        rows = cloud.height * cloud.width
+        cloud = self._cloud(payload)
+        rows, size = cloud.height * cloud.width, cloud.dtype.itemsize
+        if rows == 0 and not cloud.dtype.names:
+            return 0
         if cloud.dtype != out.dtype:
             msg = f"a cloud with the fields {cloud.dtype} in a stream of {out.dtype}: the topic changed"
             raise DecodeError(msg)
         if rows > len(out):
             msg = f"a cloud of {rows} points in a stream with room for {len(out)}: raise 'capacity'"
             raise DecodeError(msg)
-        packed = cloud.width * cloud.dtype.itemsize
-        if cloud.length < cloud.row_step * (cloud.height - 1) + packed and rows:
-            msg = f"a cloud of {cloud.width}x{cloud.height} points has only {cloud.length} bytes"
-            raise DecodeError(msg)
-        target = out.view(np.uint8).data
-        if cloud.row_step == packed or cloud.height <= 1:
-            payload.into(cloud.start, target[: rows * cloud.dtype.itemsize])
-            return rows
-        for row in range(cloud.height):
-            payload.into(cloud.start + row * cloud.row_step, target[row * packed : (row + 1) * packed])
+        foreign = cloud.stored != cloud.dtype
+        points = np.empty(rows, cloud.stored) if foreign else out[:rows]
+        target, packed = points.view(np.uint8).data, cloud.width * size
+        if cloud.step == packed:
+            payload.into(cloud.start, target)
+        else:
+            for row in range(cloud.height):
+                payload.into(cloud.start + row * cloud.step, target[row * packed : (row + 1) * packed])
+        if foreign:
+            for name in cloud.dtype.names or ():
+                out[name][:rows] = points[name]
         return rows
 
+    def _cloud(self, payload: Payload) -> _Cloud:
+        size = len(payload)
+        return parse_head(payload, self._wire, lambda cursor: _head(cursor, size))
 
-def _head(cursor: Cursor) -> _Cloud:
+
+def _head(cursor: Cursor, size: int) -> _Cloud:
     height, width, count = cursor.number(), cursor.number(), cursor.number()
     if count > _MOST_FIELDS:
         msg = f"a cloud with {count} fields: the message is damaged"
         raise DecodeError(msg)
-    fields = [(cursor.text(), cursor.number(), cursor.byte(), cursor.number()) for _ in range(count)]
+    fields = [_Field(cursor.text(), cursor.number(), cursor.byte(), cursor.number()) for _ in range(count)]
     big_endian, point_step, row_step = bool(cursor.byte()), cursor.number(), cursor.number()
     length = cursor.number()
-    order = ">" if big_endian else "<"
+    start = cursor.position
+    step = _row_step(height, width, point_step, row_step, min(length, max(size - start, 0)))
+    dtype, stored = (_record(fields, point_step, order) for order in "<>")
+    if big_endian and _overlap(fields):
+        msg = "a big-endian cloud whose fields overlap: its bytes cannot be put in order"
+        raise DecodeError(msg)
+    return _Cloud(height, width, dtype, stored if big_endian else dtype, step, start)
+
+
+def _row_step(height: int, width: int, point_step: int, row_step: int, length: int) -> int:
+    """Return the bytes from one row of points to the next.
+
+    Raises:
+        DecodeError: the numbers do not fit the bytes that are there.
+
+    """
+    packed = width * point_step
+    if length == packed * height:
+        return packed
+    if height and row_step >= packed and length in (row_step * height, row_step * (height - 1) + packed) and packed:
+        return row_step
+    msg = (
+        f"a cloud of {width}x{height} points of {point_step} bytes, with rows of {row_step}, does not fit its "
+        f"{length} bytes"
+    )
+    raise DecodeError(msg)
+
+
+def _record(fields: list[_Field], point_step: int, order: str) -> np.dtype[Any]:
+    """Make the type of a point; a count of 0 means 1, as in the point cloud library."""
+    names = [field.name or f"unnamed_field_{n}" for n, field in enumerate(fields)]
+    twice = next((name for n, name in enumerate(names) if name in names[:n]), None)
+    if twice is not None:
+        msg = f"a cloud with two fields {twice!r}: which of them is meant cannot be known"
+        raise DecodeError(msg)
     try:
-        formats = [f"({n},){order}{_DATATYPES[kind]}" if n > 1 else order + _DATATYPES[kind] for *_, kind, n in fields]
-        dtype = np.dtype(
-            {
-                "names": [name for name, *_ in fields],
-                "formats": formats,
-                "offsets": [offset for _, offset, *_ in fields],
-                "itemsize": point_step,
-            }
-        )
-    except (KeyError, ValueError) as error:
-        msg = f"a cloud whose fields do not make sense ({error}): the message is damaged"
+        bases = [order + _DATATYPES[field.kind] for field in fields]
+        formats = [f"({f.numbers},){base}" if f.numbers > 1 else base for f, base in zip(fields, bases, strict=True)]
+        offsets = [field.offset for field in fields]
+        return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": point_step})
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        told = ", ".join(f"{f.name} (type {f.kind}, {f.numbers} at {f.offset})" for f in fields[:8])
+        msg = f"a cloud whose fields do not fit points of {point_step} bytes: {told}"
         raise DecodeError(msg) from error
-    return _Cloud(height, width, dtype, row_step, cursor.position, length)
+
+
+def _overlap(fields: list[_Field]) -> bool:
+    ends = 0
+    for field in sorted(fields, key=lambda field: field.offset):
+        if field.offset < ends:
+            return True
+        ends = field.offset + max(field.numbers, 1) * int(_DATATYPES[field.kind][1])
+    return False
 
 
 def _description(dtype: np.dtype[Any]) -> dict[str, Any]:

@@ -193,7 +193,9 @@ class Daemon:
         self._count_done_differently()
         self._intake.begin(settings)
         self._log.info("reloaded", configuration=settings.fingerprint)
-        return "; ".join(["reloaded: the configuration holds for recordings begun from now on", *self._warnings])
+        return "; ".join(
+            ["the configuration has been read again and holds for recordings begun from now on", *self._warnings]
+        )
 
     def _count_done_differently(self) -> None:
         """Warn of recordings that were done with another configuration."""

@@ -186,6 +186,10 @@ class Queue(Database):
         """Queue an entry whose file was gone or had changed."""
         return self._change(entry, **_AGAIN)
 
+    def from_nothing(self, entry: Entry) -> Entry:
+        """Note that what was committed of an entry is lost."""
+        return self._change(entry, anew=1)
+
     def to_salvage(self, entry: Entry, problem: str) -> Entry:
         """Note that an unfinished recording is read as far as it is intact."""
         return self._change(entry, salvage=1, note=f"salvaged: {problem}")

@@ -15,10 +15,12 @@ from streamer.files import FileIdentity
 from streamer.ingest.configuration import LONGEST_BACKOFF, SECOND
 from streamer.ingest.scan import files_of, mark_of
 from streamer.ingest.snapshot import Running, newest_image
+from streamer.ledger import why_unusable
 from streamer.pipelines.process import Pipeline
 from streamer.pipelines.retry import AgainAt, Rule, decide
 from streamer.pipelines.unit import Ended
 from streamer.supervisor.recording import fill_in
+from streamer.supervisor.workdir import Workdir
 from streamer.units import show_size
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from streamer.ingest.queue import Entry, Queue
     from streamer.ingest.scan import Mark
     from streamer.runtime.channel import Channel
-    from streamer.supervisor.workdir import Workdir
 
 _MOST_REPORTS = 1000  # of recordings that are done
 
@@ -134,6 +135,9 @@ class Scheduler:
             self._look_again_at(entry.path)
             return
         folder = self._folder(entry)
+        if why := why_unusable(Workdir(folder).ledger):
+            self._log.warning("begun anew, as its ledger cannot be used", recording=entry.name, error=why)
+            entry = self._queue.from_nothing(entry)
         if entry.anew or entry.configuration != settings.fingerprint:
             shutil.rmtree(folder, ignore_errors=True)
         entry = self._queue.begun(entry, settings.fingerprint)

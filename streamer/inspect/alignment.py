@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.records import StreamPlan
-    from streamer.runtime.prepare import Prepared
+    from streamer.runtime.prepare import Prepared, Stream
+    from streamer.runtime.schedule import Pass
 
 _BINS = 24
 _MOST_SPANS = 1000  # in a table or a JSON; the rest is counted
@@ -102,19 +103,26 @@ def view(prepared: Prepared, name: str) -> View:
 
 def _reasons(prepared: Prepared) -> dict[str, NDArray[np.int64]]:
     """Return the numbers of the ticks that are left out, by the first stream that leaves them out."""
-    ticks = prepared.ticks
-    keep = np.ones(len(ticks), bool)
+    keep = np.ones(len(prepared.ticks), bool)
     found = {}
     for stream in prepared.streams:
-        if stream.settings.alignment.missing != "skip":
+        how = stream.settings.alignment
+        if how.missing != "skip" and not how.at and not how.at_ticks:
             continue
-        alone = make_plan(ticks, {stream.settings.name: (stream.index.stamps, stream.settings.alignment)})
-        shown = np.zeros(len(ticks), bool)
-        shown[alone.numbers] = True
+        shown = np.concatenate([_shown(part, stream) for part in prepared.passes])
         if (new := keep & ~shown).any():
-            found[f"missing {stream.settings.name}"] = np.flatnonzero(new)
+            found[f"{'missing' if how.missing == 'skip' else 'at'} {stream.settings.name}"] = np.flatnonzero(new)
         keep &= shown
     return found
+
+
+def _shown(part: Pass, stream: Stream) -> NDArray[np.bool_]:
+    """Tell for which ticks of a pass a stream has a sample."""
+    name = stream.settings.name
+    alone = make_plan(part.ticks, {name: (part.stamps[name], stream.settings.alignment)})
+    shown = np.zeros(len(part.ticks), bool)
+    shown[alone.numbers] = True
+    return shown
 
 
 def _spans(numbers: NDArray[np.int64], seconds: NDArray[np.float64]) -> Iterator[Span]:

@@ -5,40 +5,32 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamer.config.settings import stream_settings, timeline_settings
-from streamer.decode import IMAGE_TYPES
 from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
 from streamer.libraries import blamed
 from streamer.pipelines.recordings import recordings, unique_names
-from streamer.plan import make_plan
-from streamer.records import Alignment, TimelineSettings
 from streamer.runtime.about import about_plan
 from streamer.runtime.plugin import make_consumer
-from streamer.runtime.prepare import beginning, make_ticks, prepare
+from streamer.runtime.prepare import prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
     from streamer.config.load import Loaded
-    from streamer.records import StreamSettings
-    from streamer.runtime.prepare import Prepared, Stream
-
-_AFTER_ALL = np.array([1 << 62], np.int64)  # an instant whose nearest message is the last
+    from streamer.records import StreamSettings, TimelineSettings
+    from streamer.runtime.prepare import Prepared
 
 
 def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
@@ -127,45 +119,26 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
             Source(path, Path(scratch), salvage=config.source.salvage) as source,
         ):
             types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
-            streams = [s for s in (_check_stream(source, types, s, found) for s in settings) if s is not None]
-            if len(streams) < len(settings):
-                return
-            ticks = _check_timeline(loaded, source, settings, streams, found)
-            if ticks is None:
-                return
-            prepared = prepare(source, types, timeline_settings(config), settings, ticks)
-            _describe(loaded, path, prepared, found)
+            prepared = _prepare(source, types, timeline_settings(config), settings, found)
+            if prepared is not None:
+                _describe(loaded, path, prepared, found)
     except StreamerError as error:
         found.add(error, str(path))
 
 
-def _check_stream(source: Source, types: Types, settings: StreamSettings, found: Checked) -> Stream | None:
-    """Find the topic, compile the field and read the last message; alone, so that each stream's fault is told."""
-    alone = replace(settings, alignment=Alignment(settings.alignment.align, missing="none"))
+def _prepare(
+    source: Source, types: Types, timeline: TimelineSettings, streams: Sequence[StreamSettings], found: Checked
+) -> Prepared | None:
+    """Plan the streams; where one does not fit, go on without it, so that the fault of each is told."""
     try:
-        return prepare(source, types, TimelineSettings(), [alone], _AFTER_ALL).streams[0]
+        return prepare(source, types, timeline, streams)
     except StreamerError as error:
         found.add(error, str(source.path))
-        return None
-
-
-def _check_timeline(
-    loaded: Loaded, source: Source, settings: tuple[StreamSettings, ...], streams: list[Stream], found: Checked
-) -> NDArray[np.int64] | None:
-    """Make the ticks and lay each stream against them, so that each stream without samples is told."""
-    stamps = {stream.settings.name: stream.index.stamps for stream in streams}
-    images = [s.settings.name for s in streams if s.topic.msgtype in IMAGE_TYPES and s.settings.decoding.field is None]
-    timeline = timeline_settings(loaded.config)
-    begins = beginning(source, timeline, settings, {stream.settings.name: stream.index for stream in streams})
-    ticks = make_ticks(timeline, settings, stamps, images, begins)
-    whole = True
-    for stream in settings:
-        try:
-            make_plan(ticks, {stream.name: (stamps[stream.name], stream.alignment)})
-        except RecordingError as error:
-            found.add(error, str(source.path))
-            whole = False
-    return ticks if whole else None
+        about = error.where.stream or error.where.key.removeprefix("streams.").partition(".")[0]
+    others = [stream for stream in streams if stream.name != about]
+    if about != timeline.source and 0 < len(others) < len(streams):
+        _prepare(source, types, timeline, others, found)
+    return None
 
 
 def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) -> None:

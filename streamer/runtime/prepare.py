@@ -16,11 +16,10 @@ from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
-from streamer.plan import make_plan
 from streamer.records import Index, Spec
+from streamer.runtime.schedule import schedule
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
-from streamer.timeline import finish_at, follow, grid, trim, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from streamer.decode import Decoder
     from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.runtime.schedule import Pass
     from streamer.source.source import Source
     from streamer.source.types import Types
 
@@ -53,7 +53,10 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the loader needs; ``ticks`` are all of the timeline; ``seconds`` say how long opening and planning took."""
+    """What the loader needs; ``ticks`` are all of the timeline; ``seconds`` say how long opening and planning took.
+
+    ``passes`` are more than one where the recording's clock was set and each part is planned by itself.
+    """
 
     source: Source
     ticks: NDArray[np.int64]
@@ -63,6 +66,7 @@ class Prepared:
     rate: float | None
     seconds: Mapping[str, float]
     warnings: tuple[str, ...]
+    passes: tuple[Pass, ...]
 
 
 def prepare(
@@ -87,18 +91,18 @@ def prepare(
     indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    if ticks is None:
-        stamps = {name: index.stamps for name, index in indexes.items()}
-        ticks = make_ticks(timeline, streams, stamps, images, beginning(source, timeline, streams, indexes))
-    plan = make_plan(ticks, {s.name: (indexes[s.name].stamps, s.alignment) for s in streams})
-    specs = {s.name: _probe(s, source, indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
+    received = {name: by_receipt[topic.name] for name, topic in topics.items()}
+    timed = schedule(source, timeline, streams, images, received, indexes, ticks)
+    plan = timed.plan
+    specs = {s.name: _probe(s, source, timed.indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
     ready = tuple(
-        Stream(s, topics[s.name], indexes[s.name], decoders[s.name], p, specs[s.name], _repeats(p))
+        Stream(s, topics[s.name], timed.indexes[s.name], decoders[s.name], p, specs[s.name], _repeats(p))
         for s, p in _zip(streams, plan)
     )
-    rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(ticks)
+    rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(timed.ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    return Prepared(source, ticks, plan, ready, make_layout(specs), rate, seconds, _warnings(source, types, plan))
+    warnings = (*timed.warnings, *_warnings(source, types, plan))
+    return Prepared(source, timed.ticks, plan, ready, make_layout(specs), rate, seconds, warnings, timed.passes)
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
@@ -154,26 +158,6 @@ def _shifted(index: Index, shift: int) -> Index:
     return Index(index.stamps + shift, index.block, index.offset) if shift else index
 
 
-def beginning(
-    source: Source, timeline: TimelineSettings, streams: Sequence[StreamSettings], indexes: Mapping[str, Index]
-) -> int:
-    """Return the recording's first stamp, on the timeline's clock, where the timeline counts from there; otherwise 0.
-
-    The clock of header stamps may be another than the recorder's: what lies between the two at the first message of
-    the timeline's stream is added.
-    """
-    if all(moment is None or moment.absolute for moment in (timeline.start, timeline.end_at)):
-        return 0
-    firsts = [int(index.stamps[0]) for index in source.index(source.topics).values() if len(index.stamps)]
-    begins = min(firsts, default=0)
-    followed = next((s for s in streams if s.name == timeline.source and s.clock == "header"), None)
-    if followed is None or not len(indexes[followed.name].stamps):
-        return begins
-    topic = next(name for name in followed.topics if name in source.topics)
-    received = int(source.index([topic])[topic].stamps[0])
-    return begins + int(indexes[followed.name].stamps[0]) - followed.shift - received
-
-
 def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int64]:
     """Return the header stamps (n,), in nanoseconds, of messages that begin with a std_msgs/Header.
 
@@ -194,59 +178,6 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
         whole = seconds[order, rows].astype(np.uint32).view(np.int32).astype(np.int64)
     stamps: NDArray[np.int64] = whole * 10**9 + rest[order, rows].astype(np.int64)
     return stamps
-
-
-def make_ticks(
-    timeline: TimelineSettings,
-    streams: Sequence[StreamSettings],
-    indexes: Mapping[str, NDArray[np.int64]],
-    images: Sequence[str],
-    begins: int,
-) -> NDArray[np.int64]:
-    """Return the ticks for streams of these stamps, of which ``images`` are the names of the image streams.
-
-    ``begins`` is the recording's first stamp (see `beginning`).
-
-    Raises:
-        ConfigError: the timeline's settings do not fit the streams.
-
-    """
-    rate = Fraction(*timeline.rate) if timeline.rate else None
-    stamps = {name: found for name, found in indexes.items() if len(found)}
-    endless = {s.name for s in streams if s.alignment.endless}
-    stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
-    if timeline.source == "grid":
-        starts = [int(s[0]) for s in stamps.values()]
-        if rate is None:
-            msg = "a grid needs a rate, such as '10 Hz'"
-            raise ConfigError(msg, key="timeline.rate")
-        if not starts:
-            return np.empty(0, np.int64)
-        start = max(starts) if timeline.end == "common" else min(starts)
-        last = max(int(s[-1]) for s in stamps.values())
-        ticks = grid(start, last, rate)
-    else:
-        name = _busiest(images, indexes) if timeline.source == "busiest" else timeline.source
-        if name not in indexes:
-            hint = nearest_name(name, indexes) or "."
-            offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
-            msg = f"there is no stream {name!r}{hint} Streams: {offered}"
-            raise ConfigError(msg, key="timeline.from")
-        ticks = follow(indexes[name], rate, name)
-    ticks = finish_at(ticks, timeline.end, stops, rate)
-    low, high = (
-        None if moment is None else moment.nanoseconds + (0 if moment.absolute else begins)
-        for moment in (timeline.start, timeline.end_at)
-    )
-    return trim(window(ticks, low, high), timeline.crop, timeline.skip)
-
-
-def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
-    if not images:
-        names = ", ".join(indexes)
-        msg = f"'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"
-        raise ConfigError(msg, key="timeline.from")
-    return max(images, key=lambda name: len(indexes[name]))
 
 
 def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:

@@ -60,7 +60,7 @@ def find_recordings(patterns: Iterable[str], base: Path, *, salvage: bool = Fals
             msg = f"no recording matches {pattern!r} (looked for {absolute})"
             raise RecordingError(msg)
         if others := [path for path in paths if not is_text(path)]:
-            msg = f"{printable(others[0])}: its name is no text in UTF-8; rename it"
+            msg = f"{printable(others[0])}: its name is not UTF-8; rename it"
             raise RecordingError(msg)
         for path in paths:
             found.update(dict.fromkeys(_recordings_at(path, salvage=salvage)))

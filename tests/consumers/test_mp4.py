@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from consumers.mp4 import Coding, Part, Segment, alike, check_size, fraction, join
+from consumers.mp4 import Coding, Part, Segment, alike, check_encoder, check_size, fraction, join
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -132,3 +132,12 @@ def test_a_rational_number_of_any_version_of_pyav_is_understood(given: object) -
 def test_what_is_no_rational_number_is_blamed_on_pyav_and_its_version(given: object) -> None:
     with pytest.raises(ConfigError, match=rf"av {re.escape(version('av'))}: a stream's base_rate is .*{given}"):
         fraction(given, "a stream's base_rate")
+
+
+def test_an_encoder_that_pyav_was_built_without_is_named_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check_encoder("libsvtav1")
+    monkeypatch.setattr(av, "codecs_available", {"libx264"})
+    with pytest.raises(ConfigError, match=rf"av {re.escape(version('av'))} .*libsvtav1.*'codec: h264'"):
+        check_encoder("libsvtav1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def test_a_cloud_with_too_few_bytes_is_an_error() -> None:
     data = bytearray(cloud(points(XYZ, 2, 2)))
     at = data.rindex((48).to_bytes(4, "little"))
     data[at : at + 4] = (47).to_bytes(4, "little")
-    with pytest.raises(DecodeError, match="a cloud of 2x2 points has only 47 bytes"):
+    with pytest.raises(DecodeError, match="2x2 points of 12 bytes, with rows of 24, does not fit its 47 bytes"):
         decode(bytes(data))
 
 
@@ -205,3 +206,104 @@ def test_every_cut_of_a_cloud_is_a_recording_error(wire: str) -> None:
     for cut in range(whole):
         with pytest.raises(RecordingError):
             decode(data[:cut], wire)
+
+
+def described(
+    fields: list[tuple[str, int, int, int]],
+    data: bytes,
+    *,
+    size: tuple[int, int],
+    point_step: int,
+    row_step: int,
+    big_endian: bool = False,
+) -> bytes:
+    """Make a cloud from what its head says; a field is (name, offset, datatype, count), the size (height, width)."""
+    keys = ("name", "offset", "datatype", "count")
+    made = [make("cdr", "sensor_msgs/msg/PointField", **dict(zip(keys, field, strict=True))) for field in fields]
+    return encoded(
+        "cdr",
+        CLOUD,
+        height=size[0],
+        width=size[1],
+        fields=made,
+        is_bigendian=big_endian,
+        point_step=point_step,
+        row_step=row_step,
+        data=np.frombuffer(data, np.uint8),
+        is_dense=False,
+    )
+
+
+@pytest.mark.parametrize("row_step", [0, 1, 24, 96, 4096])
+@pytest.mark.parametrize("size", [(4, 2), (1, 8), (8, 1)])
+def test_a_wrong_row_step_does_not_matter_where_the_points_fill_the_data(size: tuple[int, int], row_step: int) -> None:
+    xyz = np.arange(24, dtype="<f4")
+    message = described([("x", 0, 7, 1)], xyz.tobytes(), size=size, point_step=12, row_step=row_step)
+    assert np.array_equal(decode(message, "cdr")["x"], xyz[::3])
+
+
+@pytest.mark.parametrize(
+    ("size", "point_step", "row_step", "length"),
+    [((2, 2), 12, 0, 47), ((2, 2), 12, 24, 60), ((1, 4), 12, 48, 96), ((0, 4), 12, 48, 48), ((4, 0), 12, 0, 12)],
+)
+def test_data_of_another_length_are_refused(size: tuple[int, int], point_step: int, row_step: int, length: int) -> None:
+    message = described([("x", 0, 7, 1)], bytes(length), size=size, point_step=point_step, row_step=row_step)
+    with pytest.raises(DecodeError, match=f"does not fit its {length} bytes"):
+        PointsDecoder("cdr", Decoding()).verify(payload(message))
+
+
+def test_a_head_that_claims_more_points_than_there_are_bytes_is_refused_when_it_is_looked_at() -> None:
+    message = described([("x", 0, 7, 1)], bytes(12), size=(60_000, 60_000), point_step=12, row_step=720_000)
+    decoder = PointsDecoder("cdr", Decoding())
+    for look in (decoder.probe, decoder.rows, decoder.verify):
+        with pytest.raises(DecodeError, match="a cloud of 60000x60000 points"):
+            look(payload(message))
+
+
+def test_fields_in_any_order_and_on_top_of_each_other_are_read_where_they_lie() -> None:
+    data = struct.pack("<fIf", 1.5, 0x00FF8040, 2.5) * 2
+    fields = [("z", 8, 7, 1), ("rgb", 4, 6, 1), ("b", 4, 2, 1), ("g", 5, 2, 1), ("x", 0, 7, 1)]
+    found = decode(described(fields, data, size=(1, 2), point_step=12, row_step=24), "cdr")
+    assert found.dtype.names == ("z", "rgb", "b", "g", "x")
+    assert found[1].tolist() == (2.5, 0x00FF8040, 0x40, 0x80, 1.5)
+
+
+def test_a_big_endian_cloud_comes_out_in_the_machines_order() -> None:
+    data = struct.pack(">fH2xd", 1.5, 7, 2.5)
+    fields = [("x", 0, 7, 1), ("ring", 4, 4, 1), ("time", 8, 8, 1)]
+    message = described(fields, data, size=(1, 1), point_step=16, row_step=16, big_endian=True)
+    found = decode(message, "cdr")
+    assert all(found.dtype[name].isnative for name in found.dtype.names or ())
+    assert found[0].tolist() == (1.5, 7, 2.5)
+
+
+def test_a_big_endian_cloud_with_overlapping_fields_is_refused() -> None:
+    fields = [("rgb", 0, 6, 1), ("b", 0, 2, 1)]
+    with pytest.raises(DecodeError, match="a big-endian cloud whose fields overlap"):
+        decode(described(fields, bytes(4), size=(1, 1), point_step=4, row_step=4, big_endian=True), "cdr")
+
+
+@pytest.mark.parametrize(
+    "field", [("x", 10, 7, 1), ("x", 0, 7, 4), ("x", 0, 9, 1), ("x", 0, 0, 1), ("x", 4_000_000_000, 7, 1)]
+)
+def test_a_field_beyond_its_point_or_of_no_known_type_is_refused(field: tuple[str, int, int, int]) -> None:
+    with pytest.raises(DecodeError, match="a cloud whose fields do not fit points of 12 bytes: x"):
+        decode(described([field], bytes(12), size=(1, 1), point_step=12, row_step=12), "cdr")
+
+
+def test_two_fields_of_one_name_are_refused() -> None:
+    with pytest.raises(DecodeError, match="a cloud with two fields 'x'"):
+        decode(described([("x", 0, 7, 1), ("x", 4, 7, 1)], bytes(8), size=(1, 1), point_step=8, row_step=8), "cdr")
+
+
+def test_a_field_without_a_name_is_called_as_in_sensor_msgs_py() -> None:
+    message = described([("x", 0, 7, 1), ("", 4, 7, 0)], bytes(8), size=(1, 1), point_step=8, row_step=8)
+    assert decode(message, "cdr").dtype.names == ("x", "unnamed_field_1")
+
+
+def test_an_empty_cloud_without_fields_is_no_point_in_a_stream_and_refused_as_its_first() -> None:
+    message = payload(described([], b"", size=(0, 0), point_step=0, row_step=0))
+    decoder = PointsDecoder("cdr", Decoding())
+    assert decoder.decode(message, np.zeros(3, XYZ)) == 0
+    with pytest.raises(DecodeError, match="a cloud without fields"):
+        decoder.probe(message)

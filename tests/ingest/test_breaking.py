@@ -163,9 +163,9 @@ def test_names_of_any_kind_come_out_and_one_that_is_no_text_is_told(
         daemon.wait(**dict.fromkeys(names, "done"))
         assert {path.stem for path in (tmp_path / "out").iterdir()} == set(names)
         (warning,) = daemon.status()["warnings"]
-        assert "bytes\\xff\\xfe.bag is left out: its name is no text in UTF-8" in warning
+        assert "bytes\\xff\\xfe.bag is left out: its name is not UTF-8" in warning
         assert "rename it" in command(tmp_path, "status", "watch.yaml").stdout.replace("\n", " ")
-        assert len([line for line in daemon.log() if "no text in UTF-8" in line["event"]]) == 1
+        assert len([line for line in daemon.log() if "is not UTF-8" in line["event"]]) == 1
 
 
 @pytest.mark.soak

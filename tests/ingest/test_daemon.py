@@ -186,7 +186,7 @@ def test_the_daemon_is_killed_in_the_middle_and_the_next_goes_on(
     assert sum(call.startswith("open None") for call in calls) == 1  # the second process went on from its state
 
 
-def test_a_killed_pipeline_is_an_attempt_and_the_next_goes_on(
+def test_a_pipeline_that_was_killed_from_outside_goes_on_and_that_is_no_attempt(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, expected: Config
 ) -> None:
     watching["consumers"]["gate"] = GATE
@@ -197,7 +197,7 @@ def test_a_killed_pipeline_is_an_attempt_and_the_next_goes_on(
         pipeline.kill()
         (tmp_path / "go").touch()
         daemon.wait(a="done")
-        assert daemon.one("a")["attempts"] == 2
+        assert daemon.one("a")["attempts"] == 1
         assert "SIGKILL" in daemon.events("failed")[0]["error"]
     assert digests(tmp_path / "out" / "a.json") == expected
 

@@ -75,3 +75,11 @@ def test_the_daemon_does_not_try_again_what_a_setting_is_to_blame_for(error: typ
 
 def test_waits_double_up_to_the_longest_whatever_the_number_of_attempts() -> None:
     assert [back_off(attempt, RUN) for attempt in (0, 1, 2, 5, 6, 10**9)] == [1.0, 1.0, 2.0, 16.0, 30.0, 30.0]
+
+
+def test_who_was_killed_from_outside_has_not_failed() -> None:
+    killed = Ended("died", BusyError.exit_code, "killed by SIGKILL")
+    assert decide(killed, 9, NOW, DAEMON) == AgainAt(NOW + back_off(9, DAEMON), counted=False)
+    assert decide(killed, 1, NOW, RUN) == AgainAt(NOW + 1.0)
+    assert decide(killed, 3, NOW, RUN) == GiveUp()
+    assert decide(Ended("died", 70, "killed by SIGSEGV"), 3, NOW, DAEMON) == GiveUp()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -38,3 +39,16 @@ def test_a_recording_says_which_files_it_was_read_from(tmp_path: Path) -> None:
     bag = record(tmp_path / "run.bag", "ros1", numbers("/n", range(1, 9)))
     with Source(bag, tmp_path / "scratch") as source:
         assert source.identities == {"run.bag": FileIdentity.of(bag)}
+
+
+def test_where_the_file_system_cannot_tell_of_writes_a_digest_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = record(tmp_path / "run", "mcap", numbers("/n", range(1, 9), "cdr"))
+    with Source(folder, tmp_path / "scratch") as source:
+        source.prove()
+        assert {one.digest for one in source.identities.values()} == {""}  # where tests run, it can
+        monkeypatch.setattr("streamer.source.source.tells_changes", lambda _: False)
+        source.prove()
+        digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+        assert {name: one.digest for name, one in source.identities.items()} == digests
