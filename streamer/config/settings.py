@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSettings, TimelineSettings
+from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSettings, TimelineSettings, Trust
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -28,10 +28,21 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
         tuple(s.topic),
         s.clock,
         s.undecodable,
-        Decoding(s.field, s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
+        Decoding(
+            tuple(s.field) if isinstance(s.field, list) else s.field,
+            *(s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
+            elements=tuple(s.elements) if s.elements else None,
+            names_field=s.names_field,
+        ),
         Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
+        (s.tf.source, s.tf.target) if s.tf else None,
     )
+
+
+def trust(config: Config) -> Trust:
+    """Return how far recordings are believed."""
+    return Trust(config.source.max_chunk, config.source.verify)
 
 
 def timeline_settings(config: Config) -> TimelineSettings:

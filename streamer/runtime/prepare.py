@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.decode import IMAGE_TYPES, make_decoder
+from streamer.decode.cdr import PLAIN, PLAIN_2, foreign
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
+from streamer.runtime.names import UNDECODABLE, belonging, fit
+from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.schedule import schedule
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
@@ -28,14 +31,17 @@ if TYPE_CHECKING:
     from rosbags.interfaces.typing import Typesdict
 
     from streamer.decode import Decoder
+    from streamer.plan import Compute
     from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.runtime.names import Fit
+    from streamer.runtime.poses import Payloads
     from streamer.runtime.schedule import Pass
     from streamer.source.source import Source
     from streamer.source.types import Types
 
 _STAMP_AT, _STAMP_END = 4, 12  # behind `seq` in ROS 1, behind the encapsulation in CDR
+_PLAIN = [known[1] for known in (*PLAIN, *PLAIN_2)]
 _PIECE = 1 << 16  # frames that are looked at at once
-UNDECODABLE = "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,9 @@ class Stream:
     plan: StreamPlan
     spec: Spec
     repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
+    unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
+    source: Payloads  # where its messages are: the recording, or a table of what was computed
+    compute: Compute | None = None  # what made that table
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +95,39 @@ def prepare(
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
-    _check_linear(streams, decoders)
+    _check_align(streams, decoders)
+    chains = {s.name: find_chain(source, types, s) for s in streams if s.tf is not None}
     by_receipt = source.index({topic.name for topic in topics.values()})
-    indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
+    warnings: list[str] = []
+    own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
+    indexes = {
+        s.name: chains[s.name].index
+        if s.name in chains
+        else _on_clock(s, topics[s.name], own[s.name], source, fields[s.name])
+        for s in streams
+    }
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    received = {name: by_receipt[topic.name] for name, topic in topics.items()}
-    timed = schedule(source, timeline, streams, images, received, indexes, ticks)
-    plan = timed.plan
-    specs = {s.name: _probe(s, source, timed.indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
+    timed = schedule(source, timeline, streams, images, own, indexes, ticks, chains)
+    plan, used = timed.plan, timed.indexes
+    fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
+    sources: dict[str, Payloads] = {
+        s.name: chains[s.name].rows(timed.ticks, s.alignment) if s.name in chains else source for s in streams
+    }
+    specs = {s.name: _spec(s, sources[s.name], used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
     ready = tuple(
-        Stream(s, topics[s.name], timed.indexes[s.name], decoders[s.name], p, specs[s.name], _repeats(p))
+        Stream(
+            *(s, topics[s.name], used[s.name], decoders[s.name], p, specs[s.name], _repeats(p)),
+            unfit=found.unfit if (found := fits[s.name]) is not None else {},
+            source=sources[s.name],
+            compute=chains.get(s.name),
+        )
         for s, p in _zip(streams, plan)
     )
     rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(timed.ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    warnings = (*timed.warnings, *_warnings(source, types, plan))
-    return Prepared(source, timed.ticks, plan, ready, make_layout(specs), rate, seconds, warnings, timed.passes)
+    told = (*warnings, *timed.warnings, *_warnings(source, types, plan))
+    return Prepared(source, timed.ticks, plan, ready, make_layout(specs), rate, seconds, told, timed.passes)
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
@@ -121,6 +146,8 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
 
 
 def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> Decoder:
+    if settings.tf is not None:
+        return PoseDecoder()
     try:
         return make_decoder(topic, types, settings.decoding)
     except ConfigError as error:
@@ -128,19 +155,52 @@ def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> D
         raise placed from error
 
 
-def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
+def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
     for settings in streams:
         align = settings.alignment.align
+        if settings.tf is not None and align != "mean":
+            continue
         if align in ("linear", "mean") and not isinstance(decoders[settings.name], VectorDecoder):
             msg = f"{align!r} is for vectors; use 'nearest' or 'previous' here"
             raise ConfigError(msg, key=f"streams.{settings.name}.align")
 
 
-def _on_clock(
-    settings: StreamSettings, topic: Topic, indexes: Mapping[str, Index], source: Source, types: Typesdict
-) -> Index:
+def _own(settings: StreamSettings, index: Index, source: Source, decoder: Decoder, warnings: list[str]) -> Index:
+    """Return the messages that belong to a stream: all of its topic, or those that carry its elements."""
+    if not isinstance(decoder, VectorDecoder) or settings.decoding.elements is None:
+        return index
+    found, warned = belonging(source, index, settings, decoder.elements)
+    warnings += warned
+    return found
+
+
+def _fit(
+    settings: StreamSettings, source: Source, index: Index, plan: Plan, number: int, decoder: Decoder
+) -> Fit | None:
+    """Look at every planned message of a stream whose names or length can differ; None where they cannot."""
+    if not isinstance(decoder, VectorDecoder) or not decoder.elements.varies:
+        return None
+    return fit(source, index, plan, number, settings, decoder.elements)
+
+
+def _spec(
+    settings: StreamSettings,
+    source: Payloads,
+    index: Index,
+    plan: StreamPlan,
+    decoder: Decoder,
+    fits: Mapping[str, Fit | None],
+) -> Spec:
+    """Find out what a stream's arrays look like."""
+    found, planned = fits[settings.name], _planned(plan, averaged=settings.alignment.align == "mean")
+    if found is None:
+        return _probe(settings, source, index, planned, decoder)
+    spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
+    return replace(spec, names=found.names)
+
+
+def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Source, types: Typesdict) -> Index:
     """Return a stream's index on the clock that it asks for."""
-    index = indexes[topic.name]
     if settings.clock == "receive":
         return _shifted(index, settings.shift)
     first = types[topic.msgtype][1][:1]
@@ -169,8 +229,10 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
 
     """
     heads = source.heads(index, _STAMP_END)
+    if encoding == "cdr" and (odd := np.flatnonzero((heads[:, 0] != 0) | ~np.isin(heads[:, 1], _PLAIN))).size:
+        raise foreign(heads[odd[0], :4].tobytes())
     numbers = np.ascontiguousarray(heads[:, _STAMP_AT:])
-    order = np.where(heads[:, 1] == 0, 1, 0) if encoding == "cdr" else np.zeros(len(heads), np.int64)
+    order = 1 - (heads[:, 1] & 1).astype(np.intp) if encoding == "cdr" else np.zeros(len(heads), np.int64)
     seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))
     rows = np.arange(len(heads))
     whole = seconds[order, rows].astype(np.int64)
@@ -180,10 +242,10 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
     return stamps
 
 
-def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:
-    """Find out what a stream's arrays look like from the first planned message that decodes."""
+def _probe(settings: StreamSettings, source: Payloads, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
+    """Find out what a stream's arrays look like from the first of some messages that decodes."""
     spec = None
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    for number in planned:
         try:
             spec = decoder.probe(source.payload(index, number))
             break
@@ -197,8 +259,8 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
         return Spec((0,), "<f8")
     if not spec.variable or settings.decoding.capacity is not None:
         return spec
-    rows = 0
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    rows = spec.shape[0]
+    for number in planned:
         try:
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded

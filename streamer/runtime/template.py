@@ -41,7 +41,7 @@ _log = logging.getLogger("streamer.template")
 
 def main(channel: Channel) -> None:
     """Import, say whether it can be forked, then obey until the supervisor is gone."""
-    job = TemplateJob(**channel.receive_one()["job"])
+    job = channel.receive_one(TemplateJob)
     orders = socket.socket(fileno=job.orders)
     orders.set_inheritable(False)
     preload(job.use)

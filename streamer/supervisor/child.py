@@ -39,9 +39,9 @@ class Process:
         end: list[Channel | int] = [] if self._pidfd is None or self.ended() is not None else [self._pidfd]
         return [self.channel, *end] if self.channel.open else end
 
-    def heard(self) -> list[dict[str, Any]]:
+    def heard(self) -> list[Any]:
         """Return what the process has said up to now; does not wait."""
-        found: list[dict[str, Any]] = []
+        found: list[Any] = []
         while self.channel.ready():
             found += self.channel.receive()
         return found
@@ -122,13 +122,3 @@ def spawn(
         )
     process.returncode = 0  # `Process` waits for its end, and this object need not
     return process.pid
-
-
-def how_it_ended(code: int) -> str:
-    """Write an exit status for a person."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from streamer.runtime.job import TemplateJob, to_wire
+from streamer.runtime.job import TemplateJob
 from streamer.supervisor.child import Child, Process, spawn
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class _Template:
             with theirs:
                 end = theirs.fileno()
                 self._process = _start(setting, "streamer.runtime.template", f"{name}.template", log, end)
-                self._process.channel.send("job", job=to_wire(TemplateJob(use, end)))
+                self._process.channel.send(TemplateJob(use, end))
         except BaseException:
             self._orders.close()
             raise
