@@ -27,7 +27,7 @@ test: setup ## the quick tier, as in the README: every promise, with real proces
 	$(BIN)/pytest
 
 slow: setup ## the slow tier: variants, extras one by one, every interpreter with newest and lowest libraries
-	$(BIN)/pytest -m slow -rs
+	$(BIN)/pytest -m "slow and not soak" -rs
 
 soak: setup ## minutes of kills and changes; write the result into docs/soak.md
 	$(BIN)/pytest -m soak -rs

@@ -16,14 +16,14 @@ from functools import cache
 from importlib.metadata import requires, version
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import ConfigError, OutputError
+from streamer.errors import ConfigError, OutputError, names_differ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from types import ModuleType
 
-    from streamer.contract import Recording
+    from streamer.contract import Recording, StreamInfo
 
 _PNG_HEADER = 33  # bytes of the signature and the IHDR chunk
 
@@ -186,6 +186,37 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in (numbers[0] if numbers else "").split(".") if number]
 
 
+def check_names(stream: StreamInfo, known: Sequence[str], where: str) -> None:
+    """Make sure that a vector's elements are those of an output that is there already.
+
+    Elements that are numbered (``ranges[0]``) say nothing but how many there are, which may differ.
+
+    Raises:
+        ConfigError: they are others, or in another order.
+
+    """
+    numbered = all(name.endswith("]") for name in (*stream.names, *known))
+    if tuple(known) == stream.names or not known or not stream.names or numbered:
+        return
+    msg = (
+        f"its elements are not those of {where}: {names_differ(stream.names, known)}; "
+        "choose them by name with 'elements', or use another 'out'"
+    )
+    raise ConfigError(msg, key=f"streams.{stream.name}")
+
+
+def check_same_names(name: str, stream: str, names: Sequence[str], first: Sequence[str], whose: str) -> None:
+    """Make sure, before recordings are put together, that a vector has the same elements in one as in the first.
+
+    Raises:
+        OutputError: it has others.
+
+    """
+    if list(names) != list(first) and names and first and not all(n.endswith("]") for n in (*names, *first)):
+        msg = f"{name} and {whose} cannot be put together, {stream!r} has other elements: {names_differ(names, first)}"
+        raise OutputError(msg)
+
+
 def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:
     """Say where an output comes from: recording, configuration, versions, the plan in short; plain values for JSON."""
     origin = dict(recording.provenance)
@@ -198,6 +229,8 @@ def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:
             "shape": list(stream.shape),
             "dtype": str(stream.dtype),
             "clock": stream.clock,
+            "names": list(stream.names),
+            "unit": stream.unit,
         }
         for stream in recording.streams.values()
     }

@@ -10,7 +10,9 @@ import numpy as np
 
 from consumers.files import (
     check_count,
+    check_names,
     check_parts,
+    check_same_names,
     list_recordings,
     make_folder,
     provenance,
@@ -33,10 +35,11 @@ class Parquet(Consumer):
 
     Columns: ``frame`` and ``tick_number`` (int64), ``tick`` (int64, ns); for every stream, of whatever kind,
     ``<stream>.stamp`` and ``<stream>.offset`` (int64, ns; null where the frame has no sample) and ``<stream>.held``,
-    ``.interpolated``, ``.gap`` (bool); for a vector also ``<stream>``, a list of fixed length of its numbers as they
-    are. The file's metadata has the key ``provenance`` (JSON). A chunk lies in a file of its own until the end, so a
-    repeated chunk replaces itself. Of many recordings in one run, ``<out>/_recordings.json`` has the order: name, file
-    and rows of each (what begins with ``_`` is no data to those who read the folder as one dataset).
+    ``.interpolated``, ``.gap`` (bool); for a vector also ``<stream>``, a list of its numbers as they are, of fixed
+    length unless the stream's varies, in whose field the metadata has ``names`` (JSON) and ``unit``. The file's
+    metadata has the key ``provenance`` (JSON). A chunk lies in a file of its own until the end, so a repeated chunk
+    replaces itself. Of many recordings in one run, ``<out>/_recordings.json`` has the order: name, file and rows of
+    each (what begins with ``_`` is no data to those who read the folder as one dataset).
     """
 
     many_recordings = True
@@ -65,6 +68,7 @@ class Parquet(Consumer):
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Prepare the columns and a folder for the chunks."""
         make_folder(self._out)
+        self._check_names(recording)
         self._parts = working_folder(self._out / f".{recording.name}.parquet", anew=state is None)
         self._streams = recording.streams
         self._final = self._out / f"{recording.name}.parquet"
@@ -80,6 +84,21 @@ class Parquet(Consumer):
         if not waiting:
             check_count(self._final, self._pq.read_metadata(self._final).num_rows, self._rows)
         return waiting
+
+    def _check_names(self, recording: Recording) -> None:
+        """Make sure that the elements are those of the other recordings in the folder."""
+        whole = [path for path in sorted(self._out.glob("*.parquet")) if not path.name.startswith(".")]
+        for path in [*whole, *sorted(self._out.glob(".*.parquet/part-*.parquet"))]:
+            if recording.name not in (path.stem, path.parent.name.removeprefix(".").removesuffix(".parquet")):
+                known = self._names_in(path)
+                for name, names in known.items():
+                    if name in recording.streams:
+                        check_names(recording.streams[name], names, str(path))
+                return  # which agree with each other
+
+    def _names_in(self, path: Path) -> dict[str, list[str]]:
+        fields = self._pq.read_schema(path)
+        return {f.name: json.loads(f.metadata[b"names"]) for f in fields if f.metadata and b"names" in f.metadata}
 
     def _clear(self) -> None:
         self._frames = []
@@ -115,10 +134,21 @@ class Parquet(Consumer):
                 columns[f"{name}.{key}"] = self._pa.array(values, "bool")
             if stream.kind == "vector":
                 columns[name] = self._pa.array(self._values[name], self._type(stream))
-        return self._pa.table(columns)
+        return self._described(self._pa.table(columns))
+
+    def _described(self, table: Any) -> Any:
+        """Say in the vectors' fields what their elements are."""
+        fields = []
+        for field in table.schema:
+            stream = self._streams.get(field.name)
+            about = {} if stream is None else {"names": json.dumps(stream.names), "unit": stream.unit}
+            said = {key: value for key, value in about.items() if value not in ("", "[]")}
+            fields.append(field.with_metadata(said) if said else field)
+        return table.cast(self._pa.schema(fields))
 
     def _type(self, stream: StreamInfo) -> Any:
-        return self._pa.list_(self._pa.from_numpy_dtype(stream.dtype), stream.shape[0])
+        number = self._pa.from_numpy_dtype(stream.dtype)
+        return self._pa.list_(number) if stream.variable else self._pa.list_(number, stream.shape[0])
 
     def close(self, recording: Recording) -> None:
         """Put the chunks together, one row group each."""
@@ -137,6 +167,10 @@ class Parquet(Consumer):
         path = self._out / "_recordings.json"
         before = json.loads(path.read_text(encoding="utf-8"))["recordings"] if path.exists() else []
         files = [(part.name, self._out / f"{part.name}.parquet") for part in parts]
+        first = self._names_in(files[0][1]) if files else {}
+        for name, file in files[1:]:
+            for stream, names in self._names_in(file).items():
+                check_same_names(name, stream, names, first.get(stream, []), files[0][0])
         ours = [{"name": n, "file": f.name, "rows": self._pq.read_metadata(f).num_rows} for n, f in files]
         write_json(path, {"recordings": list_recordings(before, ours)})
 

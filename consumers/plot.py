@@ -38,8 +38,8 @@ def add_to_bins(bins: dict[str, Any], part: float, sample: Sample | None) -> Non
     bins["low"][at] = offset if low is None else min(low, offset)
     bins["high"][at] = offset if high is None else max(high, offset)
     bins["gaps"][at] += sample.gap
-    for column, curve in enumerate(bins["values"]):
-        curve[at] = float(sample.value[column])
+    for curve, value in zip(bins["values"], sample.value[:_MOST_CURVES].tolist(), strict=False):  # it may be shorter
+        curve[at] = float(value)
 
 
 def plot(recording: Recording, bins: dict[str, dict[str, Any]]) -> bytes:
@@ -61,12 +61,15 @@ def plot(recording: Recording, bins: dict[str, dict[str, Any]]) -> bytes:
         for key, color in (("gaps", _GAP_COLOR), ("none", _NONE_COLOR)):
             for at in np.flatnonzero(found[key]):
                 left.axvspan(seconds[at] - seconds[0], seconds[at] + seconds[0], color=color, alpha=0.6, linewidth=0)
-        for curve in found["values"]:
+        names = recording.streams[name].names
+        for number, curve in enumerate(found["values"]):
             values = np.array(curve, np.float64)
             kept = np.isfinite(values)
-            right.plot(seconds[kept], values[kept], linewidth=0.8)
+            right.plot(seconds[kept], values[kept], linewidth=0.8, label=names[number] if number < len(names) else None)
         if not found["values"]:
             right.axis("off")
+        elif names:
+            right.legend(fontsize=6, loc="upper left", ncols=2, framealpha=0.6)
     for axis in axes[-1]:
         axis.set_xlabel("seconds")
     about = {"Software": None, "provenance": json.dumps(provenance(recording, "matplotlib"), sort_keys=True)}

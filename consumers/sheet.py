@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Color = tuple[int, int, int]
 
 _GAP, _TITLE, _CAPTION, _LANE, _OFFSETS = 8, 56, 22, 120, 40
+_LEGEND = 0.36  # size of its letters
 _IS_GAP, _IS_NONE = 1, 2  # as the preview writes them
 _INK, _FAINT, _ALARM, _SHADE, _PAPER = (40, 40, 40), (140, 140, 140), (40, 40, 200), (215, 225, 250), (255, 255, 255)
 _CURVES: tuple[Color, ...] = (
@@ -152,7 +153,21 @@ def _curves(
         cv2.polylines(row, [line], isClosed=False, color=_CURVES[column], thickness=1, lineType=cv2.LINE_AA)
     _write(row, f"{high:.4g}", (_GAP, 14), _FAINT)
     _write(row, f"{low:.4g}", (_GAP, _LANE - 4), _FAINT)
-    return np.vstack([_label(stream, total), row])
+    return np.vstack([_label(stream, total), *_legend(stream, values.shape[1], total), row])
+
+
+def _legend(stream: StreamInfo, curves: int, total: int) -> list[Picture]:
+    """Write the names of a vector's elements in the colours of their curves, in as many rows as they take."""
+    rows: list[Picture] = []
+    left = total
+    for name, color in zip(stream.names[:curves], _CURVES, strict=False):
+        width = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, _LEGEND, 1)[0][0]
+        if left + width > total - _GAP:
+            rows.append(_paper(_CAPTION - 6, total))
+            left = _GAP
+        _write(rows[-1], name, (left, _CAPTION - 12), color, _LEGEND)
+        left += width + 2 * _GAP
+    return rows
 
 
 def _across(

@@ -27,7 +27,7 @@ from streamer.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streamer.contract import Chunk, Frame, Recording, Sample, StreamInfo
+    from streamer.contract import Chunk, Frame, Outlook, Recording, Sample, StreamInfo
 
 _CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
 _INK, _SHADE = (255, 255, 255), (0, 0, 0)
@@ -71,6 +71,13 @@ class Video(Consumer):
         self._coding = mp4.Coding(codec, quality, gop, encoder_threads)
         mp4.check_encoder(codec)
         self._segments: dict[str, mp4.Segment] = {}
+
+    def check(self, outlook: Outlook) -> None:
+        """Hold sizes and rate against what a video can have."""
+        for name, stream in outlook.recording.streams.items():
+            if _is_picture(stream) and outlook.recording.frames:
+                mp4.check_size(name, stream.shape)
+        self._choose_rate(outlook.recording)
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Choose the cameras and prepare a folder for the segments."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumers.files import (
+    check_names,
     check_parts,
+    check_same_names,
     list_recordings,
     make_folder,
     provenance,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.contract import Chunk, Frame, Part, Recording, StreamInfo
+    from streamer.contract import Chunk, Frame, Outlook, Part, Recording, StreamInfo
 
 _ABOUT: dict[str, tuple[str, int, str]] = {  # dtype, value without a sample, unit
     "stamp": ("int64", 0, "ns since the epoch"),
@@ -40,11 +42,12 @@ class Zarr(Consumer):
     """Writes ``<out>/<recording>.zarr``, a group of format 3.
 
     Arrays are ``tick`` (int64, ns), ``tick_number`` and, in a group for each stream, ``value`` (frames, …) in the
-    stream's own dtype, ``stamp``, ``offset`` and ``flags``. Without a sample, the value is 0 and the flag says so. A
+    stream's own dtype, ``stamp``, ``offset`` and ``flags``; where the length of a vector varies, ``value`` is filled up
+    with 0 and ``length`` says how many of it are meant. Without a sample, the value is 0 and the flag says so. A
     chunk of frames is a Zarr chunk, so a repeated one replaces itself. The group has its name when it is whole; until
-    then it is ``.<recording>.zarr``. Its attributes hold the provenance, those of a stream's group topic, type, kind
-    and clock, those of an array its unit. Of many recordings in one run, ``out`` itself becomes a group of theirs:
-    its attribute ``recordings`` has the order, with name, group and frames of each.
+    then it is ``.<recording>.zarr``. Its attributes hold the provenance, those of a stream's group topic, type, kind,
+    clock, names and unit, those of an array its unit. Of many recordings in one run, ``out`` itself becomes a group of
+    theirs: its attribute ``recordings`` has the order, with name, group and frames of each.
     """
 
     many_recordings = True
@@ -57,9 +60,14 @@ class Zarr(Consumer):
         self._arrays: dict[str, Any] = {}
         self._rows: dict[str, list[NDArray[Any]]] = {}
 
+    def check(self, outlook: Outlook) -> None:
+        """Hold the chosen streams against those that there are."""
+        self._choose(outlook.recording)
+
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Make the arrays, or go on with them."""
         make_folder(self._out)
+        self._check_names(recording)
         self._draft = self._out / f".{recording.name}.zarr"
         self._final = self._out / f"{recording.name}.zarr"
         self._streams = self._choose(recording)
@@ -83,6 +91,15 @@ class Zarr(Consumer):
             parts = [f"{name}/c/{block}{'/0' * (array.ndim - 1)}" for block in range(blocks)]
             check_parts(self._draft, parts, self._final)
 
+    def _check_names(self, recording: Recording) -> None:
+        """Make sure that the elements are those of the other recordings in the folder."""
+        for path in sorted(self._out.glob("*.zarr")):
+            if recording.name not in (path.stem, path.stem.removeprefix(".")) and (path / "zarr.json").exists():
+                for name, names in _names_in(path).items():
+                    if name in recording.streams:
+                        check_names(recording.streams[name], names, str(path))
+                return  # which agree with each other
+
     def _choose(self, recording: Recording) -> dict[str, StreamInfo]:
         chosen = recording.streams if self._chosen is None else self._chosen
         unknown = [name for name in chosen if name not in recording.streams]
@@ -91,8 +108,8 @@ class Zarr(Consumer):
             raise ConfigError(msg)
         streams = {name: recording.streams[name] for name in chosen}
         for name, stream in streams.items():
-            if stream.variable or stream.dtype.names:
-                msg = f"{stream.kind} of varying length do not fit an array: leave it out with 'streams'"
+            if stream.dtype.names:
+                msg = f"{stream.kind} are records, which do not fit an array: leave it out with 'streams'"
                 raise ConfigError(msg, key=f"streams.{name}")
         return streams
 
@@ -104,6 +121,8 @@ class Zarr(Consumer):
         }
         for name, stream in self._streams.items():
             layout[f"{name}/value"] = (stream.dtype, stream.shape, "as in the messages, after the configured scale")
+            if stream.variable:
+                layout[f"{name}/length"] = (np.dtype(np.int32), (), "numbers of 'value' that are meant")
             layout |= {f"{name}/{key}": (np.dtype(kind), (), unit) for key, (kind, _, unit) in _ABOUT.items()}
         return layout
 
@@ -112,7 +131,7 @@ class Zarr(Consumer):
         group.attrs["provenance"] = provenance(recording, "zarr")
         for name, stream in self._streams.items():
             about = {"topic": stream.topic, "msgtype": stream.msgtype, "kind": stream.kind, "clock": stream.clock}
-            group.create_group(name).attrs.update(about)
+            group.create_group(name).attrs.update({**about, "names": list(stream.names), "unit": stream.unit})
         rows = max(1, min(recording.chunk_size, recording.frames))
         for name, (dtype, shape, unit) in self._layout().items():
             array = group.create_array(
@@ -132,8 +151,14 @@ class Zarr(Consumer):
         for name, stream in self._streams.items():
             sample = frame.samples[name]
             flags = _NONE if sample is None else sample.held | sample.interpolated << 1 | sample.gap << 2
-            value = np.zeros(stream.shape, stream.dtype) if sample is None else sample.value.copy()
+            value = np.zeros(stream.shape, stream.dtype)
+            if sample is not None and stream.variable:
+                value[: len(sample.value)] = sample.value
+            elif sample is not None:
+                value[...] = sample.value
             self._rows[f"{name}/value"].append(value)
+            if stream.variable:
+                self._rows[f"{name}/length"].append(np.array(len(sample.value) if sample else 0, np.int32))
             self._rows[f"{name}/stamp"].append(np.array(sample.stamp if sample else 0))
             self._rows[f"{name}/offset"].append(np.array(sample.offset if sample else 0))
             self._rows[f"{name}/flags"].append(np.array(flags))
@@ -168,9 +193,23 @@ class Zarr(Consumer):
         there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         attributes = there.get("attributes", {})
         groups = [(part.name, self._out / f"{part.name}.zarr") for part in parts]
+        first = _names_in(groups[0][1]) if groups else {}
+        for name, group in groups[1:]:
+            for stream, names in _names_in(group).items():
+                check_same_names(name, stream, names, first.get(stream, []), groups[0][0])
         ours = [
             {"name": name, "group": group.name, "frames": self._zarr.open_group(group, mode="r")["tick"].shape[0]}
             for name, group in groups
         ]
         attributes["recordings"] = list_recordings(attributes.get("recordings", []), ours)
         write_json(path, there | {"attributes": attributes, "node_type": "group", "zarr_format": 3})
+
+
+def _names_in(group: Path) -> dict[str, list[str]]:
+    """Return the names of every stream's elements in a recording's group."""
+    found = {}
+    for path in group.glob("*/zarr.json"):
+        attributes = json.loads(path.read_text(encoding="utf-8")).get("attributes", {})
+        if attributes.get("names"):
+            found[path.parent.name] = attributes["names"]
+    return found

@@ -63,6 +63,20 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a consumer will be shown of a ``recording``, known before any frame is made.
+
+    ``ticks`` and ``tick_numbers`` (n,) int64 are those of the frames that it will see, in order; ``without`` says of
+    how many of them a stream has no sample (streams that always have one are not in it).
+    """
+
+    recording: Recording
+    ticks: NDArray[np.int64]
+    tick_numbers: NDArray[np.int64]
+    without: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A recording of many that is closed: its name and path, and what its last `on_chunk` returned."""
 
@@ -169,9 +183,15 @@ class Consumer:
     holds ``{recording}``, nor for a single recording, nor by ``streamer watch``.
 
     The constructor must not touch any output: the next process is constructed while this one works.
+
+    `check` is asked by ``streamer check`` alone, of an object that is never opened, in the folder in which the
+    consumer would run.
     """
 
     many_recordings: bool = False
+
+    def check(self, outlook: Outlook) -> None:
+        """Raise the `ConfigError` or `OutputError` that a run would raise; write nothing."""
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Prepare outputs. ``state`` is what the last committed `on_chunk` returned, None at first."""

@@ -6,6 +6,7 @@ loses nothing; a power cut may lose the last commits, which are then replayed.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from streamer.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -50,6 +51,12 @@ CREATE TABLE quarantine (
 CREATE TABLE settings (
     recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
     settings TEXT NOT NULL, PRIMARY KEY (recording, consumer)
+) WITHOUT ROWID;
+""",
+    """
+CREATE TABLE elements (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, stream TEXT NOT NULL, names TEXT NOT NULL,
+    PRIMARY KEY (recording, stream)
 ) WITHOUT ROWID;
 """,
 ]
@@ -188,6 +195,33 @@ class Ledger(Database):
         )
         rows = self._do("SELECT id FROM recordings WHERE pipeline = ? AND path = ?", pipeline, path)
         return int(rows[0][0])
+
+    def agree(self, recording: int, elements: Mapping[str, Sequence[str]]) -> tuple[str, str, list[str]] | None:
+        """Note what a recording's vectors are made of; return where another recording of its pipeline has other names.
+
+        That is a stream, the other's path and its names. Recordings that failed before anything was committed do not
+        count.
+        """
+        self._do("BEGIN IMMEDIATE")
+        try:
+            for stream, names in elements.items():
+                text = json.dumps(list(names))
+                others = self._do(
+                    "SELECT other.path, names FROM recordings AS own, recordings AS other, elements"
+                    " WHERE own.id = ? AND other.pipeline = own.pipeline AND other.id != own.id"
+                    " AND elements.recording = other.id AND stream = ? AND names != ? AND (other.state != 'failed'"
+                    " OR EXISTS (SELECT 1 FROM cursors WHERE recording = other.id AND chunk > 0))"
+                    " ORDER BY other.id LIMIT 1",
+                    *(recording, stream, text),
+                )
+                if others:
+                    return stream, others[0][0], json.loads(others[0][1])
+            self._do("DELETE FROM elements WHERE recording = ?", recording)
+            for stream, names in elements.items():
+                self._do("INSERT INTO elements VALUES (?, ?, ?)", recording, stream, json.dumps(list(names)))
+        finally:
+            self._do("COMMIT")
+        return None
 
     def reset(self, recording: int) -> None:
         """Drop what a run noted that committed nothing: its plan may have been another."""

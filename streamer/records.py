@@ -118,13 +118,11 @@ MAX_PIXELS = 50_000_000  # an 8K picture has 33 million
 class Decoding:
     """How one stream's messages become arrays: the decoding half of a stream's settings.
 
-    ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
-    whose samples vary in length, None to find out; ``scale`` multiplies numbers; a picture of more than ``max_pixels``
-    is refused before it is decoded.
     ``field`` is a path, or several of which the numbers stand one behind the other; ``resize`` is (width, height) in
     pixels; ``capacity`` the largest number of rows of a stream whose samples vary in length, None to find out;
     ``scale`` multiplies numbers; ``elements`` chooses a vector's numbers by name, in this order; ``names_field`` is
-    the path of the list that names them, None: by the type, empty: none, they are numbered.
+    the path of the list that names them, None: by the type, empty: none, they are numbered; a picture of more than
+    ``max_pixels`` is refused before it is decoded.
     """
 
     field: str | tuple[str, ...] | None = None

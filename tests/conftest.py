@@ -35,7 +35,7 @@ def nobody_left_behind() -> Iterator[None]:
     lines = [f"{child.pid} {' '.join(child.cmdline())}" for child in left if child.is_running()]
     for child in left:
         child.kill()
-    psutil.wait_procs(left, timeout=10)
+    psutil.wait_procs(left, timeout=60)
     assert not lines, f"processes left behind: {lines}"
 
 

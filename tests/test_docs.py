@@ -116,7 +116,12 @@ def test_the_readmes_dataset_shares_recordings_among_workers(tmp_path: Path, mon
     assert all((a["joints"] == b).all() for a, b in zip(found, other, strict=True))
 
 
-@pytest.mark.parametrize("page", PAGES[1:])
+_LONG = {"docs/performance.md", "docs/scaling.md"}  # they measure, and stream many recordings
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow) if page in _LONG else page for page in PAGES[1:]]
+)
 def test_other_pages_can_be_followed(tmp_path: Path, page: str) -> None:
     follow(page, tmp_path)
 

@@ -227,3 +227,26 @@ def test_a_run_does_not_go_on_from_a_ledger_that_is_damaged_or_of_a_newer_versio
     with closing(sqlite3.connect(path)) as newer:
         newer.execute("PRAGMA user_version = 99")
     assert "a newer version of this program wrote it (schema 99" in why_unusable(path)
+
+
+def test_recordings_of_a_pipeline_agree_about_their_elements(path: Path) -> None:
+    with Ledger(path) as ledger:
+        first, second = begin(ledger), begin(ledger, "b.bag")
+        assert ledger.agree(first, {"arm": ["waist", "wrist"], "hand": ["left"]}) is None
+        assert ledger.agree(first, {"arm": ["waist", "wrist"]}) is None  # the same again, by a run that goes on
+        assert ledger.agree(second, {"arm": ["wrist", "waist"]}) == ("arm", "a.bag", ["waist", "wrist"])
+        assert ledger.agree(second, {"arm": ["waist", "wrist"], "lift": ["z"]}) is None
+        other = ledger.begin("other", "c.bag", "f", "p", 1, 1)
+        assert ledger.agree(other, {"arm": ["wrist", "waist"]}) is None
+
+
+def test_a_recording_that_failed_before_a_commit_says_nothing_of_elements(path: Path) -> None:
+    with Ledger(path) as ledger:
+        first, second = begin(ledger), begin(ledger, "b.bag")
+        ledger.agree(first, {"arm": ["waist"]})
+        ledger.finish(first, "failed")
+        assert ledger.agree(second, {"arm": ["wrist"]}) is None
+        ledger.commit(first, "out", 0, None)
+        assert ledger.agree(second, {"arm": ["wrist"]}) == ("arm", "a.bag", ["waist"])
+        ledger.forget("pipeline")
+        assert ledger.agree(begin(ledger, "d.bag"), {"arm": ["x"]}) is None

@@ -38,8 +38,7 @@ def test_every_built_in_consumer_is_an_entry_point_that_loads() -> None:
         assert callable(entry.load())
 
 
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("which", ["every_chunk", pytest.param("", marks=pytest.mark.soak, id="all")])
+@pytest.mark.parametrize("which", ["every_chunk", pytest.param("", marks=pytest.mark.slow, id="all")])
 def test_the_readmes_consumer_keeps_the_contract_as_the_readme_tests_it(tmp_path: Path, which: str) -> None:
     named = {block.name: block.text for block in blocks("README.md")}
     for name in ("joints.py", "test_joints.py"):

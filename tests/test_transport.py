@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from streamer.transport import FromConsumer, ToConsumer
 
 PEER = b"dataset-1-token"
-_LONG = 10_000  # milliseconds after which a test gives up
+_LONG = 60_000  # milliseconds after which a test gives up
 
 
 class Line:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consumers.files import check_parts, make_folder, provenance, remove_folder, require
-from consumers.lerobot.dataset import Dataset, Settings, locked
+from consumers.lerobot.dataset import Dataset, Settings, is_dataset, locked
 from consumers.lerobot.episode import Shared
-from consumers.lerobot.features import make_features
+from consumers.lerobot.features import make_features, no_sample
 from consumers.lerobot.merge import Wanted, leave_part, merge
 from consumers.lerobot.share import Share
 from consumers.mp4 import Coding, check_encoder
@@ -22,7 +22,7 @@ from streamer.errors import ConfigError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamer.contract import Chunk, Frame, Part, Recording
+    from streamer.contract import Chunk, Frame, Outlook, Part, Recording
 
 _SECOND = 10**9
 _LATE = 0.85  # of a period: a frame that comes later than this, frames are missing before it
@@ -137,6 +137,34 @@ class LeRobot(Consumer):
         self._share: Share | None = None
         self._ignored = False  # there is nothing to be done with this recording
 
+    def check(self, outlook: Outlook) -> None:
+        """Hold features, task, rate and dataset against the recording, and look for frames that LeRobot cannot take."""
+        recording = outlook.recording
+        if recording.frames == 0:
+            return
+        self._settings = self._settings_for(recording)
+        self._task_of(recording.name)
+        if is_dataset(self._out, self._settings):
+            self._choose_key(recording, Dataset(self._out, self._settings))
+        for feature in self._settings.features:
+            for stream in feature.streams:
+                if count := outlook.without.get(stream):
+                    raise no_sample(stream, feature.key, f"{count} of {recording.frames} frames have no sample")
+        self._start = recording.start
+        for number, (tick, tick_number) in enumerate(
+            zip(outlook.ticks.tolist(), outlook.tick_numbers.tolist(), strict=True)
+        ):
+            self._begins_anew(number, tick, tick_number)
+            self._advance(tick, tick_number)
+
+    def _settings_for(self, recording: Recording) -> Settings:
+        return Settings(
+            _whole_rate(recording.rate),
+            make_features(self._wanted, self._names, recording.streams, video=self._video),
+            self._robot_type,
+            *self._file_sizes,
+        )
+
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Check that the dataset takes what the recording has, and begin or go on with its shares."""
         self._ignored = recording.frames == 0  # of which not even the shapes are known
@@ -144,12 +172,7 @@ class LeRobot(Consumer):
             return
         make_folder(self._out)
         self._text = self._task_of(recording.name)
-        self._settings = Settings(
-            _whole_rate(recording.rate),
-            make_features(self._wanted, self._names, recording.streams, video=self._video),
-            self._robot_type,
-            *self._file_sizes,
-        )
+        self._settings = self._settings_for(recording)
         self._start = recording.start
         with locked(self._out):
             dataset = Dataset(self._out, self._settings)
@@ -203,16 +226,22 @@ class LeRobot(Consumer):
         """Hand the frame to its share; begin another episode where frames are missing before it."""
         if self._ignored:
             return
-        if self._at.length and self._falls_behind(frame.tick, frame.tick_number):
-            if not self._splits:
-                raise ConfigError(self._about_gap(frame))
+        if self._begins_anew(frame.number, frame.tick, frame.tick_number):
             self._finish_share()
-            self._at = _Progress(self._at.episode + 1)
         if self._share is None:
             folder = self._shares / _UNDER_WAY / f"{self._at.episode:06d}"
             self._share = Share(folder, self._settings.features, Fraction(self._settings.fps), self._coding)
         self._share.add(frame)
         self._advance(frame.tick, frame.tick_number)
+
+    def _begins_anew(self, number: int, tick: int, tick_number: int) -> bool:
+        """Begin another episode where frames are missing before this one."""
+        if not self._at.length or not self._falls_behind(tick, tick_number):
+            return False
+        if not self._splits:
+            raise ConfigError(self._about_gap(number, tick))
+        self._at = _Progress(self._at.episode + 1)
+        return True
 
     def _falls_behind(self, tick: int, tick_number: int) -> bool:
         """Tell whether ticks were skipped before this one, or the stream that the timeline follows had a gap."""
@@ -231,9 +260,9 @@ class LeRobot(Consumer):
         at.length += 1
         at.tick_number = tick_number
 
-    def _about_gap(self, frame: Frame) -> str:
+    def _about_gap(self, number: int, tick: int) -> str:
         return (
-            f"frames are missing before frame {frame.number}: it comes {self._lateness(frame.tick) / 1e6:.0f} ms later "
+            f"frames are missing before frame {number}: it comes {self._lateness(tick) / 1e6:.0f} ms later "
             f"than at {self._settings.fps} Hz, and LeRobot would show it without that time. Say 'on_skip: "
             "split-episode', fill the gap ('timeline: {from: grid}', 'missing: hold'), or thin with timeline.rate "
             "where you use 'every'"

@@ -26,7 +26,7 @@ import numpy as np
 from consumers import mp4
 from consumers.files import replacing, require, write_bytes, write_json
 from consumers.lerobot.episode import Written
-from consumers.lerobot.features import COUNTED, Feature
+from consumers.lerobot.features import COUNTED, Feature, check_elements
 from consumers.lerobot.share import arrow_type
 from consumers.lerobot.stats import aggregate, column_stats
 from streamer.errors import ConfigError, OutputError
@@ -101,6 +101,36 @@ def _described(feature: Feature) -> dict[str, Any]:
     return value if feature.shape == (1,) else {"feature": value, "length": feature.shape[0], "_type": "List"}
 
 
+def is_dataset(root: Path, settings: Settings) -> bool:
+    """Tell whether a dataset to which such episodes can be added lies in a folder that may not exist yet.
+
+    Raises:
+        ConfigError: it is a dataset with another rate or other features.
+        OutputError: it is something else.
+
+    """
+    path = root / "meta" / "info.json"
+    if not path.exists():
+        found = sorted(e.name for e in root.iterdir() if not e.name.startswith(".")) if root.is_dir() else []
+        if found:
+            msg = f"{root} is no LeRobot dataset (it has {found[0]!r} and no meta/info.json): use another 'out'"
+            raise OutputError(msg)
+        return False
+    info = json.loads(path.read_text(encoding="utf-8"))
+    there = {key: {k: v for k, v in feature.items() if k != "info"} for key, feature in info["features"].items()}
+    check_elements(root, there, settings.as_json())
+    for what, old, new in (
+        ("version", info["codebase_version"], VERSION),
+        ("fps", info["fps"], settings.fps),
+        ("robot_type", info["robot_type"], settings.robot_type),
+        ("features", there, settings.as_json()),
+    ):
+        if old != new:
+            msg = f"{root} is a dataset with {what} {old}, to which episodes with {new} cannot be added"
+            raise ConfigError(msg)
+    return True
+
+
 class Dataset:
     """A dataset on the disk, as its episodes table has it."""
 
@@ -115,30 +145,8 @@ class Dataset:
         self.root = root
         self._settings = settings
         self._rate = Fraction(settings.fps)
-        self._check()
-
-    def _check(self) -> None:
-        path = self.root / "meta" / "info.json"
-        if not path.exists():
-            found = sorted(entry.name for entry in self.root.iterdir() if not entry.name.startswith("."))
-            if found:
-                msg = (
-                    f"{self.root} is no LeRobot dataset (it has {found[0]!r} and no meta/info.json): use another 'out'"
-                )
-                raise OutputError(msg)
+        if not is_dataset(root, settings):
             self._write_info()
-            return
-        info = json.loads(path.read_text(encoding="utf-8"))
-        there = {key: {k: v for k, v in feature.items() if k != "info"} for key, feature in info["features"].items()}
-        for what, old, new in (
-            ("version", info["codebase_version"], VERSION),
-            ("fps", info["fps"], self._settings.fps),
-            ("robot_type", info["robot_type"], self._settings.robot_type),
-            ("features", there, self._settings.as_json()),
-        ):
-            if old != new:
-                msg = f"{self.root} is a dataset with {what} {old}, to which episodes with {new} cannot be added"
-                raise ConfigError(msg)
 
     @cached_property
     def _files(self) -> list[Path]:

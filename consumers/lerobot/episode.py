@@ -72,7 +72,7 @@ class Shared:
         """Compute them, from the numbers and from the counts of the pictures' values."""
         return {
             feature.key: column_stats(self._column(feature.key, feature.shape[0]))
-            if feature.dtype == "float32"
+            if feature.is_vector
             else picture_stats(self._histogram(feature.key), length, channels=feature.shape[2])
             for feature in features
         }

@@ -6,22 +6,25 @@ its numbers), a ``shape`` (height, width, channels; or the length of a vector) a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from consumers.mp4 import check_size
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, names_differ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from streamer.contract import Frame, StreamInfo
 
+LENGTHS = "length."  # in front of a key: no policy takes it for what it sees or does
 IMAGE_NAMES = ("height", "width", "channels")
 COUNTED = {  # what every dataset has: how a frame is counted
     "timestamp": "float32",
@@ -36,7 +39,8 @@ COUNTED = {  # what every dataset has: how a frame is counted
 class Feature:
     """One feature: its key in the dataset, and the streams that it is made of.
 
-    ``dtype`` is ``video`` (8 bits), ``image`` (PNG, 8 or 16 bits) or ``float32`` (a vector).
+    ``dtype`` is ``video`` (8 bits), ``image`` (PNG, 8 or 16 bits), ``float32`` (a vector) or ``int64`` (lengths of
+    vectors that vary). ``capacities`` are those of the streams whose length varies, by their names.
     """
 
     key: str
@@ -44,6 +48,7 @@ class Feature:
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...]
+    capacities: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def value(self, frame: Frame) -> NDArray[Any]:
         """Take the feature's value out of a frame: a view of a picture, or a float32 vector of its own.
@@ -54,17 +59,33 @@ class Feature:
         """
         for stream in self.streams:
             if frame[stream] is None:
-                msg = (
-                    f"frame {frame.number} has no sample, and {self.key!r} of a LeRobot dataset "
-                    "cannot be without: use 'missing: hold' or 'missing: skip'"
-                )
-                raise ConfigError(msg, key=f"streams.{stream}")
+                raise no_sample(stream, self.key, f"frame {frame.number} has no sample")
         values = [np.asarray(frame[stream]) for stream in self.streams]
-        return np.concatenate(values).astype(np.float32) if self.dtype == "float32" else values[0]
+        if self.dtype == "int64":
+            return np.array([len(value) for value in values])
+        if self.dtype != "float32":
+            return values[0]
+        return np.concatenate([self._filled(*pair) for pair in zip(self.streams, values, strict=True)])
+
+    def _filled(self, stream: str, value: NDArray[Any]) -> NDArray[np.float32]:
+        """Return a vector as float32; one whose length varies filled up with zeros."""
+        missing = self.capacities.get(stream, len(value)) - len(value)
+        return np.pad(value.astype(np.float32), (0, missing)) if missing else value.astype(np.float32)
+
+    @property
+    def is_vector(self) -> bool:
+        """Tell whether its values are numbers side by side."""
+        return self.dtype in ("float32", "int64")
 
     def as_json(self) -> dict[str, Any]:
         """Return the feature as ``info.json`` has it."""
         return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names)}
+
+
+def no_sample(stream: str, feature: str, what: str) -> ConfigError:
+    """Say that a feature has no value in a frame."""
+    msg = f"{what}, and {feature!r} of a LeRobot dataset cannot be without"
+    return ConfigError(msg, key=f"streams.{stream}", hint="use 'missing: hold' or 'missing: skip'")
 
 
 def make_features(
@@ -76,11 +97,22 @@ def make_features(
 ) -> tuple[Feature, ...]:
     """Find out what each feature looks like; ``names`` are those that were given for a vector's elements.
 
+    Where the length of a stream varies, ``length.<key>`` says how many of its numbers are meant.
+
     Raises:
         ConfigError: a stream does not exist or does not fit.
 
     """
-    return tuple(_make(key, found, names.get(key), streams, video=video) for key, found in wanted.items())
+    features = [_make(key, found, names.get(key), streams, video=video) for key, found in wanted.items()]
+    lengths = []
+    for feature in features:
+        if varying := tuple(feature.capacities):
+            key = f"{LENGTHS}{feature.key}"
+            if key in wanted:
+                msg = f"features.{key}: this key is taken by the lengths of {feature.key}, which vary"
+                raise ConfigError(msg)
+            lengths.append(Feature(key, varying, "int64", (len(varying),), varying))
+    return (*features, *lengths)
 
 
 def _make(
@@ -92,16 +124,30 @@ def _make(
         raise ConfigError(msg)
     kinds = {streams[name].kind for name in wanted}
     if kinds == {"vector"}:
-        own = [[f"{name}_{n}" for n in range(streams[name].shape[0])] for name in wanted]
-        found = tuple(names or chain.from_iterable(own))
-        if len(found) != sum(map(len, own)):
-            msg = f"names.{key}: there are {len(found)} names for {sum(map(len, own))} numbers"
+        found = tuple(names or _own_names([streams[name] for name in wanted]))
+        count = sum(streams[name].shape[0] for name in wanted)
+        if len(found) != count:
+            msg = f"names.{key}: there are {len(found)} names for {count} numbers"
             raise ConfigError(msg)
-        return Feature(key, tuple(wanted), "float32", (len(found),), found)
+        capacities = {name: streams[name].shape[0] for name in wanted if streams[name].variable}
+        return Feature(key, tuple(wanted), "float32", (len(found),), found, capacities)
     if len(wanted) > 1:
         msg = f"features.{key}: only vectors can be put together, and these are {', '.join(sorted(kinds))}"
         raise ConfigError(msg)
     return _picture(key, streams[wanted[0]], video=video)
+
+
+def _own_names(streams: Sequence[StreamInfo]) -> list[str]:
+    """Name the elements of vectors that are put together: the stream's name stands in front where one is there twice.
+
+    Elements without a name are the stream's, with a number.
+    """
+    counts = Counter(chain.from_iterable(stream.names for stream in streams))
+    found = []
+    for stream in streams:
+        own = [name if counts[name] == 1 else f"{stream.name}.{name}" for name in stream.names]
+        found += own + [f"{stream.name}_{n}" for n in range(len(own), stream.shape[0])]
+    return found
 
 
 def _picture(key: str, stream: StreamInfo, *, video: bool) -> Feature:
@@ -123,3 +169,20 @@ def _picture(key: str, stream: StreamInfo, *, video: bool) -> Feature:
         "vectors, 8-bit images and 16-bit depth"
     )
     raise ConfigError(msg)
+
+
+def check_elements(root: Path, there: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> None:
+    """Say which elements differ from a dataset's where nothing else does: two lists of all features would hide it.
+
+    Raises:
+        ConfigError: they differ.
+
+    """
+    for key in there.keys() & new.keys():
+        names, first = new[key]["names"], there[key]["names"]
+        if names != first and new[key] | {"names": first, "shape": there[key]["shape"]} == there[key]:
+            msg = (
+                f"the dataset {root} has other elements: {names_differ(names, first)}; choose them by name with "
+                "'elements' of the stream, or name them with the option 'names'"
+            )
+            raise ConfigError(msg, key=f"features.{key}")

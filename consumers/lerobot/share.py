@@ -51,7 +51,7 @@ class Share:
         """Take in a frame; a video frame is on its way to the encoder when this returns."""
         values = [(feature, feature.value(frame)) for feature in self._features]  # all, before any is taken in
         for feature, value in values:
-            if feature.dtype == "float32":
+            if feature.is_vector:
                 self._rows[feature.key].append(value[0] if feature.shape == (1,) else value)
                 continue
             counts = histogram_of(value)
@@ -96,9 +96,8 @@ def arrow_type(feature: Feature) -> Any:
     pa = require("pyarrow", "lerobot")
     if feature.dtype == "image":
         return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    if feature.shape == (1,):
-        return pa.float32()
-    return pa.list_(pa.field("element", pa.float32()), feature.shape[0])
+    number = pa.int64() if feature.dtype == "int64" else pa.float32()
+    return number if feature.shape == (1,) else pa.list_(pa.field("element", number), feature.shape[0])
 
 
 def encode_png(picture: NDArray[Any], channels: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -15,6 +16,14 @@ from streamer.text import visible
 
 # typer's codes, and ours; 1 is that of rich and click when who was reading has gone: no failure
 _CODES: dict[object, int] = {1: 0, 2: UsageError.exit_code, 130: BusyError.exit_code}
+
+_VERBS = {  # each verb, in the order of the help, and the module in which it is
+    **{verb: verb for verb in ("init", "info", "check", "plan", "sync", "run", "merge", "bench")},
+    **{verb: verb for verb in ("memory", "report", "top", "watch")},
+    **dict.fromkeys(("status", "retry", "quarantine", "drain", "reload"), "watch"),
+    **{verb: verb for verb in ("schema", "demo")},
+}
+_GROUPS = {"demo": "app", "quarantine": "quarantine"}  # verbs with verbs of their own, and what they are called there
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,25 +99,13 @@ def _open_standard_streams() -> None:
 
 
 def _run() -> None:
-    from streamer.cli import bench, check, demo, info, init, memory, merge, plan, report, run, schema, sync, top, watch
-
-    app.command("init")(init.init)
-    app.command("info")(info.info)
-    app.command("check")(check.check)
-    app.command("plan")(plan.plan)
-    app.command("sync")(sync.sync)
-    app.command("run")(run.run)
-    app.command("merge")(merge.merge)
-    app.command("bench")(bench.bench)
-    app.command("memory")(memory.memory)
-    app.command("report")(report.report)
-    app.command("top")(top.top)
-    app.command("watch")(watch.watch)
-    app.command("status")(watch.status)
-    app.command("retry")(watch.retry)
-    app.add_typer(watch.quarantine, name="quarantine")
-    app.command("drain")(watch.drain)
-    app.command("reload")(watch.reload)
-    app.command("schema")(schema.schema)
-    app.add_typer(demo.app, name="demo")
+    """Run the command that was typed; only the module of its verb is imported, as that takes most of the time."""
+    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    is_asked_for_all = word not in _VERBS or any(name.endswith("_COMPLETE") for name in os.environ)
+    for verb in _VERBS if is_asked_for_all else (word,):
+        module = import_module(f"streamer.cli.{_VERBS[verb]}")
+        if verb in _GROUPS:
+            app.add_typer(getattr(module, _GROUPS[verb]), name=verb)
+        else:
+            app.command(verb)(getattr(module, verb))
     app(prog_name="streamer")

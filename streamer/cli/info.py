@@ -82,6 +82,11 @@ def _show(console: Console, found: Survey, mark: str) -> None:
     line("skew: median of receive stamp minus header stamp, of a few messages")
     for warning in found.warnings:
         line(f"warning: {warning}")
+    if not found.suggestion.streams:
+        line("no topic can be read as a stream without being asked more:")
+        for topic, why in found.suggestion.left_out.items():
+            line(f"  {topic}: {why}")
+        return
     console.print(f"\n{mark}A configuration to begin with:\n")
     console.print(Text(found.suggestion.as_yaml()), soft_wrap=True)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from streamer.errors import StreamerError, UsageError
+from streamer.errors import RecordingError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,7 @@ def init(
     Example: streamer init recording.bag -o config.yaml
     """
     from streamer.inspect import open_contents
+    from streamer.inspect.proof import prove
     from streamer.inspect.suggestion import suggestion
     from streamer.pipelines.recordings import synthetic
 
@@ -67,14 +68,14 @@ def init(
         path = Path(recording).absolute()
     with open_contents(path, salvage=salvage, types=types or ()) as inside:
         topics = inside.topics
-        found = suggestion(inside)
+        found = prove(inside, suggestion(inside))
         about = (
             f"{path.name}: {inside.source.kind}, {len([t for t in topics if t.count])} topics, {inside.seconds:.1f} s"
         )
     if not found.values["streams"]:
         reasons = "\n".join(f"  {topic}: {why}" for topic, why in found.left_out.items())
-        msg = f"{path}: no topic can be read as a stream without being asked more:\n{reasons}"
-        raise StreamerError(msg) from None
+        msg = f"no topic can be read as a stream without being asked more:\n{reasons}" if reasons else "it has no topic"
+        raise RecordingError(msg, path=path)
     address = recording if recording.startswith(_DEMO) else _address(path, folder)
     speed = {t.name: t.rate_hz or 0.0 for t in topics}
     text = "\n".join(_write(found, about, address, speed)) + "\n"
@@ -126,7 +127,8 @@ def _write(found: Suggestion, about: str, address: str, speed: dict[str, float])
         if pace > _THIN:
             yield f"# timeline: {_flow({**timeline, 'rate': '10 Hz', 'skip': 10})}  # thinned; ends left out"
     yield "chunk_size: 100    # frames that are committed together"
-    yield "pool: 512 MB       # shared memory for decoded frames"
+    pool = f"pool: {found.values.get('pool', '512 MB')}"
+    yield f"{pool:<18} # shared memory for decoded frames"
     yield ""
     if "types" in found.values:
         yield f"types: {_flow(found.values['types'])}"

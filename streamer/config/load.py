@@ -93,6 +93,14 @@ def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = 
 
     """
     path = path.absolute()
+    values, lines = read(path, overrides)
+    if not consumers_needed:
+        values.setdefault("consumers", {"null": {}})
+    return checked(path, values, lines)
+
+
+def read(path: Path, overrides: Iterable[str]) -> tuple[dict[str, Any], dict[Where, int | None]]:
+    """Return what a file and overrides hold, unchecked, and the line of each setting."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -105,9 +113,7 @@ def load(path: Path, overrides: Iterable[str] = (), *, consumers_needed: bool = 
     values = reader.read(text)
     for override in overrides:
         _apply(values, override, reader.lines)
-    if not consumers_needed:
-        values.setdefault("consumers", {"null": {}})
-    return checked(path, values, reader.lines)
+    return values, reader.lines
 
 
 def with_types(overrides: Iterable[str] | None, types: Iterable[str] | None) -> list[str]:
@@ -130,7 +136,7 @@ def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] |
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        mistakes = [_explain(path, lines, e) for e in error.errors()]
+        mistakes = [explain(path, lines, e) for e in error.errors()]
         raise (ConfigError(parts=mistakes) if len(mistakes) > 1 else mistakes[0]) from error
     return Loaded(path, config, values, lines)
 
@@ -253,7 +259,7 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
     lines[tuple(keys.split("."))] = None
 
 
-def _explain(path: Path, lines: dict[Where, int | None], error: Any) -> ConfigError:
+def explain(path: Path, lines: dict[Where, int | None], error: Any) -> ConfigError:
     """Put one of pydantic's findings in words."""
     where = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
     name = ".".join(map(str, where))

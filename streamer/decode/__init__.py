@@ -41,6 +41,14 @@ class Decoder(Protocol):
 
         """
 
+    def verify(self, payload: Payload) -> Spec:
+        """Tell from any message, of images and points from its head, what its array will look like.
+
+        Raises:
+            As `probe` does.
+
+        """
+
     def rows(self, payload: Payload) -> int:
         """Tell how many rows a message has, from its head; asked only where the spec is variable."""
 

@@ -17,9 +17,10 @@ from streamer.decode.encodings import Pixels, conversion
 from streamer.decode.form import Form, Reading, parse_form, reading
 from streamer.decode.heads import Head, look
 from streamer.decode.image import convert_into, convertible
-from streamer.decode.resize import jpeg_scale, require_size, resize_into
+from streamer.decode.scale import jpeg_scale, require_size
 from streamer.errors import DecodeError
 from streamer.records import Spec
+from streamer.resize import resize_into
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,7 +134,7 @@ class CompressedDecoder:
         height, width, reduced = jpeg_scale(head.height, head.width, out.shape[:2])
         image = _scratch.image((height, width, *(out.shape[2:] or (1,))))
         _jpeg(data, order, image, reduced=reduced)
-        resize_into(image.reshape(height, width, *out.shape[2:]), out, picture=True, mild=True)
+        resize_into(image.reshape(height, width, *out.shape[2:]), out, picture=True)
         return True
 
     def _data(self, payload: Payload) -> tuple[Form, memoryview]:

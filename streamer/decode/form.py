@@ -49,6 +49,7 @@ class Reading(NamedTuple):
     factor: int = 1
 
 
+@lru_cache(maxsize=256)
 def reading(form: Form, kind: str, channels: int, dtype: str) -> Reading:
     """Say what a decoded array means, in OpenCV's order (compressed_subscriber.cpp): ``dtype`` as in ``u1``.
 

@@ -6,6 +6,7 @@ An image that needs no conversion goes from the file into its place in one read.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ from streamer.decode.cursor import Cursor, parse_head
 from streamer.decode.encodings import Pixels, conversion, pixels
 from streamer.decode.heads import require_pixels
 from streamer.decode.planar import convert_planes, rows_of
-from streamer.decode.resize import require_size, resize_into
+from streamer.decode.scale import require_size
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import Spec
+from streamer.resize import resize_into
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,15 +27,25 @@ if TYPE_CHECKING:
 
 
 class _Raw(NamedTuple):
-    """The head of a raw image."""
+    """The head of a raw image: the same in each message of most streams."""
 
     height: int
     width: int
     encoding: str
     big_endian: bool
     step: int
-    start: int
     length: int
+
+
+class _Arranged(NamedTuple):
+    """How an image lies in its bytes, and what becomes of it; ``plain`` says that they are the array itself."""
+
+    read: Pixels
+    dtype: np.dtype[Any]
+    step: int
+    code: int | None
+    channels: int
+    plain: bool
 
 
 class ImageDecoder:
@@ -48,7 +60,7 @@ class ImageDecoder:
 
     def rows(self, payload: Payload) -> int:
         """Return the height."""
-        return parse_head(payload, self._wire, _raw_head).height
+        return parse_head(payload, self._wire, _raw_head)[0].height
 
     def probe(self, payload: Payload) -> Spec:
         """Read one message's head."""
@@ -59,64 +71,74 @@ class ImageDecoder:
 
     def verify(self, payload: Payload) -> Spec:
         """Tell from a message's head what its array will look like."""
-        raw = parse_head(payload, self._wire, _raw_head)
-        read = pixels(raw.encoding)
-        _, channels = conversion(read, self._how.color, raw.encoding)
-        self._step(raw, read, len(payload))
+        raw, _, how = self._look(payload)
         width, height = self._how.resize or (raw.width, raw.height)
-        return Spec((height, width) if channels == 1 else (height, width, channels), np.dtype(read.dtype).str)
+        return Spec((height, width) if how.channels == 1 else (height, width, how.channels), how.dtype.str)
 
     def decode(self, payload: Payload, out: NDArray[Any]) -> int:
         """Read, convert and resize as far as the settings need it."""
-        raw = parse_head(payload, self._wire, _raw_head)
-        read = pixels(raw.encoding)
-        code, channels = convertible(read, self._how.color, raw.encoding)
-        _require_same(channels, np.dtype(read.dtype), out, raw.encoding)
-        step = self._step(raw, read, len(payload))
-        row = raw.width * read.channels * np.dtype(read.dtype).itemsize
+        try:
+            raw, start, how = self._look(payload)
+        except ConfigError as error:  # the stream began with an image that has colours, and this one has none
+            raise DecodeError(str(error)) from error
+        if how.channels != (out.shape[2] if out.ndim == 3 else 1) or how.dtype != out.dtype:
+            msg = f"an image of encoding {raw.encoding!r} in a stream of {out.dtype} {out.shape}: the topic changed"
+            raise DecodeError(msg)
+        size = raw.height, raw.width
         if self._how.resize is None:
-            require_size((raw.height, raw.width), out)
-        plain = code is None and not read.planar and (read.dtype in ("u1", "i1") or not raw.big_endian)
-        if plain and step == row and (raw.height, raw.width) == out.shape[:2]:
-            payload.into(raw.start, out.reshape(-1).view(np.uint8).data)
-            return len(out)
-        if read.planar:
-            source = np.frombuffer(payload.all(), np.uint8, step * rows_of(read.order, raw.height), raw.start)
-            image = convert_planes(source, read, (raw.height, raw.width), step, code, color=self._how.color)
+            require_size(size, out)
+        if how.plain and size == out.shape[:2]:
+            payload.into(start, out.reshape(-1).view(np.uint8).data)
+        elif how.read.planar:
+            source = np.frombuffer(payload.all(), np.uint8, how.step * rows_of(how.read.order, raw.height), start)
+            image = convert_planes(source, how.read, size, how.step, how.code, color=self._how.color)
             resize_into(image, out, picture=True)
         else:
-            convert_into(_view(raw, read, step, payload), read, code, out)
+            convert_into(_view(raw, how, start, payload), how.read, how.code, out)
         return len(out)
 
-    def _step(self, raw: _Raw, read: Pixels, size: int) -> int:
-        """Return the bytes from one row to the next, having held them against the data.
+    def _look(self, payload: Payload) -> tuple[_Raw, int, _Arranged]:
+        """Read a message's head; return also where its pixels begin."""
+        raw, start = parse_head(payload, self._wire, _raw_head)
+        how = _arrange(raw, self._how.color, self._how.max_pixels)
+        if start + raw.length > len(payload):
+            msg = f"an image of {raw.width}x{raw.height} {raw.encoding} is cut off: {raw.length} bytes are not there"
+            raise DecodeError(msg)
+        return raw, start, how
 
-        Raises:
-            DecodeError: they do not fit each other.
 
-        """
-        what = f"an image of {raw.encoding}"
-        require_pixels(raw.width, raw.height, self._how.max_pixels, what)
-        row = raw.width * read.channels * np.dtype(read.dtype).itemsize
-        rows = rows_of(read.order, raw.height) if read.planar else raw.height
-        step = raw.step or row
-        whole = raw.length in (step * rows, step * (rows - 1) + row) and (raw.step or raw.length == row * rows)
-        if step >= row and whole and raw.start + raw.length <= size:
-            return step
-        there = min(raw.length, max(size - raw.start, 0))
+@lru_cache(maxsize=256)
+def _arrange(raw: _Raw, color: str | None, max_pixels: int) -> _Arranged:
+    """Hold a head against itself.
+
+    Raises:
+        DecodeError: its numbers do not fit each other. ConfigError: it has no colours and some are asked for.
+
+    """
+    read = pixels(raw.encoding)
+    code, channels = conversion(read, color, raw.encoding)
+    require_pixels(raw.width, raw.height, max_pixels, f"an image of {raw.encoding}")
+    dtype = np.dtype(read.dtype)
+    row = raw.width * read.channels * dtype.itemsize
+    rows = rows_of(read.order, raw.height) if read.planar else raw.height
+    step = raw.step or row
+    fits = (step * rows, step * (rows - 1) + row) if raw.step else (row * rows,)
+    if step < row or raw.length not in fits:
         msg = (
             f"an image of {raw.width}x{raw.height} {raw.encoding} needs rows of {row} bytes, its step is {raw.step}, "
-            f"and {rows} rows should fill its {there} bytes: they do not"
+            f"and {rows} rows should fill its {raw.length} bytes: they do not"
         )
         raise DecodeError(msg)
+    native = dtype.itemsize == 1 or not raw.big_endian
+    return _Arranged(read, dtype, step, code, channels, code is None and not read.planar and native and step == row)
 
 
-def _view(raw: _Raw, read: Pixels, step: int, payload: Payload) -> NDArray[Any]:
+def _view(raw: _Raw, how: _Arranged, start: int, payload: Payload) -> NDArray[Any]:
     """Lay the image over the message's bytes."""
-    shape = (raw.height, raw.width, read.channels)[: 2 if read.channels == 1 else 3]
-    dtype = np.dtype(read.dtype).newbyteorder(">" if raw.big_endian else "<")
-    strides = (step, read.channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
-    return np.ndarray(shape, dtype, payload.all(), raw.start, strides)
+    shape = (raw.height, raw.width, how.read.channels)[: 2 if how.read.channels == 1 else 3]
+    dtype = how.dtype.newbyteorder(">" if raw.big_endian else "<")
+    strides = (how.step, how.read.channels * dtype.itemsize, dtype.itemsize)[: len(shape)]
+    return np.ndarray(shape, dtype, payload.all(), start, strides)
 
 
 def convert_into(image: NDArray[Any], read: Pixels, code: int | None, out: NDArray[Any]) -> None:
@@ -158,14 +180,7 @@ def convertible(read: Pixels, color: str | None, encoding: str) -> tuple[int | N
         raise DecodeError(str(error)) from error
 
 
-def _raw_head(cursor: Cursor) -> _Raw:
+def _raw_head(cursor: Cursor) -> tuple[_Raw, int]:
     height, width, encoding = cursor.number(), cursor.number(), cursor.text()
     big_endian, step, length = bool(cursor.byte()), cursor.number(), cursor.number()
-    return _Raw(height, width, encoding, big_endian, step, cursor.position, length)
-
-
-def _require_same(channels: int, dtype: np.dtype[Any], out: NDArray[Any], encoding: str) -> None:
-    """Make sure that an encoding still gives what the stream began with."""
-    if channels != (out.shape[2] if out.ndim == 3 else 1) or dtype != out.dtype:
-        msg = f"an image of encoding {encoding!r} in a stream of {out.dtype} {out.shape}: the topic changed"
-        raise DecodeError(msg)
+    return _Raw(height, width, encoding, big_endian, step, length), cursor.position

@@ -75,6 +75,10 @@ class VectorDecoder:
         reading = self.elements.read(payload.all())
         return Spec((len(values),), dtype.str, names=self.elements.chosen(reading.names))
 
+    def verify(self, payload: Payload) -> Spec:
+        """Read one message: its length and type."""
+        return self.probe(payload)
+
     def rows(self, payload: Payload) -> int:
         """Return the length of one message's vector."""
         return len(self.values(payload))

@@ -61,12 +61,16 @@ class Field(NamedTuple):
 
 
 class _Numbers(NamedTuple):
-    """How to read all numbers of one field; ``length`` is None where the message decides it."""
+    """How to read all numbers of one field; ``length`` is None where the message decides it.
+
+    ``solid`` numbers stand side by side in the message, each of ``dtype``; others are converted to it.
+    """
 
     read: Read
     dtype: np.dtype[Any]
     length: int | None
     quaternions: tuple[int, ...] = ()
+    solid: bool = False
 
 
 class Wire:
@@ -309,7 +313,7 @@ class Wire:
                 position = (position + size - 1) // size * size
             return np.frombuffer(message, dtype, count, position), position + count * size
 
-        return _Numbers(read, dtype, count)
+        return _Numbers(read, dtype, count, solid=count is not None)
 
     def _sequence(self, numbers: _Numbers) -> _Numbers:
         counted: Any = numbers.read
@@ -336,8 +340,8 @@ class Wire:
         whole = _chain(parts)
         if msgtype == _QUATERNION:
             whole = whole._replace(quaternions=(0,))
-        if whole.length is not None and len({p.dtype for p in parts}) == 1:
-            return self._run(parts[0].dtype, whole.length)._replace(quaternions=whole.quaternions)
+        if whole.length is not None and whole.solid:
+            return self._run(whole.dtype, whole.length)._replace(quaternions=whole.quaternions)
         return whole
 
     def _passed(self, desc: FieldDesc) -> _Numbers:
@@ -487,7 +491,8 @@ def _chain(parts: list[_Numbers]) -> _Numbers:
             values.append(value)
         return np.concatenate(values, dtype=dtype), position
 
-    return _Numbers(read, dtype, count, tuple(quaternions))
+    solid = all(part.solid and part.dtype == dtype for part in parts)
+    return _Numbers(read, dtype, count, tuple(quaternions), solid=solid)
 
 
 def _advance(stride: Stride) -> Step:

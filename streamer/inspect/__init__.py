@@ -67,10 +67,11 @@ def suggest(path: str | Path, *, salvage: bool = False, types: Sequence[str] = (
         RecordingError: the recording cannot be read.
 
     """
+    from streamer.inspect.proof import prove
     from streamer.inspect.suggestion import suggestion
 
     with open_contents(path, salvage=salvage, types=types) as found:
-        return suggestion(found)
+        return prove(found, suggestion(found))
 
 
 def check(config: str | Path, *overrides: str) -> Checked:

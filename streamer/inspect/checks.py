@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,30 +12,42 @@ import numpy as np
 
 from streamer.config.settings import stream_settings, timeline_settings, trust
 from streamer.errors import ConfigError, RecordingError, StreamerError
+from streamer.inspect.consumers import ask_consumers, check_consumers
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
+from streamer.inspect.messages import misfits
 from streamer.layout import count_slots
-from streamer.libraries import blamed
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.about import alignments
-from streamer.runtime.plugin import make_consumer
 from streamer.runtime.prepare import prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from streamer.config.load import Loaded
     from streamer.records import StreamSettings, TimelineSettings
     from streamer.runtime.prepare import Prepared
 
 
-def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
-    """Look at consumers, recordings, memory and disk; consumers are constructed, but none is opened."""
+def check_config(
+    loaded: Loaded,
+    *,
+    with_recordings: bool = True,
+    quick: bool = False,
+    mistakes: Sequence[ConfigError] = (),
+) -> Checked:
+    """Look at consumers, recordings, memory and disk; consumers are constructed and asked, but none is opened.
+
+    ``mistakes`` are those for which settings were left out of ``loaded`` (see `streamer.config.lenient`); then
+    consumers are not asked about recordings, of which they would see too little. Unless ``quick``, the head of every
+    planned message is read.
+    """
     found = Checked(loaded)
+    for mistake in mistakes:
+        found.add(mistake)
     config = loaded.config
     watched = config.source.watch is not None
     paths: list[Path] = []
@@ -46,15 +57,12 @@ def check_config(loaded: Loaded, *, with_recordings: bool = True) -> Checked:
     except StreamerError as error:
         found.add(error)
     names = unique_names(paths)
-    with _importing(loaded.base):
-        for name in config.consumers:
-            _check_consumer(
-                loaded, name, next(iter(names.values()), "recording"), found, several=watched or len(paths) > 1
-            )
+    first = next(iter(names.values()), "recording")
+    check_consumers(loaded, first, found, several=watched or len(paths) > 1)
     for path in paths:
-        _check_recording(loaded, path, found)
+        _check_recording(loaded, path, names[path], found, quick=quick, whole=not mistakes)
     check_memory(loaded, found)
-    check_disk(loaded, next(iter(names.values()), "recording"), found)
+    check_disk(loaded, first, found)
     return found
 
 
@@ -73,45 +81,7 @@ def _newest(loaded: Loaded, found: Checked) -> list[Path]:
     return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
 
 
-@contextmanager
-def _importing(base: Path) -> Iterator[None]:
-    """Find modules where a consumer's process would find them."""
-    before = list(sys.path)
-    sys.path[:0] = [str(base), str(Path.cwd())]
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-def _check_consumer(loaded: Loaded, name: str, recording: str, found: Checked, *, several: bool) -> None:
-    config = loaded.config.consumers[name]
-    use = config.use or name
-    try:
-        consumer = make_consumer(name, use, fill_in(config.options, recording))
-    except StreamerError as error:
-        found.add(error)
-        return
-    except Exception as error:  # noqa: BLE001 - the constructor is foreign code
-        found.add(
-            ConfigError(
-                f"its constructor raised {type(error).__name__}: {error}{blamed(error)}", key=f"consumers.{name}"
-            )
-        )
-        return
-    out = config.options.get("out")
-    if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
-        found.add(
-            ConfigError(
-                f"several recordings would write {out!r}, each over the last",
-                key=f"consumers.{name}.options.out",
-                hint="put {recording} into it",
-            )
-        )
-    found.consumers[name] = use
-
-
-def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
+def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, quick: bool, whole: bool) -> None:
     config = loaded.config
     settings = stream_settings(config)
     try:
@@ -121,8 +91,15 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
         ):
             types = Types.of(source, config.types, loaded.base)
             prepared = _prepare(source, types, timeline_settings(config), settings, found)
-            if prepared is not None:
-                _describe(loaded, path, prepared, found)
+            if prepared is None:
+                return
+            if not quick:
+                _check_messages(prepared, found)
+            if len(prepared.streams) < len(settings):
+                return
+            _describe(loaded, path, prepared, found)
+            if whole:
+                ask_consumers(loaded, prepared, name, found)
     except StreamerError as error:
         found.add(error, str(path))
 
@@ -130,16 +107,33 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
 def _prepare(
     source: Source, types: Types, timeline: TimelineSettings, streams: Sequence[StreamSettings], found: Checked
 ) -> Prepared | None:
-    """Plan the streams; where one does not fit, go on without it, so that the fault of each is told."""
+    """Plan the streams; where one does not fit, go on without it, so that the fault of each is told.
+
+    Return the plan of those that fit; None where there is none.
+    """
     try:
         return prepare(source, types, timeline, streams)
     except StreamerError as error:
         found.add(error, str(source.path))
         about = error.where.stream or error.where.key.removeprefix("streams.").partition(".")[0]
     others = [stream for stream in streams if stream.name != about]
-    if about != timeline.source and 0 < len(others) < len(streams):
-        _prepare(source, types, timeline, others, found)
-    return None
+    if about == timeline.source or not 0 < len(others) < len(streams):
+        return None
+    return _prepare(source, types, timeline, others, found)
+
+
+def _check_messages(prepared: Prepared, found: Checked) -> None:
+    """Look at every planned message; those that the settings leave out are told as a warning."""
+    path = str(prepared.source.path)
+    for misfit in misfits(prepared):
+        settings = misfit.stream.settings
+        many = f" (the first of {misfit.messages})" if misfit.messages > 1 else ""
+        if settings.undecodable == "error" or isinstance(misfit.error, ConfigError):
+            found.add(misfit.error.at(text=misfit.error.text + many), path)
+            continue
+        what = "left out" if settings.undecodable == "skip" else "without it"
+        text = f"{misfit.messages} messages cannot be decoded, their frames are {what}: {misfit.error.text}"
+        found.warn(text, path, key=f"streams.{settings.name}")
 
 
 def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) -> None:

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_typestore
 
 from streamer.decode import IMAGE_TYPES, make_decoder
+from streamer.decode.vector import VectorDecoder
 from streamer.errors import StreamerError
+from streamer.inspect.fields import choose_fields
 from streamer.records import Decoding
+from streamer.resets import make_arrivals, passes
+from streamer.runtime.names import name_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rosbags.interfaces.typing import Typesdict
-
+    from streamer.decode import Decoder
     from streamer.inspect.contents import Contents, TopicFacts
-    from streamer.records import Index, Topic
-    from streamer.source.source import Source
+    from streamer.inspect.fields import Choice
+    from streamer.runtime.names import NameSet
 
 _EARLY = 1.0  # seconds before the camera's end: such a stream would cut the timeline short
-_LOOKS = 8  # messages of a topic that are looked at
-_JOINTS = re.compile(r"position|positions|joint_?(?:q|pos|positions?|angles?)|q|qpos")
+_LOOKS = 8  # pictures or clouds of a topic that are looked at
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
-_FIELDS = {
-    "sensor_msgs/msg/JointState": "position",
-    "nav_msgs/msg/Odometry": "pose.pose",
-    "geometry_msgs/msg/PoseStamped": "pose",
-    "geometry_msgs/msg/PoseWithCovarianceStamped": "pose.pose",
-    "geometry_msgs/msg/TwistStamped": "twist",
-    "geometry_msgs/msg/TransformStamped": "transform",
-    "geometry_msgs/msg/WrenchStamped": "wrench",
-    "sensor_msgs/msg/Imu": "linear_acceleration",
-    "sensor_msgs/msg/LaserScan": "ranges",
-    "sensor_msgs/msg/NavSatFix": "latitude",
-}
+_MOST_SETS = 8  # of names on one topic
+_SHOWN = 32  # names in a remark
+_LONGEST = 1 << 16  # numbers in a vector whose length varies
+_SPECIAL = (*IMAGE_TYPES, "sensor_msgs/msg/PointCloud2")
 _NOISE = re.compile(
     r"/(?:color|image|image_raw|image_rect|image_rect_raw|image_color|compressed|compressedDepth|rgb)(?=/|$)"
 )
@@ -49,14 +41,41 @@ _NOISE = re.compile(
 class Suggestion:
     """A configuration that runs as it is: ``values`` of the file; a remark on each stream; topics left out."""
 
-    values: dict[str, Any]
-    notes: dict[str, str]
-    kinds: dict[str, str]  # of each stream: image, depth, vector or points
-    left_out: dict[str, str]  # why, by topic
+    values: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)  # of each stream: image, depth, vector or points
+    left_out: dict[str, str] = field(default_factory=dict)  # why, by topic
+
+    @property
+    def streams(self) -> dict[str, dict[str, Any]]:
+        """Return the streams' settings by name."""
+        found: dict[str, dict[str, Any]] = self.values.setdefault("streams", {})
+        return found
 
     def as_yaml(self) -> str:
-        """Return the values as the text of a configuration."""
+        """Return the values as the text of a configuration; empty where no stream was found."""
+        if not self.streams:
+            return ""
         return yaml.safe_dump(self.values, sort_keys=False, default_flow_style=None, width=120)
+
+    def drop(self, stream: str, why: str) -> None:
+        """Leave out a stream."""
+        settings = self.streams.pop(stream)
+        self.notes.pop(stream)
+        self.kinds.pop(stream)
+        self.left_out[settings["topic"]] = why
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One stream that a topic offers; ``suffix`` sets it apart from others of the topic."""
+
+    settings: dict[str, Any]
+    kind: str
+    shape: str
+    suffix: str = ""
+    remark: str = ""
+    fallback: bool = False
 
 
 def suggestion(contents: Contents) -> Suggestion:
@@ -64,31 +83,52 @@ def suggestion(contents: Contents) -> Suggestion:
     source, topics = contents.source, contents.topics
     images = [t for t in topics if t.type in IMAGE_TYPES and t.count]
     busiest = max(images, key=lambda t: t.count, default=None)
-    found = Suggestion({}, {}, {}, {})
-    streams: dict[str, Any] = {}
+    offers: dict[str, list[Candidate]] = {}
+    found = Suggestion()
     for topic in topics:
-        looked = _look_into(contents, topic)
-        if isinstance(looked, str):
-            found.left_out[topic.name] = looked
-            continue
-        settings, kind, note = looked
-        if topic is not busiest:
-            note += _hold(settings, topic, busiest, topics)
-        name = _stream_name(topic.name, streams)
-        streams[name], found.notes[name], found.kinds[name] = settings, note, kind
-    names = {settings["topic"]: name for name, settings in streams.items()}
-    if busiest is not None and busiest.name in names:
-        timeline: dict[str, Any] = {"from": names[busiest.name]}
-    else:
-        timeline = {"from": "grid", "rate": "10 Hz", "end": "longest"}
-    found.values.update(
-        source={"path": str(source.path), **({"on_damage": "salvage"} if source.damage else {})},
-        timeline=timeline,
-        streams=streams,
-        **({"types": named} if (named := contents.named_from_anywhere) else {}),
-        consumers={"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}},
-    )
+        try:
+            offers[topic.name] = list(_candidates(contents, topic))
+        except StreamerError as error:  # text, or a message that cannot be read
+            found.left_out[topic.name] = error.text
+    only = not any(not c.fallback for candidates in offers.values() for c in candidates)
+    found.values["source"] = {"path": str(source.path), **({"on_damage": "salvage"} if source.damage else {})}
+    found.values["timeline"] = {}
+    for topic in topics:
+        chosen = [c for c in offers.get(topic.name, ()) if only or not c.fallback]
+        for candidate in chosen:
+            _add(found, topic, candidate, busiest, topics)
+        if topic.name in offers and not chosen:
+            found.left_out[topic.name] = "its numbers lie in lists of messages: name one, as in 'field: list[0].value'"
+    set_timeline(found, busiest.name if busiest else "")
+    if resets := _resets(contents, found):
+        found.values["source"]["resets"] = resets
+    if named := contents.named_from_anywhere:
+        found.values["types"] = named
+    found.values["consumers"] = {"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}}
     return found
+
+
+def set_timeline(found: Suggestion, camera: str) -> None:
+    """Follow the stream of a camera's topic where it is there, else take a grid."""
+    name = next((n for n, settings in found.streams.items() if settings["topic"] == camera), None)
+    grid = {"from": "grid", "rate": "10 Hz", "end": "longest"}
+    found.values["timeline"] = {"from": name} if name else grid
+
+
+def _add(
+    found: Suggestion,
+    topic: TopicFacts,
+    candidate: Candidate,
+    busiest: TopicFacts | None,
+    topics: tuple[TopicFacts, ...],
+) -> None:
+    rate = f"{topic.rate_hz:.3g} Hz" if topic.rate_hz else f"{topic.count} message{'s' * (topic.count > 1)}"
+    note = f"{rate}, {topic.type.rpartition('/')[2]}, {candidate.shape}{candidate.remark}"
+    settings = {"topic": topic.name, **candidate.settings}
+    if topic is not busiest:
+        note += _hold(settings, topic, busiest, topics)
+    name = _stream_name(f"{topic.name}{candidate.suffix}", found.streams)
+    found.streams[name], found.notes[name], found.kinds[name] = settings, note, candidate.kind
 
 
 def _hold(
@@ -106,63 +146,124 @@ def _hold(
     return f", ends {end - (topic.last_s or 0.0):.1f} s before the others: its last value holds"
 
 
-def _look_into(contents: Contents, facts: TopicFacts) -> tuple[dict[str, Any], str, str] | str:
-    """Return a stream's settings, its kind and a remark; or why the topic has to be asked about."""
+def _resets(contents: Contents, found: Suggestion) -> str:
+    """Say which pass is read of a recording whose clock was set: the longest of the first and the last."""
+    topics = {settings["topic"] for settings in found.streams.values()}
+    indexes = {name: contents.indexes[name] for name in topics}
+    try:
+        parts = passes(make_arrivals(indexes, indexes))
+    except StreamerError:  # too many of them: check says so
+        return ""
+    sizes = [sum(len(numbers) for numbers in part.values()) for part in parts]
+    if len(parts) == 1:
+        return ""
+    return "first" if sizes[0] >= sizes[-1] else "last"
+
+
+# ---- what one topic offers
+
+
+def _candidates(contents: Contents, facts: TopicFacts) -> Iterator[Candidate]:
+    """Yield the streams of a topic.
+
+    Raises:
+        StreamerError: it has none that can be read; the error says why.
+
+    """
     if not facts.count:
-        return "it has no message"
-    source = contents.source
-    topic, index = source.topics[facts.name], contents.indexes[facts.name]
-    try:
-        fields = contents.types.fields(topic)
-        field = _FIELDS.get(facts.type) or next(iter(vectors_of(facts.type, fields)), None)
-        settings: dict[str, Any] = {"topic": facts.name, **({"field": field} if field else {})}
-        decoder = make_decoder(topic, fields, Decoding(field=field))
-        looks = [int(n) for n in np.unique(np.linspace(0, facts.count - 1, _LOOKS))]
-        specs = [decoder.probe(source.payload(index, n)) for n in looks]
-    except StreamerError as error:  # text, or a type that wants a field: left to the person
-        return str(error)
-    shapes = {spec.shape for spec in specs}
-    if len(shapes) > 1 and not specs[0].variable:
-        if decoder.kind == "vector":
-            settings["capacity"] = 2 * max(shape[0] for shape in shapes)
-        else:
-            settings["resize"] = [specs[0].shape[1], specs[0].shape[0]]
-    names = _names(source, topic, fields, index) if decoder.kind == "vector" else []
+        msg = "it has no message"
+        raise StreamerError(msg)
+    topic = contents.source.topics[facts.name]
+    fields = contents.types.fields(topic)
+    if facts.type in _SPECIAL:
+        yield _picture(contents, facts, make_decoder(topic, fields, Decoding()))
+        return
+    choices = choose_fields(facts.type, fields)
+    if not choices:
+        msg = f"{facts.type} has no numbers"
+        raise StreamerError(msg)
+    problem: StreamerError | None = None
+    count = 0
+    for choice in choices:
+        try:
+            for candidate in _vectors(contents, facts, choice, several=len(choices) > 1):
+                yield candidate
+                count += 1
+        except StreamerError as error:
+            problem = problem or error
+    if not count and problem is not None:
+        raise problem
+
+
+def _picture(contents: Contents, facts: TopicFacts, decoder: Decoder) -> Candidate:
+    source, index = contents.source, contents.indexes[facts.name]
+    looks = np.unique(np.linspace(0, facts.count - 1, _LOOKS).astype(int)).tolist()
+    specs = [decoder.probe(source.payload(index, n)) for n in looks]
+    settings = {}
+    if len({spec.shape for spec in specs}) > 1 and not specs[0].variable:
+        settings["resize"] = [specs[0].shape[1], specs[0].shape[0]]
     shape = "points" if decoder.kind == "points" else "×".join(map(str, specs[0].shape))
-    rate = f"{facts.rate_hz:.3g} Hz" if facts.rate_hz else f"{facts.count} message{'s' * (facts.count > 1)}"
-    note = f"{rate}, {facts.type.rpartition('/')[2]}, {shape}"
-    return settings, decoder.kind, f"{note}: {', '.join(names)}" if names else note
+    return Candidate(settings, decoder.kind, shape)
 
 
-def vectors_of(msgtype: str, fields: Typesdict, above: str = "", depth: int = 3) -> Iterator[str]:
-    """Yield the paths of arrays of numbers in a type whose name says that they are joints."""
-    for name, desc in fields[msgtype][1] if msgtype in fields else ():
-        path = f"{above}{name}"
-        if desc[0] == Nodetype.NAME and depth:
-            yield from vectors_of(str(desc[1]), fields, f"{path}.", depth - 1)
-        elif desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) and _JOINTS.fullmatch(name):
-            element = desc[1][0]
-            if element[0] == Nodetype.BASE and element[1][0].startswith("float"):
-                yield path
+def _vectors(contents: Contents, facts: TopicFacts, choice: Choice, *, several: bool) -> Iterator[Candidate]:
+    """Yield a stream for the fields, or one for each set of names that the messages have."""
+    topic, index = contents.source.topics[facts.name], contents.indexes[facts.name]
+    paths = choice.fields
+    how = Decoding(field=(paths[0] if len(paths) == 1 else paths) if paths else None)
+    decoder = make_decoder(topic, contents.types.fields(topic), how)
+    assert isinstance(decoder, VectorDecoder)  # noqa: S101 - for the type checker: no picture comes here
+    settings: dict[str, Any] = {}
+    if paths:
+        settings["field"] = paths[0] if len(paths) == 1 else list(paths)
+    suffix = "_" + re.split(r"\W", paths[0])[-1] if several and len(paths) == 1 else ""
+    if not decoder.elements.varies:
+        spec = decoder.probe(contents.source.payload(index, 0))
+        yield Candidate(settings, "vector", str(spec.shape[0]), suffix, _named(spec.names), choice.fallback)
+        return
+    sets = name_sets(contents.source, index, decoder.elements)
+    for number, found in enumerate(_by_names(sets, by_list=decoder.elements.by_list)):
+        end = f"{suffix}_{number + 1}" if number else suffix
+        yield Candidate(settings | found.settings, "vector", found.shape, end, found.remark, choice.fallback)
 
 
-def _names(source: Source, topic: Topic, fields: Typesdict, index: Index) -> list[str]:
-    """Return the joints' names, where the message's type has them."""
-    wanted = next((name for name, _ in fields[topic.msgtype][1] if name in ("name", "joint_names")), None)
-    if wanted is None:
-        return []
-    store = get_typestore(Stores.EMPTY)
-    parse = store.deserialize_ros1 if topic.encoding == "ros1" else store.deserialize_cdr
-    try:
-        store.register(fields)
-        found = getattr(parse(bytes(source.payload(index, 0).all()), topic.msgtype), wanted)
-    except Exception:  # noqa: BLE001 - rosbags on foreign bytes; the names are a comment
-        return []
-    return [str(name) for name in found] if isinstance(found, list) else []
+def _by_names(sets: list[NameSet], *, by_list: bool) -> Iterator[Candidate]:
+    """Turn what the messages of a topic say of their numbers into streams."""
+    broken = sum(one.count for one in sets if one.problem)
+    whole = [one for one in sets if not one.problem]
+    settings: dict[str, Any] = {"undecodable": "skip"} if broken else {}
+    remark = f", {broken} messages cannot be read" if broken else ""
+    if not whole:
+        raise StreamerError(sets[0].problem)
+    largest = max(one.size for one in whole)
+    if not largest:
+        msg = "its vectors are all empty"
+        raise StreamerError(msg)
+    if largest > _LONGEST:
+        msg = f"its vectors have up to {largest} numbers: set 'field' and 'capacity' to read them"
+        raise StreamerError(msg)
+    groups = list(dict.fromkeys(frozenset(one.names) for one in whole if one.names))
+    twice = any(len(set(one.names)) < len(one.names) for one in whole)
+    if by_list and groups and not twice and len(groups) <= _MOST_SETS:
+        for group in groups:
+            first = next(one for one in whole if frozenset(one.names) == group)
+            yield Candidate({"elements": list(first.names), **settings}, "vector", str(first.size), "", remark)
+        return
+    if by_list:
+        settings["names_field"] = ""
+    if len({one.size for one in whole}) > 1:
+        settings["capacity"] = largest
+        remark += f", {min(one.size for one in whole)} to {largest} numbers"
+    names = whole[0].names if len(whole) == 1 and not by_list else ()
+    yield Candidate(settings, "vector", str(largest), "", remark + _named(names))
+
+
+def _named(names: tuple[str, ...]) -> str:
+    return f": {', '.join(names)}" if names and len(names) <= _SHOWN else ""
 
 
 def _stream_name(topic: str, taken: dict[str, Any]) -> str:
     name = re.sub(r"\W+", "_", _NOISE.sub("", topic)).strip("_") or re.sub(r"\W+", "_", topic).strip("_")
-    while name in taken or name in ("busiest", "grid"):
+    while not name or name in taken or name in ("busiest", "grid"):
         name += "_"
     return name

@@ -9,6 +9,7 @@ import numpy as np
 from rosbags.interfaces import Nodetype
 
 from streamer.errors import ConfigError, RecordingError, StreamerError
+from streamer.inspect.proof import prove
 from streamer.inspect.suggestion import suggestion
 from streamer.records import Index
 from streamer.runtime.prepare import header_stamps
@@ -101,7 +102,7 @@ def survey(found: Contents) -> Survey:
         found.topics,
         looks,
         tuple(_warnings(found, looks)),
-        suggestion(found),
+        prove(found, suggestion(found), quick=True),
     )
 
 

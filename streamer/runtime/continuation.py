@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, RecordingError, names_differ
 from streamer.plan import digest
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
 
     Raises:
         ConfigError: something was committed under another plan, or under other settings of a consumer.
+        RecordingError: another recording of the same run has other elements.
 
     """
     plan, fingerprint = digest(prepared.plan, _decoding(prepared), job.chunk_size), prepared.source.fingerprint()
@@ -43,6 +44,7 @@ def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
     number = ledger.begin(job.pipeline, job.path, fingerprint, plan, prepared.plan.frames, chunks)
     if known and not known.committed:
         ledger.reset(number)
+    check_elements(ledger, number, prepared, job.path)
     note_settings(ledger, number, settings)
     return number
 
@@ -54,6 +56,25 @@ def _decoding(prepared: Prepared) -> str:
             for s in prepared.streams
         ]
     )
+
+
+def check_elements(ledger: Ledger, recording: int, prepared: Prepared, path: str) -> None:
+    """Make sure that vectors have the same elements as in the other recordings of the run.
+
+    Raises:
+        RecordingError: they have others, or in another order.
+
+    """
+    elements = {s.settings.name: s.spec.names for s in prepared.streams if s.names_matter}
+    if other := ledger.agree(recording, elements):
+        stream, where, names = other
+        msg = f"its elements are not those of {where}, which is of the same run: "
+        raise RecordingError(
+            msg + names_differ(elements[stream], names),
+            key=f"streams.{stream}",
+            path=path,
+            hint="choose them by name with 'elements'",
+        )
 
 
 def note_settings(ledger: Ledger, recording: int, settings: Mapping[str, Mapping[str, Any]]) -> None:

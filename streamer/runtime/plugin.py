@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 GROUP = "streamer.consumers"
 _OURS = "rosbag-streamer"
-_METHODS = ("open", "on_frame", "on_chunk", "close", "merge")
+_OTHERS = ("consumers.", "streams.", "timeline.", "source.")  # settings that are no consumer's
+_METHODS = ("check", "open", "on_frame", "on_chunk", "close", "merge")
 
 
 class _Function(Consumer):
@@ -118,6 +119,13 @@ def _construct(name: str, cls: type, options: Mapping[str, Any]) -> Any:
 def _misfit(name: str, what: str, option: str) -> ConfigError:
     """Name an option by its path, by which its line is found."""
     return ConfigError(what, key=option).under("consumers", name, "options")
+
+
+def of_consumer(error: StreamerError, name: str) -> StreamerError:
+    """Say of an error that a consumer's own code raised whose it is; settings of others keep their place."""
+    if isinstance(error, ConfigError) and not error.where.key.startswith(_OTHERS):
+        return error.under("consumers", name)
+    return error.within(consumer=name)
 
 
 def _complete(consumer: object) -> Consumer:

@@ -124,6 +124,10 @@ class PoseDecoder:
         """Return the shape of every pose: seven numbers."""
         return Spec((len(payload) // 8,), "<f8", names=NAMES)
 
+    def verify(self, payload: Payload) -> Spec:
+        """Return the shape of every pose."""
+        return self.probe(payload)
+
     def rows(self, payload: Payload) -> int:
         """Return how many numbers a pose has."""
         return len(payload) // 8

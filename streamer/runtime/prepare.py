@@ -59,6 +59,11 @@ class Stream:
     source: Payloads  # where its messages are: the recording, or a table of what was computed
     compute: Compute | None = None  # what made that table
 
+    @property
+    def names_matter(self) -> bool:
+        """Tell whether names that stand in the messages say which element is which."""
+        return isinstance(self.decoder, VectorDecoder) and self.decoder.elements.by_list and bool(self.spec.names)
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -192,7 +197,7 @@ def _spec(
     fits: Mapping[str, Fit | None],
 ) -> Spec:
     """Find out what a stream's arrays look like."""
-    found, planned = fits[settings.name], _planned(plan, averaged=settings.alignment.align == "mean")
+    found, planned = fits[settings.name], planned_messages(plan, averaged=settings.alignment.align == "mean")
     if found is None:
         return _probe(settings, source, index, planned, decoder)
     spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
@@ -268,7 +273,7 @@ def _probe(settings: StreamSettings, source: Payloads, index: Index, planned: It
     return replace(spec, shape=(max(rows, 1), *spec.shape[1:]))
 
 
-def _planned(plan: StreamPlan, *, averaged: bool) -> Iterator[int]:
+def planned_messages(plan: StreamPlan, *, averaged: bool) -> Iterator[int]:
     """Yield the messages that a stream's samples are made of, each once, in order."""
     last = -1
     for start in range(0, len(plan.first), _PIECE):

@@ -465,9 +465,13 @@ class Session:
         )
 
     def _leaving(self) -> list[Process]:
-        """Return the processes that end by themselves: those that were not only standing by."""
+        """Return the processes that end by themselves: not those that stand by, or were never told to begin."""
         seats = self._policy.seats
-        return [child for (name, generation), child in self._children.items() if generation == seats[name].generation]
+        return [
+            child
+            for (name, generation), child in self._children.items()
+            if generation == seats[name].generation and seats[name].phase not in (Phase.STARTING, Phase.READY)
+        ]
 
     def _end_all(self) -> None:
         self._templates.close()  # before its generations, one of which may just begin

@@ -56,7 +56,7 @@ class ConsumerContract:
     none_samples: ClassVar[str] = "taken"
     seeds: ClassVar[tuple[int, ...]] = (1, 2, 3)
     memory: ClassVar[int] = 20 * _MB
-    deadline: ClassVar[float] = 90.0
+    deadline: ClassVar[float] = 300.0
 
     def options(self, out: Path) -> dict[str, Any]:
         """Return the consumer's options; its output goes into the folder ``out``, which does not exist yet."""

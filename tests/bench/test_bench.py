@@ -52,9 +52,9 @@ def test_streaming_is_several_times_as_fast_as_by_the_book_and_gives_its_memory_
 @pytest.mark.parametrize(
     ("form", "image"),
     [
-        pytest.param("ros1", "jpeg", marks=pytest.mark.soak),
+        pytest.param("ros1", "jpeg", marks=pytest.mark.slow),
         ("mcap", "raw"),
-        pytest.param("db3", "jpeg", marks=pytest.mark.soak),
+        pytest.param("db3", "jpeg", marks=pytest.mark.slow),
     ],
 )
 def test_all_methods_show_the_same_frames_of_every_format(tmp_path: Path, form: str, image: str) -> None:
@@ -72,7 +72,7 @@ def test_all_methods_show_the_same_frames_of_every_format(tmp_path: Path, form: 
         assert m["memory"], m["method"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_configurations_streams_are_measured_and_its_outputs_are_left_alone(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:
@@ -91,6 +91,7 @@ def test_a_configurations_streams_are_measured_and_its_outputs_are_left_alone(
     assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "bench.json"}
 
 
+@pytest.mark.slow
 def test_what_a_baseline_cannot_read_is_said_and_the_others_are_measured(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:

@@ -23,7 +23,21 @@ def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path,
     whole = commands(tmp_path, "--help").out
     assert "Exit codes: 0 done" in whole
     verbs = re.findall(r"^│ (\w+) ", whole.partition("Commands")[2], re.MULTILINE)
-    once = {"init", "info", "check", "plan", "run", "merge", "top", "report", "memory", "schema", "bench", "demo"}
+    once = {
+        "init",
+        "info",
+        "check",
+        "plan",
+        "sync",
+        "run",
+        "merge",
+        "top",
+        "report",
+        "memory",
+        "schema",
+        "bench",
+        "demo",
+    }
     assert once | {"watch", "status", "retry", "quarantine", "drain", "reload"} == set(verbs)
     groups = {"demo": "tabletop", "quarantine": "list"}
     for verb in verbs:

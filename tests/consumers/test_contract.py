@@ -34,19 +34,19 @@ def pixels(out: Path) -> bytes:
 
 
 class BuiltIn(ConsumerContract):
-    """Killed at the points of one seed in the default run; the variants below, and more seeds, are the soak's."""
+    """Killed at the points of one seed in the quick tests; variants and more seeds are slow or the soak's."""
 
     seeds: ClassVar[tuple[int, ...]] = (1,)
 
 
 class Brief(BuiltIn):
-    """Of consumers whose outputs are made like those of others: what takes longest is the soak's."""
+    """Of consumers whose outputs are made like those of others: what takes longest is slow."""
 
-    @pytest.mark.soak
+    @pytest.mark.slow
     def test_its_memory_does_not_grow_over_300_chunks(self, tmp_path: Path) -> None:
         super().test_its_memory_does_not_grow_over_300_chunks(tmp_path)
 
-    @pytest.mark.soak
+    @pytest.mark.slow
     def test_killed_at_random_points_it_loses_and_doubles_nothing(self, tmp_path: Path, clean: Any) -> None:
         super().test_killed_at_random_points_it_loses_and_doubles_nothing(tmp_path, clean)
 
@@ -73,6 +73,7 @@ class TestChecksum(BuiltIn):
         return without_provenance(out / "sums.json")
 
 
+@pytest.mark.slow
 class TestStats(Brief):
     """Adds up over the lives of its processes."""
 
@@ -99,6 +100,7 @@ class TestStatsPlot(TestStats):
         return super().digest(out), pixels(out)
 
 
+@pytest.mark.slow
 class TestPreview(Brief):
     """Puts one picture together from the shares of its chunks."""
 
@@ -162,6 +164,7 @@ class TestParquet(BuiltIn):
         return pq.read_table(path).to_pylist(), pq.read_metadata(path).num_row_groups
 
 
+@pytest.mark.slow
 class TestZarr(Brief):
     """Writes every chunk to its place."""
 
@@ -174,6 +177,7 @@ class TestZarr(Brief):
         return {name: content for name, content in every_file(out).items() if not name.endswith(".zarr/zarr.json")}
 
 
+@pytest.mark.slow
 class TestVideo(Brief):
     """Joins the segments of its chunks."""
 

@@ -410,8 +410,8 @@ def test_a_recording_that_is_there_already_is_not_added_unawares(
     )
 
 
-@pytest.mark.parametrize("images", ["video", pytest.param("png", marks=pytest.mark.soak)])
-@pytest.mark.soak
+@pytest.mark.parametrize("images", ["video", "png"])
+@pytest.mark.slow
 def test_files_that_are_full_are_followed_by_the_next(tmp_path: Path, bags: list[Path], images: str) -> None:
     config = configured(bags, data_file_mb=1, video_file_mb=1, images=images, quality=1, codec="h264")
     config["streams"]["front"]["resize"] = [640, 480]
@@ -469,17 +469,15 @@ def finish(out: Path, state: dict[str, Any], fingerprint: str, **more: Any) -> N
 _FULL_FILES = {"data_file_mb": 0.0095, "video_file_mb": 0.036}
 
 
-@pytest.mark.timeout(400)  # some thirty processes
 @pytest.mark.parametrize(
     ("sizes", "stride"),
     [
-        pytest.param({}, 4, id="shared"),
+        pytest.param({}, 4, id="shared", marks=pytest.mark.slow),
         pytest.param({}, 1, id="shared-all", marks=pytest.mark.soak),
-        pytest.param(_FULL_FILES, 4, id="full", marks=pytest.mark.soak),
+        pytest.param(_FULL_FILES, 4, id="full", marks=pytest.mark.slow),
         pytest.param(_FULL_FILES, 1, id="full-all", marks=pytest.mark.soak),
     ],
 )
-@pytest.mark.soak
 def test_killed_at_any_step_of_joining_an_episode_it_finishes_the_same_dataset(
     tmp_path: Path, sizes: dict[str, Any], stride: int
 ) -> None:

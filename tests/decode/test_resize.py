@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from streamer.decode.resize import jpeg_scale, resize_into
+from streamer.decode.scale import jpeg_scale
 from streamer.errors import DecodeError
 from streamer.records import Decoding
+from streamer.resize import resize_into
 from tests.decode.pictures import packed, unpack
 
 if TYPE_CHECKING:
@@ -95,3 +98,22 @@ def test_another_type_or_number_of_channels_is_a_decode_error() -> None:
     for other in (np.empty((3, 4, 3), np.uint8), np.empty((3, 4), np.uint16)):
         with pytest.raises(DecodeError, match="the topic changed"):
             resize_into(np.zeros((6, 8), np.uint8), other, picture=True)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (200, 150), (170, 128), (100, 75), (64, 64), (320, 240), (20, 400)])
+def test_a_large_picture_is_shrunk_to_what_averaging_gives(size: tuple[int, int]) -> None:
+    pixels = fine(480, 640)
+    out = np.empty((size[1], size[0], 3), np.uint8)
+    resize_into(pixels, out, picture=True)
+    wanted = area(pixels, size)
+    found, sampled = cv2.PSNR(wanted, out), cv2.PSNR(wanted, cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
+    assert found > 30
+    assert found >= sampled + 10 or sampled > 60
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.tuples(*[st.integers(1, 300)] * 4), st.sampled_from([1, 3, 4]))
+def test_a_picture_of_one_value_keeps_it_at_every_size(sizes: tuple[int, int, int, int], channels: int) -> None:
+    out = np.zeros((sizes[2], sizes[3], channels)[: 2 if channels == 1 else 3], np.uint8)
+    resize_into(np.full((sizes[0], sizes[1], *out.shape[2:]), 137, np.uint8), out, picture=True)
+    assert np.all(out == 137)

@@ -199,6 +199,20 @@ def test_an_empty_sequence_has_no_numbers_in_any_place() -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
+def test_mixed_numbers_inside_a_message_of_one_field_are_read_as_they_are_written(encoding: str) -> None:
+    """A clock is a time of int32 seconds and uint32 nanoseconds, and no two numbers of 64 bits."""
+    when = {"sec": 1_700_000_000, "nanosec": 999_999_999}
+    clock = encoded(encoding, "rosgraph_msgs/msg/Clock", clock=when)
+    assert read(encoding, "rosgraph_msgs/msg/Clock", "", clock).tolist() == [1_700_000_000, 999_999_999]
+    types = store(encoding).fielddefs | get_types_from_msg("rosgraph_msgs/Clock inner\nfloat64[4] more", "my/msg/Outer")
+    outer = Wire(types, encoding.removesuffix("_be"), big_endian=encoding == "cdr_be").field("my/msg/Outer", "inner")
+    order = ">" if encoding == "cdr_be" else "<"
+    body = np.array([7, 8], f"{order}u4").tobytes() + np.array([1, 2, 3, 4], f"{order}f8").tobytes()
+    head = b"" if encoding == "ros1" else b"\0\0\0\0" if encoding == "cdr_be" else b"\0\1\0\0"
+    assert outer.read(memoryview(head + body)).tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_mixed_numbers_become_the_type_that_holds_all(encoding: str) -> None:
     types = get_types_from_msg("int8 a\nfloat32 b\nbool c\nuint16 d\n", "x/msg/Mixed")
     order = ">" if encoding == "cdr_be" else "<"

@@ -45,7 +45,7 @@ def test_whatever_ends_a_callback_once_is_told_and_changes_no_output(
     assert finished.report["frames"] == {"planned": 60, "delivered": 60, "skipped": {}, "remaining": 0}
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_it_does_not_matter_in_which_callback_it_happens(
     tmp_path: Path, config: Config, expected: dict[str, Any]
 ) -> None:
@@ -61,7 +61,7 @@ def test_it_does_not_matter_in_which_callback_it_happens(
     assert "raise-close: consumer raise-close: close raised KeyError" in finished.err
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_those_that_fail_each_time_are_given_up_and_each_is_named(
     tmp_path: Path, config: Config, expected: dict[str, Any]
 ) -> None:

@@ -48,7 +48,7 @@ def test_a_frame_that_kills_is_quarantined_with_its_traceback_and_all_others_arr
     assert digests(tmp_path / "digest.json") == expected
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_one_that_dies_at_every_frame_is_given_up(tmp_path: Path, config: Config, expected: dict[str, Any]) -> None:
     config["consumers"]["all"] = numbers("all", "raise", list(range(60)), on_error="quarantine", on_failed="isolate")
     finished = run(tmp_path, config)
@@ -73,7 +73,7 @@ def test_without_quarantine_the_frame_is_named(tmp_path: Path, config: Config, e
     assert digests(tmp_path / "digest.json") == expected
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_continued_run_keeps_what_is_quarantined(tmp_path: Path, config: Config, expected: dict[str, Any]) -> None:
     config["consumers"]["bad"] = numbers("bad", "raise", [17], on_error="quarantine")
     config["consumers"]["a"] = {

@@ -64,7 +64,15 @@ def test_a_reader_that_is_killed_while_a_commit_is_under_way_is_replaced(
     assert digests(tmp_path / "a.json") == digests(tmp_path / "digest.json") == expected
 
 
-@pytest.mark.parametrize("place", ["constructor 0", "open 0", "on_chunk 4", "close 0"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "on_chunk 4",
+        pytest.param("constructor 0", marks=pytest.mark.slow),
+        pytest.param("open 0", marks=pytest.mark.slow),
+        pytest.param("close 0", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_supervisor_takes_everyone_along_and_the_run_can_be_continued(
     tmp_path: Path, config: Config, expected: dict[str, Any], place: str
 ) -> None:

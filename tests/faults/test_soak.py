@@ -104,7 +104,7 @@ def hold_against_undisturbed(soak: Soak, report: dict[str, Any]) -> None:
     assert report["frames"] == {"planned": soak.frames, "delivered": soak.frames, "skipped": {}, "remaining": 0}
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_eight_kills_at_random_change_no_output(tmp_path: Path) -> None:
     soak = Soak(tmp_path, kills=8, seed=20)
     report = soak.run()

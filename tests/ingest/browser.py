@@ -25,7 +25,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_DEADLINE = 15.0
+_DEADLINE = 120.0
 
 
 class Browser:

@@ -124,6 +124,7 @@ def at_the_gate(folder: Path) -> None:
 # how soon
 
 
+@pytest.mark.slow
 def test_a_recording_is_begun_as_soon_as_it_has_settled(
     tmp_path: Path, incoming: Path, watching: Config, one: Path
 ) -> None:
@@ -151,7 +152,7 @@ def first_chunk(out: Path) -> float:
 # names and places
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_names_of_any_kind_come_out_and_one_that_is_no_text_is_told(
     tmp_path: Path, incoming: Path, watching: Config, one: Path
 ) -> None:
@@ -168,7 +169,7 @@ def test_names_of_any_kind_come_out_and_one_that_is_no_text_is_told(
         assert len([line for line in daemon.log() if "is not UTF-8" in line["event"]]) == 1
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_folder_that_is_not_mounted_yet_goes_and_comes_back_is_told_and_forgotten_of_nothing(
     tmp_path: Path, watching: Config, one: Path, two: Path
 ) -> None:
@@ -192,7 +193,7 @@ def test_a_folder_that_is_not_mounted_yet_goes_and_comes_back_is_told_and_forgot
 # what happens to a recording between its being found and its being done
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_recording_that_goes_while_it_waits_fails_and_comes_back(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, two: Path, truth: Config
 ) -> None:
@@ -219,7 +220,7 @@ def test_a_recording_that_goes_while_it_waits_fails_and_comes_back(
     assert digests(tmp_path / "out" / "b.json") == truth["two"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_recording_that_goes_while_it_is_read_is_read_to_its_end(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, truth: Config
 ) -> None:
@@ -233,7 +234,7 @@ def test_a_recording_that_goes_while_it_is_read_is_read_to_its_end(
     assert digests(tmp_path / "out" / "a.json") == truth["one"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_what_is_replaced_before_its_reader_opens_it_is_not_taken_for_what_was_found(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, two: Path, truth: Config
 ) -> None:
@@ -251,7 +252,7 @@ def test_what_is_replaced_before_its_reader_opens_it_is_not_taken_for_what_was_f
     assert digests(tmp_path / "out" / "a.json") == truth["two"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_retry_does_not_read_one_recording_under_the_name_of_another(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, two: Path
 ) -> None:
@@ -269,7 +270,7 @@ def test_a_retry_does_not_read_one_recording_under_the_name_of_another(
 # processes
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_every_process_may_be_killed_and_the_output_is_the_same(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, truth: Config
 ) -> None:
@@ -287,7 +288,7 @@ def test_every_process_may_be_killed_and_the_output_is_the_same(
     assert digests(tmp_path / "out" / "a.json") == truth["one"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_an_isolated_consumer_that_fails_costs_its_own_output_and_is_told(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, truth: Config
 ) -> None:
@@ -304,7 +305,7 @@ def test_an_isolated_consumer_that_fails_costs_its_own_output_and_is_told(
     assert digests(tmp_path / "out" / "a.json") == truth["one"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_to_be_stopped_at_once_is_no_death_of_the_recording(
     tmp_path: Path, incoming: Path, watching: Config, one: Path
 ) -> None:
@@ -320,7 +321,7 @@ def test_to_be_stopped_at_once_is_no_death_of_the_recording(
     assert column(tmp_path, "attempts") == [0]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_does_not_put_off_the_next_attempt_for_a_year(
     tmp_path: Path, incoming: Path, watching: Config, one: Path
 ) -> None:
@@ -370,6 +371,7 @@ def test_a_work_folder_that_cannot_be_made_is_an_error_before_anything_starts(tm
     assert "cannot be written" in finished.stderr
 
 
+@pytest.mark.slow
 def test_an_output_on_a_full_disk_is_tried_until_there_is_space_and_is_nobodys_fault(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, truth: Config, small_disk: Path
 ) -> None:
@@ -389,7 +391,7 @@ def test_an_output_on_a_full_disk_is_tried_until_there_is_space_and_is_nobodys_f
     assert digests(small_disk / "a.json") == truth["one"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_work_folder_on_a_full_disk_ends_the_daemon_and_the_next_goes_on(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, truth: Config, small_disk: Path
 ) -> None:
@@ -406,6 +408,7 @@ def test_a_work_folder_on_a_full_disk_ends_the_daemon_and_the_next_goes_on(
     assert digests(tmp_path / "out" / "a.json") == truth["one"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_filed_is_filed_when_it_can(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, small_disk: Path
 ) -> None:
@@ -422,6 +425,7 @@ def test_what_cannot_be_filed_is_filed_when_it_can(
     assert (small_disk / "archive" / "a.bag").read_bytes() == one.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2>&1 | true"])
 def test_a_log_that_cannot_be_written_does_not_end_the_daemon(
     tmp_path: Path, incoming: Path, watching: Config, one: Path, stderr: str
@@ -439,6 +443,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_daemon(
 # clients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_", [b"{}", b"7", b"null", b"[" * 60_000, b'{"verb": "retry"}', b'{"verb": "retry", "what": 7}', b"\xff"]
 )
@@ -471,7 +476,7 @@ def test_clients_that_do_not_speak_or_do_not_listen_hold_nobody_up(
         assert daemon.status()["state"] == "watching"
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_configuration_that_watches_nothing_does_not_replace_one_that_does(
     tmp_path: Path, incoming: Path, watching: Config, one: Path
 ) -> None:

@@ -137,6 +137,7 @@ def test_a_bad_recording_is_tried_put_aside_and_tried_again_on_request(
     assert "streamer status" in unknown.stderr
 
 
+@pytest.mark.slow
 def test_a_whole_copy_of_what_was_put_aside_gets_its_chance(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, expected: Config
 ) -> None:
@@ -149,6 +150,7 @@ def test_a_whole_copy_of_what_was_put_aside_gets_its_chance(
     assert digests(tmp_path / "out" / "bad.json") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unfinished", "state"), [("quarantine", "quarantined"), ("salvage", "done")])
 def test_what_nobody_finishes_is_given_up(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, unfinished: str, state: str
@@ -187,6 +189,7 @@ def test_the_daemon_is_killed_in_the_middle_and_the_next_goes_on(
     assert sum(call.startswith("open None") for call in calls) == 1  # the second process went on from its state
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_was_killed_from_outside_goes_on_and_that_is_no_attempt(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, expected: Config
 ) -> None:
@@ -203,6 +206,7 @@ def test_a_pipeline_that_was_killed_from_outside_goes_on_and_that_is_no_attempt(
     assert digests(tmp_path / "out" / "a.json") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["renamed over", "written over"])
 def test_what_is_replaced_while_it_runs_comes_out_as_it_is_in_the_end(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, expected: Config, how: str, other_bag: Path
@@ -238,6 +242,7 @@ def test_drain_lets_the_chunk_end_and_the_next_daemon_goes_on(
     assert digests(tmp_path / "out" / "a.json") == expected
 
 
+@pytest.mark.slow
 def test_two_signals_stop_it_at_once_and_nobody_is_left(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path
 ) -> None:
@@ -315,6 +320,7 @@ def test_bytes_that_nobody_read_are_neither_deleted_nor_moved(
         assert path.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_nothing_is_begun_while_a_disk_is_too_full(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path
 ) -> None:
@@ -328,6 +334,7 @@ def test_nothing_is_begun_while_a_disk_is_too_full(
         daemon.wait(a="done")
 
 
+@pytest.mark.slow
 def test_two_daemons_do_not_share_a_work_folder_and_the_socket_is_ours_alone(tmp_path: Path, watching: Config) -> None:
     with Watch(tmp_path, watching):
         second = command(tmp_path, "watch", "watch.yaml")
@@ -337,6 +344,7 @@ def test_two_daemons_do_not_share_a_work_folder_and_the_socket_is_ours_alone(tmp
     assert command(tmp_path, "drain", "watch.yaml").returncode == 75
 
 
+@pytest.mark.slow
 def test_jobs_run_side_by_side_within_one_budget(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, other_bag: Path
 ) -> None:
@@ -370,6 +378,7 @@ def test_configurations_that_watch_and_those_that_name_are_told_apart(
     assert "'settle' says how folders are watched" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_running_recording_has_a_picture(tmp_path: Path, incoming: Path, watching: Config, small_bag: Path) -> None:
     watching["consumers"] = {"preview": {"options": {"out": "sheets"}}, "gate": GATE}
     drop(small_bag, incoming, "a.bag")
@@ -383,6 +392,7 @@ def test_a_running_recording_has_a_picture(tmp_path: Path, incoming: Path, watch
     assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["a.preview.png"]
 
 
+@pytest.mark.slow
 def test_a_consumer_that_does_not_take_its_options_is_told_before_anything_comes(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path
 ) -> None:

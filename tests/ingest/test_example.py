@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
@@ -17,8 +18,6 @@ from tests.robots import raw_cameras
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 QUICK = ("source.settle=300 ms", "source.scan=1 s", "free_space=1 MB")
 
@@ -31,6 +30,7 @@ def states(folder: Path) -> dict[str, str]:
     return {values["name"]: values["state"] for values in found["recordings"]}
 
 
+@pytest.mark.slow
 def test_every_recording_becomes_an_episode_and_a_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INCOMING", "DATASETS", "WORKDIR"):
         monkeypatch.delenv(name, raising=False)

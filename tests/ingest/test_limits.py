@@ -62,7 +62,7 @@ def crowd(port: int) -> Iterator[None]:
 
 def alive(port: int) -> bool:
     """Ask whether the daemon's loop turns, as an orchestrator does."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/livez")
         return connection.getresponse().status == 200
@@ -89,7 +89,7 @@ def test_clients_that_ask_nothing_hold_few_descriptors_and_lock_nobody_out() -> 
 
 def test_a_client_that_does_not_end_its_request_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamer.ingest.server._ASK_SECONDS", 0.2)
-    with page() as port, socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with page() as port, socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"alive\n"):
@@ -110,7 +110,7 @@ def test_a_head_request_for_the_events_holds_no_place(monkeypatch: pytest.Monkey
     monkeypatch.setattr("streamer.ingest.routes._MOST_STREAMS", 1)
     with page() as port, ExitStack() as stack:
         for method in ("HEAD", "HEAD", "HEAD", "GET"):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
             client.sendall(f"{method} /events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
 

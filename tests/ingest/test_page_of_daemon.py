@@ -21,7 +21,7 @@ def free_port() -> int:
 
 def get(address: str, path: str) -> tuple[int, str]:
     """Return status and text of what the daemon answers."""
-    connection = HTTPConnection(address, timeout=30)
+    connection = HTTPConnection(address, timeout=120)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

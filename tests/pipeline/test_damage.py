@@ -122,7 +122,7 @@ def test_a_recording_that_is_cut_while_it_is_read_ends_the_run_and_gives_no_wron
 # Messages that make no sense
 
 
-@pytest.mark.parametrize("form", [pytest.param("ros1-lz4", marks=pytest.mark.soak), "db3"])
+@pytest.mark.parametrize("form", [pytest.param("ros1-lz4", marks=pytest.mark.slow), "db3"])
 def test_a_message_of_garbage_ends_the_run_or_costs_its_frame(tmp_path: Path, form: str) -> None:
     messages = joints("/j", TENTHS, encoding_of(form))
     garbage = bytearray(random.Random(5).randbytes(len(messages[17].data)))  # noqa: S311 - no secret
@@ -139,7 +139,7 @@ def test_a_message_of_garbage_ends_the_run_or_costs_its_frame(tmp_path: Path, fo
     assert shown == [n for n in range(40) if n != 17]
 
 
-@pytest.mark.parametrize("form", ["ros1", pytest.param("db3", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("form", ["ros1", pytest.param("db3", marks=pytest.mark.slow)])
 def test_an_image_that_shrinks_in_the_middle_ends_the_run_or_is_brought_to_one_size(tmp_path: Path, form: str) -> None:
     messages = images(form, TENTHS[:20]) + images(form, TENTHS[20:], 80, 60)
     config = configure(record(tmp_path / "bag", form, messages), CAMERA)

@@ -76,7 +76,15 @@ def test_recycling_at_every_chunk_changes_no_digest(tmp_path: Path, config: Conf
     assert finished.report["consumers"]["fresh"]["restarts"] == {"planned": 7, "crash": 0}
 
 
-@pytest.mark.parametrize("changes", [["chunk_size=7"], ["chunk_size=1000"], ["pool=70 kB"], ["threads=1", "pool=5 MB"]])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["chunk_size=7"],
+        pytest.param(["chunk_size=1000"], marks=pytest.mark.slow),
+        ["pool=70 kB"],
+        ["threads=1", "pool=5 MB"],
+    ],
+)
 def test_neither_chunk_size_nor_pool_nor_threads_change_a_digest(
     tmp_path: Path, config: Config, changes: list[str]
 ) -> None:

@@ -121,7 +121,7 @@ def points_of(message: Message, points: int) -> NDArray[Any]:
 # Very many small messages
 
 
-@pytest.mark.parametrize("form", ["ros1", "mcap"])
+@pytest.mark.parametrize("form", ["ros1", pytest.param("mcap", marks=pytest.mark.slow)])
 def test_twenty_thousand_messages_on_a_grid_of_a_kilohertz_arrive_each_in_its_frame(tmp_path: Path, form: str) -> None:
     count = 20_000
     ticks = range(START, START + count * MS, MS)
@@ -148,7 +148,7 @@ def test_twenty_thousand_messages_on_a_grid_of_a_kilohertz_arrive_each_in_its_fr
 HUGE = 50_000_000 // 16  # points
 
 
-@pytest.mark.parametrize("form", ["ros1", "db3"])
+@pytest.mark.parametrize("form", ["ros1", pytest.param("db3", marks=pytest.mark.slow)])
 def test_a_cloud_of_fifty_megabytes_arrives_alone(tmp_path: Path, form: str) -> None:
     message = cloud(encoding_of(form), START, HUGE)
     path = record(tmp_path / "alone", form, [message])
@@ -165,7 +165,10 @@ def test_a_cloud_of_fifty_megabytes_arrives_alone(tmp_path: Path, form: str) -> 
     assert digests(tmp_path / "run" / "digest.json") == {"frames": 1, "streams": expected}
 
 
-@pytest.mark.parametrize("form", ["ros1-lz4", "mcap", "mcap-zstd"])
+@pytest.mark.parametrize(
+    "form",
+    ["mcap-zstd", pytest.param("ros1-lz4", marks=pytest.mark.slow), pytest.param("mcap", marks=pytest.mark.slow)],
+)
 def test_a_cloud_of_fifty_megabytes_among_small_ones_does_not_spoil_them(tmp_path: Path, form: str) -> None:
     """The clouds are shown again in many frames, and slots are used again: a pool of four."""
     encoding = encoding_of(form)
@@ -192,7 +195,7 @@ def test_a_cloud_of_fifty_megabytes_among_small_ones_does_not_spoil_them(tmp_pat
 # A slow stream that is shown again and again
 
 
-@pytest.mark.parametrize("pool", ["0.5 MB", "50 MB"])
+@pytest.mark.parametrize("pool", ["0.5 MB", pytest.param("50 MB", marks=pytest.mark.slow)])
 def test_samples_shown_again_are_whole_where_slots_are_used_again(tmp_path: Path, pool: str) -> None:
     """Each cloud differs from the others in length and in every byte; a new one comes every ninth frame."""
     sizes = [4000 + 3 * n % 501 for n in range(40)]
@@ -269,8 +272,7 @@ def _arm(stamp: int, said: int, arm: int) -> bytes:
 # Forty consumers
 
 
-@pytest.mark.soak
-@pytest.mark.soak
+@pytest.mark.slow
 def test_forty_consumers_of_every_mode_each_get_their_frames(tmp_path: Path) -> None:
     count = 24
     path = record(tmp_path / "bag", "ros1", numbers("/n", range(START, START + count * MS, MS)))
@@ -367,7 +369,7 @@ def test_messages_out_of_order_in_the_file_come_in_the_order_of_their_stamps(tmp
 # Chunks that overlap
 
 
-@pytest.mark.parametrize("form", ["mcap", "mcap-lz4"])
+@pytest.mark.parametrize("form", ["mcap", pytest.param("mcap-lz4", marks=pytest.mark.slow)])
 def test_chunks_that_overlap_and_stamps_that_repeat_show_the_first_or_the_last_in_the_file(
     tmp_path: Path, form: str
 ) -> None:

@@ -134,7 +134,7 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_a_signal_lets_everyone_finish_its_chunk_and_the_run_can_be_continued(
     tmp_path: Path, gated: Config, expected: dict[str, Any], number: int
 ) -> None:

@@ -165,7 +165,7 @@ def test_a_killed_pipeline_goes_on_from_its_last_commit(tmp_path: Path, many: Co
     assert what_is_left(tmp_path) == []
 
 
-@pytest.mark.parametrize("stops", [1, pytest.param(2, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("stops", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_drains_all_and_a_second_stops_now(
     tmp_path: Path, many: Config, expected: dict[str, Any], stops: int
 ) -> None:
@@ -211,7 +211,7 @@ def test_a_killed_driver_takes_all_with_it_and_the_next_does_what_is_missing(
     assert listed(tmp_path) == [f"{name} {frames(name)}" for name in NAMES]
 
 
-@pytest.mark.parametrize(("memory", "most"), [("700 MB", 2), pytest.param("100 MB", 1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("memory", "most"), [("700 MB", 2), pytest.param("100 MB", 1, marks=pytest.mark.slow)])
 def test_no_more_run_at_once_than_the_memory_allows(tmp_path: Path, many: Config, memory: str, most: int) -> None:
     many |= {"jobs": 3, "memory": memory, "consumers": {}}
     with start(tmp_path, gated(many, tmp_path, NAMES)) as running:

@@ -63,7 +63,7 @@ def test_a_killed_worker_is_replaced_a_damaged_recording_is_not_and_the_dataset_
     assert content(tmp_path / "ray" / "dataset") == content(tmp_path / "one" / "dataset")
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_what_no_node_has_is_told_before_anything_begins(tmp_path: Path, takes: Path) -> None:
     finished = run(tmp_path, on_ray(configured(takes), cpus=1000))
     assert finished.code == 78, finished
@@ -71,7 +71,7 @@ def test_what_no_node_has_is_told_before_anything_begins(tmp_path: Path, takes: 
     assert states(finished) == []
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_ctrl_c_drains_and_cancels_and_the_next_driver_continues(tmp_path: Path, takes: Path) -> None:
     config = gated(on_ray(configured(takes), cpus=os.cpu_count()), tmp_path, NAMES)  # one at a time: two wait
     config["pool"] = "100 kB"
@@ -93,7 +93,7 @@ def test_ctrl_c_drains_and_cancels_and_the_next_driver_continues(tmp_path: Path,
     assert states(resumed) == ["done"] * 3
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_twenty_recordings_a_killed_worker_and_a_killed_driver(tmp_path: Path) -> None:
     names = [f"rec-{number:02d}" for number in range(20)]
     for number, name in enumerate(names):

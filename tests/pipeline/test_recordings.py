@@ -122,8 +122,8 @@ def test_a_type_that_nobody_defines_is_told(tmp_path: Path, recordings: Path) ->
         ("ros1", "raw", "lz4"),
         ("mcap", "raw", "zstd"),
         ("db3", "raw", "none"),
-        pytest.param("mcap", "raw", "none", marks=pytest.mark.soak),
-        pytest.param("db3", "raw", "zstd", marks=pytest.mark.soak),
+        pytest.param("mcap", "raw", "none", marks=pytest.mark.slow),
+        pytest.param("db3", "raw", "zstd", marks=pytest.mark.slow),
     ],
 )
 def test_one_workload_in_every_format_gives_one_digest(tmp_path: Path, form: str, image: str, compression: str) -> None:

@@ -95,7 +95,7 @@ def load(found: Prepared, frame: int) -> list[NDArray[Any] | None]:
         loader = Loader(found, filled, 1)
         loader.submit([(Load(frame, 0, None), None)])
         finished: list[Loaded] = []
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not finished:
             assert select.select([loader.descriptor], [], [], deadline - time.monotonic())[0]
             finished = loader.finished()

@@ -1,0 +1,104 @@
+"""The consumers of a configuration → what they say of their options, and of each recording before it is streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamer.config.settings import provenance
+from streamer.contract import Outlook
+from streamer.errors import ConfigError, ConsumerError, StreamerError, from_os_error
+from streamer.libraries import blamed
+from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.plugin import make_consumer, of_consumer
+from streamer.supervisor.recording import fill_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.config.load import Loaded
+    from streamer.config.model import ConsumerConfig
+    from streamer.contract import Consumer, Recording
+    from streamer.inspect.findings import Checked
+    from streamer.runtime.prepare import Prepared
+
+
+def check_consumers(loaded: Loaded, recording: str, found: Checked, *, several: bool) -> None:
+    """Construct each consumer, as for a recording of this name; with ``several``, none may overwrite another's."""
+    for name, config in loaded.config.consumers.items():
+        consumer = _construct(loaded, name, recording, found)
+        if consumer is None:
+            continue
+        out = config.options.get("out")
+        if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
+            found.add(
+                ConfigError(
+                    f"several recordings would write {out!r}, each over the last",
+                    key=f"consumers.{name}.options.out",
+                    hint="put {recording} into it",
+                )
+            )
+        found.consumers[name] = config.use or name
+
+
+def ask_consumers(loaded: Loaded, prepared: Prepared, name: str, found: Checked) -> None:
+    """Let each consumer that could be constructed hold itself against a recording that is planned."""
+    for consumer_name in found.consumers:
+        consumer = _construct(loaded, consumer_name, name, found)
+        if consumer is None:
+            continue
+        config = loaded.config.consumers[consumer_name]
+        names = [stream.settings.name for stream in prepared.streams]
+        shown = [n for n, stream in enumerate(names) if config.streams is None or stream in config.streams]
+        about = about_recording(prepared, name, loaded.config.chunk_size, provenance(loaded), shown)
+        recording, _ = recording_of(about)
+        with _blaming(consumer_name, "check", found, prepared), _as_in_a_run(loaded.base):
+            consumer.check(_outlook(recording, prepared, config, shown))
+
+
+def _construct(loaded: Loaded, name: str, recording: str, found: Checked) -> Consumer | None:
+    config = loaded.config.consumers[name]
+    with _blaming(name, "its constructor", found), _as_in_a_run(loaded.base):
+        return make_consumer(name, config.use or name, fill_in(config.options, recording))
+    return None
+
+
+def _outlook(recording: Recording, prepared: Prepared, config: ConsumerConfig, shown: list[int]) -> Outlook:
+    """Say what a consumer is shown: each ``every``-th frame; one that takes the newest may miss any of them."""
+    plan, step = prepared.plan, slice(None, None, config.every)
+    without = {
+        plan.streams[n].name: count for n in shown if (count := int(np.count_nonzero(plan.streams[n].first[step] < 0)))
+    }
+    return Outlook(recording, plan.ticks[step], plan.numbers[step], without)
+
+
+@contextmanager
+def _blaming(name: str, what: str, found: Checked, prepared: Prepared | None = None) -> Iterator[None]:
+    """Take in what a consumer's code raises."""
+    recording = None if prepared is None else str(prepared.source.path)
+    try:
+        yield
+    except StreamerError as error:
+        found.add(of_consumer(error, name), recording)
+    except OSError as error:
+        found.add(from_os_error(error) or ConsumerError(f"{what} raised {error!r}", key=f"consumers.{name}"), recording)
+    except Exception as error:  # noqa: BLE001 - foreign code
+        text = f"{what} raised {type(error).__name__}: {error}{blamed(error)}"
+        found.add(ConsumerError(text, key=f"consumers.{name}"), recording)
+
+
+@contextmanager
+def _as_in_a_run(base: Path) -> Iterator[None]:
+    """Find modules and files where a consumer's process would find them."""
+    before = list(sys.path)
+    sys.path[:0] = [str(base), str(Path.cwd())]
+    try:
+        with contextlib.chdir(base):
+            yield
+    finally:
+        sys.path[:] = before

@@ -1,0 +1,72 @@
+"""A plan → what is wrong with the messages it names, from the head of each: another size, no picture, too many rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.runtime.names import UNDECODABLE
+from streamer.runtime.prepare import planned_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.errors import StreamerError
+    from streamer.records import Spec
+    from streamer.runtime.prepare import Prepared, Stream
+
+
+class Misfit(NamedTuple):
+    """The messages of one stream that a run could not take: the first of them, how many, and the shapes of all."""
+
+    stream: Stream
+    error: StreamerError
+    messages: int
+    shapes: frozenset[tuple[int, ...]]  # of all messages that have one
+
+
+def misfits(prepared: Prepared) -> Iterator[Misfit]:
+    """Look at every message that is planned and yield what is found, a stream each."""
+    for stream in prepared.streams:
+        first: StreamerError | None = None
+        count = 0
+        shapes: set[tuple[int, ...]] = set()
+        for number in planned_messages(stream.plan, averaged=stream.settings.alignment.align == "mean"):
+            spec, error = _look(prepared, stream, number)
+            if spec is not None:
+                shapes.add(spec.shape)
+            if error is not None:
+                count += 1
+                first = first or error
+        if first is not None:
+            yield Misfit(stream, first, count, frozenset(shapes))
+
+
+def _look(prepared: Prepared, stream: Stream, number: int) -> tuple[Spec | None, StreamerError | None]:
+    """Return what one message looks like, and what is wrong with it."""
+    name = stream.settings.name
+    try:
+        payload = prepared.source.payload(stream.index, number)
+        rows = stream.decoder.rows(payload) if stream.spec.variable else 0
+        if stream.spec.variable and rows == 0:
+            return None, None
+        spec = stream.decoder.verify(payload)
+    except ConfigError as error:
+        return None, error.under("streams", name)
+    except RecordingError as error:
+        return None, error.within(stream=name, message=number, hint=UNDECODABLE)
+    wanted = stream.spec
+    if rows > wanted.shape[0]:
+        return spec, DecodeError(f"it has {rows} rows, room is for {wanted.shape[0]}", stream=name, message=number)
+    same = spec.variable == wanted.variable and (spec.variable or spec.shape == wanted.shape)
+    if same and np.dtype(spec.dtype) == np.dtype(wanted.dtype):
+        return spec, None
+    found, expected = _words(spec), _words(wanted)
+    remedy = "'resize' makes them equal" if stream.decoder.kind in ("image", "depth") else "'capacity' lets it vary"
+    return spec, DecodeError(f"it is {found}, the stream is {expected}", stream=name, message=number, hint=remedy)
+
+
+def _words(spec: Spec) -> str:
+    return f"{'×'.join(map(str, spec.shape))} {np.dtype(spec.dtype).name if isinstance(spec.dtype, str) else 'points'}"

@@ -1,0 +1,228 @@
+"""`streamer.inspect.check`: what passes runs, and what does not is told at once, with every other mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from streamer import inspect
+from streamer.config.lenient import load_leniently
+from streamer.inspect.checks import check_config
+from tests.bags import COMPRESSED, IMAGE, JOINTS, SECOND, START, Message, encoded, header, joints, numbers, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamer.inspect.findings import Checked
+
+TENS = [START + n * SECOND // 10 for n in range(20)]
+
+
+def write(folder: Path, **values: Any) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"consumers": {"null": {}}, **values}, sort_keys=False))
+    return path
+
+
+def told(checked: Checked) -> list[str]:
+    return [finding.message for finding in checked.findings if finding.code]
+
+
+def jpeg(width: int, height: int) -> bytes:
+    done, found = cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8))
+    assert done
+    return found.tobytes()
+
+
+def pictures(topic: str, change: Callable[[int], bytes]) -> list[Message]:
+    return [
+        Message(
+            topic,
+            stamp,
+            encoded("cdr", COMPRESSED, header=header(stamp), format="jpeg", data=np.frombuffer(change(n), np.uint8)),
+            COMPRESSED,
+        )
+        for n, stamp in enumerate(TENS)
+    ]
+
+
+def images(topic: str, odd: int) -> list[Message]:
+    found = []
+    for n, stamp in enumerate(TENS):
+        size = 8 if n == odd else 4
+        values = {"height": size, "width": size, "encoding": "mono8", "step": size}
+        data = encoded("cdr", IMAGE, header=header(stamp), data=np.zeros(size * size), **values)
+        found.append(Message(topic, stamp, data, IMAGE))
+    return found
+
+
+def test_a_single_message_that_differs_among_all_that_are_planned_is_found(tmp_path: Path) -> None:
+    good = jpeg(32, 24)
+    messages = [
+        *images("/raw", odd=13),
+        *pictures("/jpeg", lambda n: jpeg(16, 24) if n == 7 else good),
+        *pictures("/empty", lambda n: b"" if n in (3, 11) else good),
+        *pictures("/fine", lambda _: good),
+    ]
+    names = ("raw", "jpeg", "empty", "fine")
+    streams: dict[str, Any] = {name: {"topic": f"/{name}"} for name in names}
+    path = write(
+        tmp_path,
+        source={"path": str(record(tmp_path / "bag", "mcap", messages))},
+        timeline={"from": "fine"},
+        streams=streams,
+    )
+    checked = inspect.check(path)
+    assert checked.exit_code == 65
+    found = told(checked)
+    assert len(found) == 3, found
+    for words in (
+        ("streams.raw: message 13", "8×8 uint8", "4×4 uint8"),
+        ("streams.jpeg: message 7", "24×16×3 uint8", "24×32×3 uint8"),
+        ("streams.empty: message 3", "the picture is empty", "(the first of 2)"),
+    ):
+        assert any(all(word in line for word in words) for line in found), (words, found)
+    loaded, mistakes = load_leniently(path)
+    assert loaded is not None
+    assert check_config(loaded, quick=True, mistakes=mistakes).exit_code == 0
+    streams["raw"]["resize"] = streams["jpeg"]["resize"] = [4, 4]
+    streams["empty"]["undecodable"] = "skip"
+    checked = inspect.check(write(tmp_path, **yaml.safe_load(path.read_text()) | {"streams": streams}))
+    assert checked.exit_code == 0, told(checked)
+    assert any("2 messages cannot be decoded" in finding.message for finding in checked.findings)
+
+
+def test_messages_that_the_plan_leaves_out_are_not_looked_at(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", "mcap", images("/raw", odd=13))
+    path = write(
+        tmp_path,
+        source={"path": str(bag)},
+        timeline={"from": "raw", "rate": "5 Hz"},
+        streams={"raw": {"topic": "/raw"}},
+    )
+    assert inspect.check(path).exit_code == 0
+
+
+def test_mistakes_of_the_schema_and_all_others_are_told_together(tmp_path: Path, bag: Path) -> None:
+    path = write(
+        tmp_path,
+        source={"path": str(bag)},
+        timeline={"from": "gone", "rate": "10hz"},
+        chunk_sise=3,
+        streams={
+            "arm": {"topic": "/arm", "field": "positon"},
+            "gone": {"topik": "/arm"},
+            "n": {"topic": "/n", "field": "data", "align": "nearst"},
+        },
+        consumers={"stats": {"options": {"outt": "out"}, "streams": ["gone", "n", "typo"]}, "null": {}},
+    )
+    loaded, mistakes = load_leniently(path)
+    assert loaded is not None
+    checked = check_config(loaded, mistakes=mistakes)
+    found = told(checked)
+    assert checked.exit_code == 78
+    for words in (
+        "timeline.rate: '10hz'",
+        "chunk_sise: unknown key",
+        "streams.arm.field: field 'positon'",
+        "streams.gone.topik: unknown key",
+        "streams.gone.topic: it is missing",
+        "streams.n.align: should be",
+        "consumers.stats.options.outt",
+        "there is no stream 'typo'",
+    ):
+        assert sum(words in line for line in found) == 1, (words, found)
+    assert len(found) == 8
+    assert all(f"{path}:" in line for line in found), found
+
+
+def test_a_consumer_holds_itself_against_the_streams_as_they_are(tmp_path: Path) -> None:
+    messages = [
+        *pictures("/odd", lambda _: jpeg(31, 24)),
+        *joints("/arm", TENS, "cdr"),
+        *numbers("/n", TENS[:5], "cdr"),
+        *numbers("/rare", TENS[::4], "cdr"),
+    ]
+    bag = record(tmp_path / "bag", "mcap", messages)
+    config: dict[str, Any] = {
+        "source": {"path": str(bag)},
+        "timeline": {"from": "arm"},
+        "streams": {
+            "odd": {"topic": "/odd"},
+            "arm": {"topic": "/arm", "field": "position"},
+            "n": {"topic": "/n", "field": "data", "missing": "none", "tolerance": "10 ms"},
+        },
+    }
+
+    def lerobot(**features: Any) -> list[str]:
+        options = {"out": "set", "task": "Test", "features": features}
+        path = write(tmp_path, **config, consumers={"set": {"use": "lerobot", "options": options}})
+        found = inspect.check(path)
+        assert found.exit_code == (78 if told(found) else 0)
+        assert not (tmp_path / "set").exists()
+        return told(found)
+
+    config["timeline"]["end"] = "timeline"
+    assert lerobot(action="arm") == []
+    for features, words in (
+        ({"action": "armm"}, "there is no stream 'armm'"),
+        ({"observation.images.odd": "odd"}, "31x24 pixels: video needs even numbers"),
+        ({"action": ["arm", "odd"]}, "only vectors can be put together"),
+        ({"action": ["arm", "n"]}, "15 of 20 frames have no sample"),
+    ):
+        (line,) = lerobot(**features)
+        assert words in line
+    config["streams"]["n"]["missing"] = "skip"
+    config["streams"]["n"]["topic"] = "/rare"
+    assert "frames are missing before frame 1" in lerobot(action="arm")[0]
+    video = write(tmp_path, **config, consumers={"video": {"options": {"out": "v"}}})
+    assert "31x24 pixels" in told(inspect.check(video))[0]
+
+
+def test_a_consumer_of_ones_own_is_asked_and_blamed_by_name(tmp_path: Path, bag: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\n"
+        "from streamer import Consumer\n"
+        "class Picky(Consumer):\n"
+        "    def on_frame(self, frame): pass\n"
+        "    def check(self, outlook):\n"
+        "        assert Path('mine.py').exists(), 'the folder is that of the configuration'\n"
+        "        raise KeyError(sorted(outlook.recording.streams))\n"
+    )
+    streams = {"arm": {"topic": "/arm", "field": "position"}, "n": {"topic": "/n", "field": "data"}}
+    consumers = {"picky": {"use": "mine:Picky", "streams": ["n"]}, "null": {}}
+    path = write(tmp_path, source={"path": str(bag)}, timeline={"from": "n"}, streams=streams, consumers=consumers)
+    (line,) = told(inspect.check(path))
+    assert "consumers.picky: check raised KeyError: ['n']" in line
+
+
+def test_a_rare_length_is_refused_with_the_message_at_which_it_stands(tmp_path: Path) -> None:
+    stamps = [START + n * SECOND // 100 for n in range(300)]
+    values = [
+        Message(
+            "/arm",
+            stamp,
+            encoded("cdr", JOINTS, header=header(stamp), position=np.zeros(2 if n == 133 else 7)),
+            JOINTS,
+        )
+        for n, stamp in enumerate(stamps)
+    ]
+    path = write(
+        tmp_path,
+        source={"path": str(record(tmp_path / "bag", "mcap", values))},
+        timeline={"from": "arm"},
+        streams={"arm": {"topic": "/arm", "field": "position"}},
+    )
+    checked = inspect.check(path)
+    assert checked.exit_code in (65, 78)
+    assert any("133" in line for line in told(checked)), told(checked)
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    return record(tmp_path / "arm", "ros1", [*joints("/arm", TENS), *numbers("/n", TENS)])
