@@ -17,6 +17,7 @@ StreamerError                 70  a fault of this program
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,30 @@ def nearest_name(word: str, known: Iterable[str]) -> str:
     inside = [name for name in folded if len(word) > 2 and word.lower() in name]
     near = difflib.get_close_matches(word.lower(), folded, 1) or sorted(inside, key=len)[:1]
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
+
+_MOST_NAMES = 16
+_PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
+
+
+def show_names(names: Sequence[str], most: int = _MOST_NAMES) -> str:
+    """Write names as a list for a message, as a configuration has it; of many, the first."""
+    shown = [name if _PLAIN.fullmatch(name) else repr(name) for name in names[:most]]
+    rest = len(names) - len(shown)
+    return f"[{', '.join(shown)}{f', … {rest} more' if rest > 0 else ''}]"
+
+
+def names_differ(names: Sequence[str], first: Sequence[str]) -> str:
+    """Say how names differ from those that were there first: both lists, or of long ones what sets them apart."""
+    if max(len(names), len(first)) <= _MOST_NAMES:
+        return f"{show_names(names)} instead of {show_names(first)}"
+    new, gone = [n for n in names if n not in set(first)], [n for n in first if n not in set(names)]
+    if not new and not gone:
+        shorter = min(len(names), len(first))
+        at = next((n for n in range(shorter) if names[n] != first[n]), shorter)
+        return f"the order differs from element {at} on: {show_names(names[at:])} instead of {show_names(first[at:])}"
+    parts = [f"{verb} {show_names(part)}" for verb, part in (("with", new), ("without", gone)) if part]
+    return f"{len(names)} names instead of {len(first)}, {' and '.join(parts)}"
 
 
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS})

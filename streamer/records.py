@@ -109,15 +109,21 @@ class Decoding:
     ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
     whose samples vary in length, None to find out; ``scale`` multiplies numbers; a picture of more than ``max_pixels``
     is refused before it is decoded.
+    ``field`` is a path, or several of which the numbers stand one behind the other; ``resize`` is (width, height) in
+    pixels; ``capacity`` the largest number of rows of a stream whose samples vary in length, None to find out;
+    ``scale`` multiplies numbers; ``elements`` chooses a vector's numbers by name, in this order; ``names_field`` is
+    the path of the list that names them, None: by the type, empty: none, they are numbered.
     """
 
-    field: str | None = None
+    field: str | tuple[str, ...] | None = None
     dtype: str | None = None
     scale: float | None = None
     resize: tuple[int, int] | None = None
     color: str | None = None  # rgb | bgr | gray; None: rgb for colour images, others as they are
     capacity: int | None = None
     max_pixels: int = MAX_PIXELS
+    elements: tuple[str, ...] | None = None
+    names_field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

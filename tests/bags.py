@@ -139,7 +139,13 @@ def joints(
         Message(
             topic,
             stamp,
-            encoded(encoding, JOINTS, header=header(said), name=["j"] * size, position=np.arange(size) + float(n)),
+            encoded(
+                encoding,
+                JOINTS,
+                header=header(said),
+                name=[f"j{i}" for i in range(size)],
+                position=np.arange(size) + float(n),
+            ),
             JOINTS,
         )
         for n, (stamp, said) in enumerate(pairs)

@@ -195,7 +195,7 @@ def _points(message: Any) -> np.dtype[Any]:
 
 def _vector(message: Any, how: Decoding) -> Array:
     value = message
-    for name, first, colon, last in _PART.findall(how.field or ""):
+    for name, first, colon, last in _PART.findall(str(how.field or "")):
         value = getattr(value, name)
         if colon:
             value = value[int(first) if first else None : int(last) if last else None]

@@ -134,7 +134,15 @@ class StreamConfig(_Settings):
     """One stream: what is read, how it is decoded, how it is aligned."""
 
     topic: Strings = Field(description="the topic; of a list, the first that the recording has")
-    field: str | None = Field(None, description="path of a numeric field, such as position[12:26]")
+    field: str | Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="path of a numeric field, such as position[12:26]; a list makes one vector of several"
+    )
+    elements: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="which numbers of a vector, by name and in this order; messages without them are left out"
+    )
+    names_field: str | None = Field(
+        None, description="path of the list of names beside the numbers; '' numbers them; by the type where left out"
+    )
     dtype: (
         Literal["float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] | None
     ) = Field(None, description="type of a vector's numbers; the message's own where left out")
@@ -156,6 +164,22 @@ class StreamConfig(_Settings):
     )
     gap: Duration | None = Field(None, description="flag ticks between messages further apart than this")
     undecodable: Literal["error", "skip", "none"] = Field("error", description="what to do with a damaged message")
+
+    @field_validator("elements")
+    @classmethod
+    def _each_once(cls, elements: list[str] | None) -> list[str] | None:
+        twice = [name for name in elements or () if (elements or []).count(name) > 1]
+        if twice:
+            msg = f"elements names {twice[0]!r} more than once"
+            raise ValueError(msg)
+        return elements
+
+    @model_validator(mode="after")
+    def _one_length(self) -> StreamConfig:
+        if self.elements is not None and self.capacity is not None:
+            msg = "capacity is for samples whose length varies, and elements says which numbers each has: leave one out"
+            raise ValueError(msg)
+        return self
 
     @field_validator("resize")
     @classmethod

@@ -28,7 +28,12 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
         tuple(s.topic),
         s.clock,
         s.undecodable,
-        Decoding(s.field, s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
+        Decoding(
+            tuple(s.field) if isinstance(s.field, list) else s.field,
+            *(s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
+            elements=tuple(s.elements) if s.elements else None,
+            names_field=s.names_field,
+        ),
         Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
     )

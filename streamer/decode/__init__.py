@@ -66,9 +66,9 @@ def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
         _refuse(how, ("resize", "color"), "images")
         return VectorDecoder(topic.msgtype, types, encoding, how)
     if special is PointsDecoder:
-        _refuse(how, ("resize", "color", "scale", "dtype"), "images or vectors")
+        _refuse(how, ("resize", "color", "scale", "dtype", "elements", "names_field"), "images or vectors")
         return PointsDecoder(encoding, how)
-    _refuse(how, ("scale", "dtype", "capacity"), "vectors")
+    _refuse(how, ("scale", "dtype", "capacity", "elements", "names_field"), "vectors")
     if special is CompressedDecoder:
         return CompressedDecoder(encoding, how, depth=topic.name.endswith("/compressedDepth"))
     return ImageDecoder(encoding, how)

@@ -1,4 +1,4 @@
-"""Messages with numbers → one-dimensional arrays of a field, converted as the stream asks."""
+"""Messages with numbers → one-dimensional arrays of fields, chosen by name and converted as the stream asks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamer.decode.elements import ENCAPSULATIONS, Elements, paths_of
 from streamer.decode.wire import OutOfReachError, Wire
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import Spec
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from streamer.records import Decoding, Payload
 
-_ENCAPSULATIONS = {b"\x00\x00": True, b"\x00\x01": False}  # plain CDR: is it big-endian?
-
 
 class VectorDecoder:
     """Numbers by field path; a scalar is a vector of one."""
@@ -25,33 +24,38 @@ class VectorDecoder:
     kind = "vector"
 
     def __init__(self, msgtype: str, types: Typesdict, encoding: str, how: Decoding) -> None:
-        """Compile the path.
+        """Compile the paths.
 
         Raises:
-            ConfigError: it names something that does not exist or is no number.
+            ConfigError: one names something that does not exist or is no number.
 
         """
-        self._path = how.field or ""
+        paths = paths_of(how)
+        self._path = ", ".join(paths)
         self._how = how
         self._cdr = encoding == "cdr"
-        self._field = Wire(types, encoding).field(msgtype, self._path)
-        self._foreign = Wire(types, encoding, big_endian=True).field(msgtype, self._path) if self._cdr else self._field
-        self.quaternions = self._field.quaternions
+        self._field = Wire(types, encoding).fields(msgtype, paths)
+        self._foreign = Wire(types, encoding, big_endian=True).fields(msgtype, paths) if self._cdr else self._field
+        self.quaternions = self._field.quaternions if how.elements is None else ()
+        self.elements = Elements(msgtype, types, encoding, how)
 
     def values(self, payload: Payload) -> NDArray[Any]:
-        """Return the field's numbers as the message has them, 1-D, a view of the payload."""
+        """Return the numbers as the message has them, 1-D: a view of the payload, or those that are chosen."""
         message = payload.all()
         if not self._cdr:
-            return self._field.read(message)
-        big_endian = _ENCAPSULATIONS.get(bytes(message[:2]))
-        if big_endian is None:
-            msg = f"a message begins with {bytes(message[:4])!r}, which is no plain CDR encapsulation"
-            raise DecodeError(msg)
-        return (self._foreign if big_endian else self._field).read(message)
+            values = self._field.read(message)
+        else:
+            big_endian = ENCAPSULATIONS.get(bytes(message[:2]))
+            if big_endian is None:
+                msg = f"a message begins with {bytes(message[:4])!r}, which is no plain CDR encapsulation"
+                raise DecodeError(msg)
+            values = (self._foreign if big_endian else self._field).read(message)
+        return values if self._how.elements is None else self.elements.take(values, message)
 
     def probe(self, payload: Payload) -> Spec:
-        """Read one message: its length and type hold for the stream."""
+        """Read one message: its length, type and names hold for the stream."""
         try:
+            self.elements.settle(payload.all())
             values = self.values(payload)
         except OutOfReachError as error:
             raise ConfigError(error.text, key="field") from error
@@ -63,7 +67,8 @@ class VectorDecoder:
             dtype = values.dtype.newbyteorder("=")
         if self._how.capacity is not None:
             return Spec((self._how.capacity,), dtype.str, variable=True)
-        return Spec((len(values),), dtype.str)
+        reading = self.elements.read(payload.all())
+        return Spec((len(values),), dtype.str, names=self.elements.chosen(reading.names))
 
     def rows(self, payload: Payload) -> int:
         """Return the length of one message's vector."""

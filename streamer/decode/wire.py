@@ -17,7 +17,7 @@ from rosbags.interfaces import Nodetype
 from streamer.errors import ConfigError, DecodeError, nearest_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from rosbags.interfaces.typing import FieldDesc, Typesdict
@@ -37,8 +37,9 @@ _DTYPES = {
 }
 _HEADER = "std_msgs/msg/Header"
 _QUATERNION = "geometry_msgs/msg/Quaternion"
-_PLACEHOLDER = "structure_needs_at_least_one_member"  # one byte in CDR, nothing in ROS 1
+PLACEHOLDER = "structure_needs_at_least_one_member"  # one byte in CDR, nothing in ROS 1
 _ENCAPSULATION = 4
+NAMES_BESIDE = {"control_msgs/msg/InterfaceValue": "interface_names"}  # left out of a message read as a whole
 
 
 class OutOfReachError(DecodeError):
@@ -48,11 +49,13 @@ class OutOfReachError(DecodeError):
 class Field(NamedTuple):
     """A compiled path: ``read(message)`` returns a 1-D array that views the message's bytes.
 
-    ``quaternions`` are the columns at which unit quaternions (x, y, z, w) begin.
+    ``quaternions`` are the columns at which unit quaternions (x, y, z, w) begin; ``length`` is None where the message
+    decides it.
     """
 
     read: Callable[[memoryview], NDArray[Any]]
     quaternions: tuple[int, ...]
+    length: int | None = None
 
 
 class _Numbers(NamedTuple):
@@ -86,7 +89,7 @@ class Wire:
         desc: FieldDesc = (Nodetype.NAME, msgtype)
         selector: slice | int | None = None
         walked = ""
-        for name, chosen in _parse(path):
+        for name, chosen in parse_path(path):
             desc, steps = self._enter(desc, steps, walked, path)
             fields = self._fields(str(desc[1]))
             names = [field for field, _ in fields]
@@ -103,7 +106,29 @@ class Wire:
         numbers = self._numbers(desc, path or msgtype, msgtype)
         if selector is not None:
             numbers = _select(numbers, selector, path)
-        return Field(self._reader(_merge(steps), numbers.read, msgtype), numbers.quaternions)
+        return Field(self._reader(merge_steps(steps), numbers.read, msgtype), numbers.quaternions, numbers.length)
+
+    def fields(self, msgtype: str, paths: Sequence[str]) -> Field:
+        """Compile several paths, of which the numbers stand one behind the other.
+
+        Raises:
+            As `field` does.
+
+        """
+        parts = [self.field(msgtype, path) for path in paths]
+        if len(parts) == 1:
+            return parts[0]
+        quaternions: list[int] = []
+        column: int | None = 0
+        for part in parts:
+            if column is not None:
+                quaternions += [column + q for q in part.quaternions]
+                column = None if part.length is None else column + part.length
+
+        def read(message: memoryview) -> NDArray[Any]:
+            return np.concatenate([part.read(message) for part in parts])
+
+        return Field(read, tuple(quaternions), column)
 
     def numeric_paths(self, msgtype: str, depth: int = 4) -> list[str]:
         """List what `field` can read from a type, as ``path (type)``, for people."""
@@ -111,7 +136,7 @@ class Wire:
 
     def _paths(self, msgtype: str, prefix: str, depth: int) -> Iterator[str]:
         for name, desc in self._fields(msgtype):
-            if name == _PLACEHOLDER:
+            if name == PLACEHOLDER:
                 continue
             path = f"{prefix}{name}"
             if desc[0] == Nodetype.NAME:
@@ -133,9 +158,9 @@ class Wire:
         if msgtype not in self._types:
             msg = f"the type {msgtype} is used but not defined: name a folder with its .msg files under 'types:'"
             raise ConfigError(msg)
-        fields = [field for field in self._types[msgtype][1] if field[0] != _PLACEHOLDER]
+        fields = [field for field in self._types[msgtype][1] if field[0] != PLACEHOLDER]
         if not fields and self._cdr:
-            return [(_PLACEHOLDER, (Nodetype.BASE, ("uint8", 0)))]
+            return [(PLACEHOLDER, (Nodetype.BASE, ("uint8", 0)))]
         if msgtype == _HEADER:  # ROS 1 has a `seq` in front that ROS 2 dropped, whoever defined the type
             fields = [(name, desc) for name, desc in fields if name != "seq"]
             return fields if self._cdr else [("seq", (Nodetype.BASE, ("uint32", 0))), *fields]
@@ -189,7 +214,7 @@ class Wire:
             return self._skip(element) * length
         if element[0] == Nodetype.BASE and element[1][0] in self._dtypes:
             return [self._skip_bytes(np.dtype(self._dtypes[element[1][0]]).itemsize)]
-        return [self._skip_elements(_merge(self._skip(element)))]
+        return [self._skip_elements(merge_steps(self._skip(element)))]
 
     def _advance(self, sizes: list[int]) -> Step:
         """Step over primitives of known sizes: how far depends only on the alignment of the start."""
@@ -233,7 +258,7 @@ class Wire:
     def _element(self, desc: FieldDesc, steps: list[Step], number: int) -> tuple[FieldDesc, list[Step]]:
         element: Any = desc[1][0]
         length = int(desc[1][1])
-        over = _merge(self._skip(element))
+        over = merge_steps(self._skip(element))
         is_sequence = desc[0] == Nodetype.SEQUENCE
 
         def step(message: memoryview, position: int) -> int:
@@ -291,18 +316,24 @@ class Wire:
         return _Numbers(read, numbers.dtype, None)
 
     def _flatten(self, msgtype: str, path: str, root: str) -> _Numbers:
-        fields = [(n, d) for n, d in self._fields(msgtype) if n != _PLACEHOLDER]
+        fields = [(n, d) for n, d in self._fields(msgtype) if n != PLACEHOLDER]
         if not fields:
             raise self._not_numeric(root, path, "empty message")
         if msgtype == _HEADER:
             raise self._not_numeric(root, path, "header")
-        parts = [self._numbers(d, f"{path}.{n}", root) for n, d in fields]
+        beside = NAMES_BESIDE.get(msgtype)
+        parts = [self._passed(d) if n == beside else self._numbers(d, f"{path}.{n}", root) for n, d in fields]
         whole = _chain(parts)
         if msgtype == _QUATERNION:
             whole = whole._replace(quaternions=(0,))
         if whole.length is not None and len({p.dtype for p in parts}) == 1:
             return self._run(parts[0].dtype, whole.length)._replace(quaternions=whole.quaternions)
         return whole
+
+    def _passed(self, desc: FieldDesc) -> _Numbers:
+        """Read nothing of a field, and go on behind it."""
+        skip = merge_steps(self._skip(desc))
+        return _Numbers(lambda message, position: (np.empty(0, "?"), skip(message, position)), np.dtype("?"), 0)
 
     def _reader(self, skip: Step, read: Read, msgtype: str) -> Callable[[memoryview], NDArray[Any]]:
         start = _ENCAPSULATION if self._cdr else 0
@@ -332,7 +363,8 @@ class Wire:
         )
 
 
-def _parse(path: str) -> list[tuple[str, slice | int | None]]:
+def parse_path(path: str) -> list[tuple[str, slice | int | None]]:
+    """Split a field path into names, each with the index or slice that stands behind it."""
     parts: list[tuple[str, slice | int | None]] = []
     for text in path.split(".") if path else ():
         match = _PART.fullmatch(text.strip())
@@ -354,19 +386,31 @@ def _selector(text: str, path: str) -> slice | int:
     return slice(*(int(match[part]) if match[part] else None for part in ("start", "stop", "step")))
 
 
+def pick(values: NDArray[Any], selector: slice | int, path: str) -> NDArray[Any]:
+    """Return the numbers that an index or a slice chooses, 1-D.
+
+    Raises:
+        OutOfReachError: they are not all there.
+
+    """
+    count = len(values)
+    if isinstance(selector, int):
+        if not -count <= selector < count:
+            msg = f"field {path!r}: there is no [{selector}], the message has {count} values"
+            raise OutOfReachError(msg)
+        one: NDArray[Any] = values[selector].reshape(1)
+        return one
+    if max(selector.stop or 0, selector.start or 0, -(selector.start or 0)) > count:
+        msg = f"field {path!r}: the slice reaches beyond the {count} values that the message has"
+        raise OutOfReachError(msg)
+    chosen: NDArray[Any] = values[selector]
+    return chosen
+
+
 def _select(numbers: _Numbers, selector: slice | int, path: str) -> _Numbers:
     def read(message: memoryview, position: int) -> tuple[NDArray[Any], int]:
         values, position = numbers.read(message, position)
-        count = len(values)
-        if isinstance(selector, int):
-            if not -count <= selector < count:
-                msg = f"field {path!r}: there is no [{selector}], the message has {count} values"
-                raise OutOfReachError(msg)
-            return values[selector].reshape(1), position
-        if max(selector.stop or 0, selector.start or 0, -(selector.start or 0)) > count:
-            msg = f"field {path!r}: the slice reaches beyond the {count} values that the message has"
-            raise OutOfReachError(msg)
-        return values[selector], position
+        return pick(values, selector, path), position
 
     return _Numbers(read, numbers.dtype, None)
 
@@ -405,7 +449,7 @@ def _repeat(one: Read, dtype: np.dtype[Any]) -> Any:
     return read
 
 
-def _merge(steps: list[Step]) -> Step:
+def merge_steps(steps: list[Step]) -> Step:
     """Make one step of many."""
     if len(steps) == 1:
         return steps[0]

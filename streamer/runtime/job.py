@@ -102,11 +102,13 @@ def to_wire(job: ReaderJob | WorkerJob | MergeJob) -> dict[str, Any]:
 def _stream(values: dict[str, Any]) -> StreamSettings:
     decoding = values["decoding"]
     resize = tuple(decoding["resize"]) if decoding["resize"] else None
+    elements = tuple(decoding["elements"]) if decoding["elements"] else None
+    field = tuple(decoding["field"]) if isinstance(decoding["field"], list | tuple) else decoding["field"]
     return StreamSettings(
         **values
         | {
             "topics": tuple(values["topics"]),
-            "decoding": Decoding(**decoding | {"resize": resize}),
+            "decoding": Decoding(**decoding | {"resize": resize, "field": field, "elements": elements}),
             "alignment": Alignment(**values["alignment"]),
         }
     )

@@ -12,10 +12,12 @@ import numpy as np
 
 from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import RecordingError
-from streamer.runtime.prepare import UNDECODABLE
+from streamer.errors import DecodeError, RecordingError
+from streamer.runtime.names import UNDECODABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from streamer.delivery import Load
@@ -121,15 +123,17 @@ class Loader:
         first, second = int(plan.first[load.frame]), int(plan.second[load.frame])
         if first < 0:
             return None
+        averaged = stream.settings.alignment.align == "mean"
         out = self._pool.array(load.slot, place)
         if load.source is not None and source_rows is not None and stream.repeats[load.frame]:
             return _copy(self._pool.array(load.source, place), out, source_rows[number], variable=place.spec.variable)
         try:
+            if stream.unfit:
+                _check_fit(stream, range(first, second + 1) if averaged else (first, second))
             source = self._prepared.source
             payload = source.payload(stream.index, first)
             if first == second or not isinstance(stream.decoder, VectorDecoder):
                 return stream.decoder.decode(payload, out)
-            averaged = stream.settings.alignment.align == "mean"
             numbers = range(first, second + 1) if averaged else (first, second)
             values = [np.array(stream.decoder.values(source.payload(stream.index, number))) for number in numbers]
             turns = stream.decoder.quaternions
@@ -139,6 +143,13 @@ class Loader:
             if stream.settings.undecodable == "none":
                 return None
             raise _Unreadable(stream, first, error) from error
+
+
+def _check_fit(stream: Stream, numbers: Iterable[int]) -> None:
+    """Refuse messages that planning has found not to fit the stream."""
+    for number in numbers:
+        if (why := stream.unfit.get(number)) is not None:
+            raise DecodeError(why)
 
 
 def _copy(array: NDArray[Any], out: NDArray[Any], rows: int | None, *, variable: bool) -> int | None:

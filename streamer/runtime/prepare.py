@@ -17,6 +17,7 @@ from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
+from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.runtime.schedule import schedule
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 
     from streamer.decode import Decoder
     from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.runtime.names import Fit
     from streamer.runtime.schedule import Pass
     from streamer.source.source import Source
     from streamer.source.types import Types
 
 _STAMP_AT, _STAMP_END = 4, 12  # behind `seq` in ROS 1, behind the encapsulation in CDR
 _PIECE = 1 << 16  # frames that are looked at at once
-UNDECODABLE = "'undecodable: skip' leaves such frames out and counts them, 'none' puts None in their place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Stream:
     plan: StreamPlan
     spec: Spec
     repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
+    unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +90,26 @@ def prepare(
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
     _check_linear(streams, decoders)
     by_receipt = source.index({topic.name for topic in topics.values()})
-    indexes = {s.name: _on_clock(s, topics[s.name], by_receipt, source, fields[s.name]) for s in streams}
+    warnings: list[str] = []
+    own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
+    indexes = {s.name: _on_clock(s, topics[s.name], own[s.name], source, fields[s.name]) for s in streams}
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    received = {name: by_receipt[topic.name] for name, topic in topics.items()}
-    timed = schedule(source, timeline, streams, images, received, indexes, ticks)
-    plan = timed.plan
-    specs = {s.name: _probe(s, source, timed.indexes[s.name], p, decoders[s.name]) for s, p in _zip(streams, plan)}
+    timed = schedule(source, timeline, streams, images, own, indexes, ticks)
+    plan, used = timed.plan, timed.indexes
+    fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
+    specs = {s.name: _spec(s, source, used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
     ready = tuple(
-        Stream(s, topics[s.name], timed.indexes[s.name], decoders[s.name], p, specs[s.name], _repeats(p))
+        Stream(
+            *(s, topics[s.name], used[s.name], decoders[s.name], p, specs[s.name], _repeats(p)),
+            unfit=found.unfit if (found := fits[s.name]) is not None else {},
+        )
         for s, p in _zip(streams, plan)
     )
     rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(timed.ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    warnings = (*timed.warnings, *_warnings(source, types, plan))
-    return Prepared(source, timed.ticks, plan, ready, make_layout(specs), rate, seconds, warnings, timed.passes)
+    told = (*warnings, *timed.warnings, *_warnings(source, types, plan))
+    return Prepared(source, timed.ticks, plan, ready, make_layout(specs), rate, seconds, told, timed.passes)
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
@@ -136,11 +143,42 @@ def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Deco
             raise ConfigError(msg, key=f"streams.{settings.name}.align")
 
 
-def _on_clock(
-    settings: StreamSettings, topic: Topic, indexes: Mapping[str, Index], source: Source, types: Typesdict
-) -> Index:
+def _own(settings: StreamSettings, index: Index, source: Source, decoder: Decoder, warnings: list[str]) -> Index:
+    """Return the messages that belong to a stream: all of its topic, or those that carry its elements."""
+    if not isinstance(decoder, VectorDecoder) or settings.decoding.elements is None:
+        return index
+    found, warned = belonging(source, index, settings, decoder.elements)
+    warnings += warned
+    return found
+
+
+def _fit(
+    settings: StreamSettings, source: Source, index: Index, plan: Plan, number: int, decoder: Decoder
+) -> Fit | None:
+    """Look at every planned message of a stream whose names or length can differ; None where they cannot."""
+    if not isinstance(decoder, VectorDecoder) or not decoder.elements.varies:
+        return None
+    return fit(source, index, plan, number, settings, decoder.elements)
+
+
+def _spec(
+    settings: StreamSettings,
+    source: Source,
+    index: Index,
+    plan: StreamPlan,
+    decoder: Decoder,
+    fits: Mapping[str, Fit | None],
+) -> Spec:
+    """Find out what a stream's arrays look like."""
+    found, planned = fits[settings.name], _planned(plan, averaged=settings.alignment.align == "mean")
+    if found is None:
+        return _probe(settings, source, index, planned, decoder)
+    spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
+    return replace(spec, names=found.names)
+
+
+def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Source, types: Typesdict) -> Index:
     """Return a stream's index on the clock that it asks for."""
-    index = indexes[topic.name]
     if settings.clock == "receive":
         return _shifted(index, settings.shift)
     first = types[topic.msgtype][1][:1]
@@ -180,10 +218,10 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
     return stamps
 
 
-def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamPlan, decoder: Decoder) -> Spec:
-    """Find out what a stream's arrays look like from the first planned message that decodes."""
+def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
+    """Find out what a stream's arrays look like from the first of some messages that decodes."""
     spec = None
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    for number in planned:
         try:
             spec = decoder.probe(source.payload(index, number))
             break
@@ -197,8 +235,8 @@ def _probe(settings: StreamSettings, source: Source, index: Index, plan: StreamP
         return Spec((0,), "<f8")
     if not spec.variable or settings.decoding.capacity is not None:
         return spec
-    rows = 0
-    for number in _planned(plan, averaged=settings.alignment.align == "mean"):
+    rows = spec.shape[0]
+    for number in planned:
         try:
             rows = max(rows, decoder.rows(source.payload(index, number)))
         except DecodeError:  # counted where the frame is loaded

@@ -27,7 +27,21 @@ def gather(content: NDArray[np.uint8], at: NDArray[np.int64], size: int) -> NDAr
     """Return ``size`` bytes from each place, (n, size); None where they are not all there."""
     if int(at.max()) + size > len(content):
         return None
-    found: NDArray[np.uint8] = content[at[:, None] + np.arange(size)]
+    found: NDArray[np.uint8] = np.lib.stride_tricks.sliding_window_view(content, size)[at]  # a copy of a piece each
+    return found
+
+
+def padded(
+    content: NDArray[np.uint8], at: NDArray[np.int64], lengths: NDArray[np.int64], size: int
+) -> NDArray[np.uint8]:
+    """Return ``size`` bytes from each place, (n, size), with zeros behind the ``lengths`` that are there."""
+    found = gather(content, at, size)
+    if found is None:
+        lengths = np.minimum(lengths, len(content) - at)
+        found = gather(np.concatenate([content, np.zeros(size, np.uint8)]), at, size)
+    assert found is not None  # noqa: S101 - for the type checker: with the zeros it is long enough
+    if int(lengths.min()) < size:
+        found[np.arange(size) >= lengths[:, None]] = 0
     return found
 
 

@@ -19,7 +19,7 @@ from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.definition import full_name
-from streamer.source.heads import close_together, gather, numbers
+from streamer.source.heads import close_together, gather, numbers, padded
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
@@ -341,21 +341,27 @@ class McapSource:
         size = _message_length(content[offset : offset + _MESSAGE_HEAD.size])
         return MemoryPayload.cut(content, offset + _MESSAGE_HEAD.size, size)
 
-    def heads(self, block: int, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+    def heads(
+        self, block: int, offsets: NDArray[np.int64], size: int, *, short: bool = False
+    ) -> NDArray[np.uint8] | None:
         """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one."""
         start, length, compression, whole, *_ = self._blocks[block]
         span = close_together(offsets, _MESSAGE_HEAD.size + size)
-        if span is None or span[1] > (whole if compression else length):
+        room = whole if compression else length
+        if span is None or (span[1] > room and not short):
             return None
-        first, end = span
+        first, end = span[0], min(span[1], room)
         content = np.frombuffer(
             self._cache.get(block) if compression else self._read(start + first, end - first), np.uint8
         )
         at = offsets if compression else offsets - first
         lengths = numbers(content, at + 1, "<u8")
-        if lengths is None or (content[at] != _MESSAGE).any() or (lengths < _MESSAGE_HEAD.size - 9 + size).any():
+        if lengths is None or (content[at] != _MESSAGE).any():
             return None
-        return gather(content, at + _MESSAGE_HEAD.size, size)
+        lengths = lengths - (_MESSAGE_HEAD.size - 9)
+        if short and int(lengths.min()) >= 0:
+            return padded(content, at + _MESSAGE_HEAD.size, lengths, size)
+        return gather(content, at + _MESSAGE_HEAD.size, size) if int(lengths.min()) >= size else None
 
     def _decompress(self, number: int) -> Buffer:
         start, length, compression, size, crc, _ = self._blocks[number]

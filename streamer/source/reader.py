@@ -43,8 +43,13 @@ class Reader(Protocol):
     def payload(self, block: int, offset: int) -> Payload:
         """Return one message."""
 
-    def heads(self, block: int, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
-        """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one."""
+    def heads(
+        self, block: int, offsets: NDArray[np.int64], size: int, *, short: bool = False
+    ) -> NDArray[np.uint8] | None:
+        """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one.
+
+        A message may be shorter only where ``short`` is set; zeros stand behind it.
+        """
 
     def close(self) -> None:
         """Close the file."""

@@ -20,7 +20,7 @@ from streamer.files import regular_descriptor
 from streamer.records import Topic
 from streamer.source.blocks import CORRUPT, BlockCache, decompress
 from streamer.source.definition import full_name
-from streamer.source.heads import close_together, gather, numbers
+from streamer.source.heads import close_together, gather, numbers, padded
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
@@ -322,17 +322,17 @@ class Ros1Source:
                 return MemoryPayload.cut(content, offset + begin, size)
             offset += begin + size
 
-    def heads(self, block: int, offsets: NDArray[np.int64], size: int) -> NDArray[np.uint8] | None:
+    def heads(
+        self, block: int, offsets: NDArray[np.int64], size: int, *, short: bool = False
+    ) -> NDArray[np.uint8] | None:
         """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one."""
         start, length, whole = self._data[block]
-        reach = 8 + _MESSAGE_HEADER + size
-        span = close_together(offsets, reach)
-        if span is None or span[1] > whole:
-            return None
-        first, end = span
         plain = self._compression[block] == "none"
-        if plain and end > length:
+        room = min(length, whole) if plain else whole
+        span = close_together(offsets, 8 + _MESSAGE_HEADER + size)
+        if span is None or (span[1] > room and not short):
             return None
+        first, end = span[0], min(span[1], room)
         content = np.frombuffer(self._read(start + first, end - first) if plain else self._cache.get(block), np.uint8)
         at = offsets - first if plain else offsets
         kind = content[int(at[0]) + 4 :][:_MESSAGE_HEADER].tobytes().find(b"op=%c" % _MESSAGE)
@@ -340,9 +340,11 @@ class Ros1Source:
         sizes = numbers(content, at + 4 + _MESSAGE_HEADER, "<u4")
         if kind < 0 or lengths is None or kinds is None or sizes is None:
             return None
-        if (lengths != _MESSAGE_HEADER).any() or (kinds != kinds[0]).any() or (sizes < size).any():
-            return None  # a connection record stands before a message, or a message is too short
-        return gather(content, at + 8 + _MESSAGE_HEADER, size)
+        if (lengths != _MESSAGE_HEADER).any() or (kinds != kinds[0]).any():
+            return None  # a connection record stands before a message
+        if short:
+            return padded(content, at + 8 + _MESSAGE_HEADER, sizes, size)
+        return gather(content, at + 8 + _MESSAGE_HEADER, size) if int(sizes.min()) >= size else None
 
     def _in_file(self, position: int, size: int, head: memoryview) -> FilePayload:
         if position + size > self.size:

@@ -239,8 +239,10 @@ class Source:
         except RecordingError as error:
             raise self._named(error) from error
 
-    def heads(self, index: Index, size: int) -> NDArray[np.uint8]:
+    def heads(self, index: Index, size: int, *, short: bool = False) -> NDArray[np.uint8]:
         """Return the first ``size`` bytes of every message of a topic, (n, size): those close together in one go.
+
+        With ``short``, a message may be shorter; zeros stand behind it.
 
         Raises:
             RecordingError: the file is damaged, or a message is shorter.
@@ -251,23 +253,32 @@ class Source:
         edges = np.flatnonzero(np.diff(index.block[order])) + 1
         for start, stop in pairwise([0, *edges.tolist(), len(order)]):
             for first in range(start, stop, MANY):
-                self._put_heads(heads, index, order[first : min(first + MANY, stop)])
+                self._put_heads(heads, index, order[first : min(first + MANY, stop)], short=short)
         return heads
 
-    def _put_heads(self, heads: NDArray[np.uint8], index: Index, chosen: NDArray[np.intp]) -> None:
+    def _put_heads(
+        self, heads: NDArray[np.uint8], index: Index, chosen: NDArray[np.intp], *, short: bool = False
+    ) -> None:
         """Fill in the rows of messages that are all of one block."""
         size = heads.shape[1]
         if len(chosen) > FEW and not self._message_compression:
             reader, block = self._owner[index.block[chosen[0]]]
             try:
-                found = reader.heads(block, index.offset[chosen], size)
+                found = reader.heads(block, index.offset[chosen], size, short=short)
             except RecordingError as error:
                 raise self._named(error) from error
             if found is not None:
                 heads[chosen] = found
                 return
         for number in chosen.tolist():
-            head = self.payload(index, number).head()[:size]
+            payload = self.payload(index, number)
+            head = payload.head()[:size]
+            if len(head) < min(size, len(payload)):
+                head = payload.all()[:size]
+            if short:
+                heads[number, len(head) :] = 0
+                heads[number, : len(head)] = head
+                continue
             if len(head) < size:
                 msg = f"a message of {len(head)} bytes is too short for a header"
                 raise RecordingError(msg, path=self.path)

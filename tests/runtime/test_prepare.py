@@ -134,7 +134,10 @@ def test_several_streams_may_come_from_one_topic(prepared: Prepare) -> None:
         stream("a", "/j", field="position[0]"),
         stream("b", "/j", field="position[1:]", dtype="float32"),
     )
-    assert [s.spec for s in found.streams] == [Spec((1,), "<f8"), Spec((2,), "<f4")]
+    assert [s.spec for s in found.streams] == [
+        Spec((1,), "<f8", names=("j0",)),
+        Spec((2,), "<f4", names=("j1", "j2")),
+    ]
     first = load(found, 2)
     assert [array.tolist() for array in first if array is not None] == [[2.0], [3.0, 4.0]]
 
@@ -432,7 +435,7 @@ def test_every_place_of_the_layout_belongs_to_a_stream(prepared: Prepare) -> Non
         stream("i", "/i", resize=(3, 2)),
     )
     assert [(place.name, place.spec) for place in found.layout.places] == [
-        ("j", Spec((3,), "<f8")),
+        ("j", Spec((3,), "<f8", names=("j0", "j1", "j2"))),
         ("i", Spec((2, 3), "|u1")),
     ]
     assert set(found.seconds) == {"open", "plan"}
