@@ -6,18 +6,20 @@ import errno
 import importlib
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
 import zlib
 from contextlib import contextmanager
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import requires, version
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -77,6 +79,41 @@ def working_folder(path: Path, *, anew: bool) -> Path:
     return path
 
 
+def check_parts(folder: Path, committed: Iterable[str], final: Path) -> bool:
+    """Hold the parts of a recording against those that were ``committed``, paths in ``folder``.
+
+    Return whether they are there: an earlier process may have made ``final`` of them, and tidied up.
+
+    Raises:
+        OutputError: what was committed has been removed since.
+
+    """
+    hint = "begin anew with --restart"
+    if not folder.exists():
+        if final.exists():
+            return False
+        msg = "the committed parts of this recording have been removed"
+        raise OutputError(msg, path=folder, hint=hint)
+    missing = [name for name in committed if not (folder / name).exists()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        msg = f"a committed part has been removed{more}"
+        raise OutputError(msg, path=folder / missing[0], hint=hint)
+    return True
+
+
+def check_count(path: Path, found: int, committed: int) -> None:
+    """Hold the frames of an output against those that were committed.
+
+    Raises:
+        OutputError: they are fewer, or more.
+
+    """
+    if found != committed:
+        msg = f"it holds {found} frames, and {committed} were committed: its parts were changed meanwhile"
+        raise OutputError(msg, path=path, hint="begin anew with --restart")
+
+
 def list_recordings(before: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Put ``ours`` (each with its ``name``) in their order, behind those of others that were listed before."""
     names = {one["name"] for one in ours}
@@ -120,14 +157,33 @@ def require(module: str, extra: str) -> ModuleType:
     """Import a library that only some consumers need.
 
     Raises:
-        ConfigError: it is not installed; the message says how to install it.
+        ConfigError: it is not installed, or an older version than works; the message says how to install it.
 
     """
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
     except ImportError as error:
         msg = f"{module} is needed and cannot be imported ({error}): pip install 'rosbag-streamer[{extra}]'"
         raise ConfigError(msg) from error
+    library = module.partition(".")[0]
+    if _numbers(there := version(library)) < _numbers(least := _least(library)):
+        msg = f"{library} {there} is too old, {least} is the first that works: pip install 'rosbag-streamer[{extra}]'"
+        raise ConfigError(msg)
+    return found
+
+
+@cache
+def _least(library: str) -> str:
+    """Return the lowest version of a library that this package declares for any Python, empty where it names none."""
+    lines = requires("rosbag-streamer") or []
+    found = [match[1] for line in lines if (match := re.match(rf"{re.escape(library)}>=([\d.]+)", line))]
+    return min(found, key=_numbers, default="")
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers of a version that decide which is newer: a release's, to where something else begins."""
+    numbers = re.match(r"[\d.]*", version)
+    return [int(number) for number in (numbers[0] if numbers else "").split(".") if number]
 
 
 def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:

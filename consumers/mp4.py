@@ -97,7 +97,7 @@ def check_encoder(codec: str) -> None:
     if _ENCODERS[codec] not in av.codecs_available:
         others = [name for name in CODECS if _ENCODERS[name] in av.codecs_available]
         instead = f", or choose 'codec: {others[0]}'" if others else ""
-        msg = f"codec: av {version('av')} was built without {codec}; install av from PyPI, 14.1 or newer{instead}"
+        msg = f"codec: av {version('av')} was built without {codec}; install av from PyPI{instead}"
         raise ConfigError(msg)
 
 
@@ -240,7 +240,7 @@ def fraction(value: Any, what: str) -> Fraction:
     try:
         return Fraction(value.numerator, value.denominator)
     except (AttributeError, TypeError, ZeroDivisionError) as error:
-        msg = f"av {version('av')}: {what} is {value!r} and not a fraction; install one of 14.1 to 19"
+        msg = f"av {version('av')}: {what} is {value!r} and not a fraction; install one of 15 to 19"
         raise ConfigError(msg) from error
 
 

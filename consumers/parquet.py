@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumers.files import (
+    check_count,
+    check_parts,
     list_recordings,
     make_folder,
     provenance,
@@ -65,7 +67,19 @@ class Parquet(Consumer):
         make_folder(self._out)
         self._parts = working_folder(self._out / f".{recording.name}.parquet", anew=state is None)
         self._streams = recording.streams
+        self._final = self._out / f"{recording.name}.parquet"
+        self._chunks: int = state["chunk"] + 1 if state else 0
+        self._rows: int = state["rows"] if state else 0
+        if state is not None:
+            self._check()
         self._clear()
+
+    def _check(self) -> bool:
+        """Make sure that what was committed is there; tell whether its parts are still to be put together."""
+        waiting = check_parts(self._parts, map(_part, range(self._chunks)), self._final)
+        if not waiting:
+            check_count(self._final, self._pq.read_metadata(self._final).num_rows, self._rows)
+        return waiting
 
     def _clear(self) -> None:
         self._frames = []
@@ -82,10 +96,11 @@ class Parquet(Consumer):
 
     def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
         """Write the chunk's rows to a file of their own."""
-        with replacing(self._parts / f"part-{chunk.number:08d}.parquet") as draft:
+        with replacing(self._parts / _part(chunk.number)) as draft:
             self._pq.write_table(self._table(), draft, compression=self._compression)
+        self._chunks, self._rows = chunk.number + 1, self._rows + len(self._frames)
         self._clear()
-        return {"chunk": chunk.number}
+        return {"chunk": chunk.number, "rows": self._rows}
 
     def _table(self) -> Any:
         numbers = np.array(self._frames, np.int64).reshape(-1, 3)
@@ -107,15 +122,14 @@ class Parquet(Consumer):
 
     def close(self, recording: Recording) -> None:
         """Put the chunks together, one row group each."""
-        if self._parts.exists():  # else an earlier process came as far as to tidy up
+        if self._chunks == 0 or self._check():  # else an earlier process came as far as to tidy up
             origin = json.dumps(provenance(recording, "pyarrow"), sort_keys=True)
             schema = self._empty().schema.with_metadata({"provenance": origin})
-            with (
-                replacing(self._out / f"{recording.name}.parquet") as draft,
-                self._pq.ParquetWriter(draft, schema, compression=self._compression) as file,
-            ):
-                for part in sorted(self._parts.glob("part-*.parquet")):
-                    file.write_table(self._pq.read_table(part).cast(schema))
+            with replacing(self._final) as draft:
+                with self._pq.ParquetWriter(draft, schema, compression=self._compression) as file:
+                    for number in range(self._chunks):
+                        file.write_table(self._pq.read_table(self._parts / _part(number)).cast(schema))
+                check_count(self._final, self._pq.read_metadata(draft).num_rows, self._rows)
         remove_folder(self._parts)
 
     def merge(self, parts: Sequence[Part]) -> None:
@@ -129,6 +143,10 @@ class Parquet(Consumer):
     def _empty(self) -> Any:
         self._clear()
         return self._table()
+
+
+def _part(chunk: int) -> str:
+    return f"part-{chunk:08d}.parquet"
 
 
 def _about(sample: Sample | None) -> tuple[int, int, int] | None:

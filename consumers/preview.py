@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import add_text, make_folder, provenance, remove_folder, replacing, working_folder, write_bytes
+from consumers.files import (
+    add_text,
+    check_parts,
+    make_folder,
+    provenance,
+    remove_folder,
+    replacing,
+    working_folder,
+    write_bytes,
+)
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -60,10 +69,18 @@ class Preview(Consumer):
         self._targets: list[int] = np.linspace(0, recording.frames - 1, count).round().astype(int).tolist()
         self._stride = max(1, recording.frames // _MOST_POINTS)
         self._next: int = state["next"] if state else 0  # the next target
+        self._chunks: int = state["chunk"] + 1 if state else 0
+        self._final = self._out / f"{recording.name}.preview.png"
+        if state is not None:
+            self._check()
         self._pictures: dict[str, NDArray[Any]] = {}
         self._curves: dict[str, list[list[float]]] = {}
         self._offsets: dict[str, list[tuple[int, int, float]]] = {name: [] for name in self._kinds}
         self._shown = -_LATEST_SECONDS
+
+    def _check(self) -> bool:
+        """Make sure that what was committed is there; tell whether its parts are still to be drawn."""
+        return check_parts(self._parts, map(_part, range(self._chunks)), self._final)
 
     def on_frame(self, frame: Frame) -> None:
         """Keep small copies of what the sheet will show."""
@@ -119,16 +136,17 @@ class Preview(Consumer):
         curves = {f"curve {name}": np.array(points) for name, points in self._curves.items()}
         offsets = {f"offset {name}": np.array(points) for name, points in self._offsets.items()}
         share: dict[str, Any] = self._pictures | curves | offsets
-        path = self._parts / f"part-{chunk.number:06d}.npz"
+        path = self._parts / _part(chunk.number)
         with replacing(path) as draft, draft.open("wb") as file:
             np.savez(file, **share)
         self._pictures, self._curves = {}, {}
         self._offsets = {name: [] for name in self._kinds}
-        return {"next": self._next}
+        self._chunks = chunk.number + 1
+        return {"next": self._next, "chunk": chunk.number}
 
     def close(self, recording: Recording) -> None:
         """Draw the sheet from all shares."""
-        if self._parts.exists():  # else an earlier process came as far as to tidy up
+        if self._chunks == 0 or self._check():  # else an earlier process came as far as to tidy up
             self._draw(recording)
         remove_folder(self._parts)
 
@@ -136,9 +154,13 @@ class Preview(Consumer):
         from consumers.sheet import draw
 
         shares: list[dict[str, NDArray[Any]]] = []
-        for path in sorted(self._parts.glob("part-*.npz")):
-            with np.load(path) as share:
+        for number in range(self._chunks):
+            with np.load(self._parts / _part(number)) as share:
                 shares.append(dict(share))
         origin = json.dumps(provenance(recording), sort_keys=True)
         sheet = add_text(draw(recording, shares, self._width), "provenance", origin)
-        write_bytes(self._out / f"{recording.name}.preview.png", sheet)
+        write_bytes(self._final, sheet)
+
+
+def _part(chunk: int) -> str:
+    return f"part-{chunk:06d}.npz"

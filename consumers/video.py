@@ -10,7 +10,16 @@ import cv2
 import numpy as np
 
 from consumers import mp4
-from consumers.files import make_folder, provenance, remove_folder, replacing, require, working_folder, write_json
+from consumers.files import (
+    check_parts,
+    make_folder,
+    provenance,
+    remove_folder,
+    replacing,
+    require,
+    working_folder,
+    write_json,
+)
 from consumers.sheet import thumbnail
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
@@ -74,9 +83,22 @@ class Video(Consumer):
         self._parts = working_folder(self._out / f".{recording.name}.video", anew=state is None)
         self._frames: int = state["frames"] if state else 0
         self._without: dict[str, int] = state["without"] if state else dict.fromkeys(self._streams, 0)
+        self._chunk: int = state["chunk"] if state else -1  # the last one that was committed
+        self._empty: list[int] = state["empty"] if state else []  # chunks without a frame
+        self._final = self._out / f"{recording.name}.video.json"
+        if state is not None:
+            self._check()
         self._under_way = self._parts / "part"
         remove_folder(self._under_way)
         self._last: dict[str, NDArray[np.uint8]] = self._load_last(state)
+
+    def _check(self) -> bool:
+        """Make sure that what was committed is there; tell whether its parts are still to be joined."""
+        files = [f"{name}.mp4" for name in self._streams] + ["first"]
+        return check_parts(self._parts, [f"{_part(n)}/{file}" for n in self._filled() for file in files], self._final)
+
+    def _filled(self) -> list[int]:
+        return sorted({*range(self._chunk + 1)} - {*self._empty})
 
     def _choose_rate(self, recording: Recording) -> Fraction:
         if recording.rate is None:
@@ -88,7 +110,7 @@ class Video(Consumer):
 
     def _load_last(self, state: dict[str, Any] | None) -> dict[str, NDArray[np.uint8]]:
         """Fetch the last pictures of the chunk before, for frames that have none."""
-        path = self._parts / f"chunk-{state['chunk']:08d}" / "last.npz" if state else None
+        path = self._parts / _part(state["chunk"]) / "last.npz" if state else None
         if path is None or not path.exists():
             return {}
         with np.load(path) as found:
@@ -134,15 +156,19 @@ class Video(Consumer):
             np.savez(self._under_way / "last.npz", **self._last)  # type: ignore[arg-type] # its stub takes any for allow_pickle
             (self._under_way / "first").write_text(str(self._first), encoding="utf-8")
             self._segments = {}
-            target = self._parts / f"chunk-{chunk.number:08d}"
+            target = self._parts / _part(chunk.number)
             remove_folder(target)
             self._under_way.rename(target)
-        return {"frames": self._frames, "without": self._without, "chunk": chunk.number}
+        else:
+            self._empty = [*self._empty, chunk.number]
+        self._chunk = chunk.number
+        counts = {"frames": self._frames, "without": self._without}
+        return counts | {"chunk": self._chunk, "empty": self._empty}
 
     def close(self, recording: Recording) -> None:
         """Join the segments of each camera."""
-        if self._parts.exists():  # else an earlier process came as far as to tidy up
-            chunks = sorted(self._parts.glob("chunk-????????"))
+        if not self._filled() or self._check():  # else an earlier process came as far as to tidy up
+            chunks = [self._parts / _part(number) for number in self._filled()]
             for name in self._streams:
                 parts = [mp4.Part(chunk / f"{name}.mp4", begins=self._begins(chunk)) for chunk in chunks]
                 if parts:
@@ -159,6 +185,10 @@ class Video(Consumer):
             return None
         first = int((chunk / "first").read_text(encoding="utf-8"))
         return Fraction(first - self._start, 10**9)
+
+
+def _part(chunk: int) -> str:
+    return f"chunk-{chunk:08d}"
 
 
 def _is_picture(stream: StreamInfo) -> bool:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consumers.files import list_recordings, make_folder, provenance, remove_folder, require, working_folder, write_json
+from consumers.files import (
+    check_parts,
+    list_recordings,
+    make_folder,
+    provenance,
+    remove_folder,
+    require,
+    working_folder,
+    write_json,
+)
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
 
@@ -55,15 +64,24 @@ class Zarr(Consumer):
         self._final = self._out / f"{recording.name}.zarr"
         self._streams = self._choose(recording)
         self._done = state["frames"] if state else 0
-        if state is None:
-            remove_folder(self._draft)
-            self._make(recording)
-        elif working_folder(self._draft, anew=False).exists():  # else it is complete, and only `close` comes again
-            for left in self._draft.rglob("*.partial"):  # what Zarr was writing when its process was killed
-                left.unlink()
-            group = self._zarr.open_group(self._draft, mode="r+")
-            self._arrays = {name: group[name] for name in self._layout()}
+        with self._zarr.config.set({"array.write_empty_chunks": True}):  # as the files of all chunks are looked for
+            if state is None:
+                remove_folder(self._draft)
+                self._make(recording)
+            elif check_parts(working_folder(self._draft, anew=False), ["zarr.json"], self._final):
+                for left in self._draft.rglob("*.partial"):  # what Zarr was writing when its process was killed
+                    left.unlink()
+                group = self._zarr.open_group(self._draft, mode="r+")
+                self._arrays = {name: group[name] for name in self._layout()}
+                self._check()
         self._clear()
+
+    def _check(self) -> None:
+        """Make sure that every chunk of the arrays is there which was committed: Zarr takes a missing one for zeros."""
+        for name, array in self._arrays.items():
+            blocks = -(-self._done // array.chunks[0])
+            parts = [f"{name}/c/{block}{'/0' * (array.ndim - 1)}" for block in range(blocks)]
+            check_parts(self._draft, parts, self._final)
 
     def _choose(self, recording: Recording) -> dict[str, StreamInfo]:
         chosen = recording.streams if self._chosen is None else self._chosen
@@ -125,7 +143,10 @@ class Zarr(Consumer):
         end = self._done + chunk.frames
         for name, rows in self._rows.items():
             if rows:
-                self._arrays[name][self._done : end] = np.stack(rows)
+                with self._zarr.config.set(
+                    {"array.write_empty_chunks": True}
+                ):  # zeros, too: their files are looked for
+                    self._arrays[name][self._done : end] = np.stack(rows)
         self._done = end
         self._clear()
         return {"frames": end}
@@ -133,8 +154,9 @@ class Zarr(Consumer):
     def close(self, recording: Recording) -> None:
         """Cut the arrays to the frames that came, and give the group its name."""
         del recording
-        if not self._draft.exists():  # an earlier process came as far as this
+        if not check_parts(self._draft, ["zarr.json"], self._final):  # an earlier process came as far as this
             return
+        self._check()
         for array in self._arrays.values():
             array.resize((self._done, *array.shape[1:]))
         remove_folder(self._final)

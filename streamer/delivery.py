@@ -48,7 +48,7 @@ class EndChunk(NamedTuple):
     chunk: int
 
 
-class Retire(NamedTuple):
+class HandOver(NamedTuple):
     """Tell a consumer's process to exit: its share is committed, another generation goes on."""
 
     consumer: str
@@ -66,7 +66,7 @@ class Grow(NamedTuple):
     slots: int
 
 
-Action = Load | Send | EndChunk | Retire | End | Grow
+Action = Load | Send | EndChunk | HandOver | End | Grow
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class _Seat:
     chunk: int = 0  # next chunk whose end is to be announced
     stop: int = 0  # the frame before which this generation ends
     active: bool = False
-    told: bool = False  # Retire or End has been sent
+    told: bool = False  # HandOver or End has been sent
     sent: int = 0  # frames sent, repeated ones counted again
     expected: bool = True  # a process of it is to come soon: the others do not run away meanwhile
     done: bool = False  # has closed its outputs, or was given up
@@ -328,7 +328,7 @@ class Delivery:
         if seat.position < seat.stop or seat.cursor < self._last(seat):
             return
         seat.told = True
-        yield End(name) if seat.cursor == self.chunks else Retire(name)
+        yield End(name) if seat.cursor == self.chunks else HandOver(name)
 
     def _last(self, seat: _Seat) -> int:
         """Return the number of chunks that are committed when the present generation ends."""

@@ -24,17 +24,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamer.config.load import load
-from streamer.config.settings import provenance, stream_settings, timeline_settings
-from streamer.contract import Frame, Recording, Sample
+from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
 from streamer.delivery import Load
 from streamer.layout import at_once
 from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.frames import make_frame
 from streamer.runtime.loader import Loader
 from streamer.runtime.prepare import prepare
 from streamer.source.find import recording_name
 from streamer.source.source import Source
 from streamer.source.types import Types
+from streamer.transport import Descriptor, SampleDescriptor
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.config.load import Loaded
+    from streamer.contract import Frame, Recording
     from streamer.records import Layout, Place
     from streamer.runtime.loader import Rows
     from streamer.runtime.prepare import Prepared
@@ -134,8 +136,11 @@ class Opened:
         config = self._loaded.config
         with ExitStack() as stack:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
-            source = stack.enter_context(Source(path, Path(scratch), mapped=mapped, salvage=config.source.salvage))
-            types = Types(tuple(config.types), source.distro, self._loaded.base, source.topics.values())
+            salvage = config.source.salvage
+            source = stack.enter_context(
+                Source(path, Path(scratch), mapped=mapped, salvage=salvage, trust=trust(config))
+            )
+            types = Types.of(source, config.types, self._loaded.base)
             yield prepare(source, types, timeline_settings(config), stream_settings(config))
 
 
@@ -203,17 +208,21 @@ class Ahead:
 
     def _frame(self, number: int, root: NDArray[np.uint8], rows: Rows) -> Frame:
         plan = self._prepared.plan
-        samples: dict[str, Sample | None] = {}
-        for place, stream, count in zip(self._places, plan.streams, rows, strict=True):
-            if count is None:
-                samples[place.name] = None
-                continue
-            shape = (count, *place.spec.shape[1:]) if place.spec.variable else place.spec.shape
-            array = root[place.offset : place.offset + place.nbytes].view(np.dtype(place.spec.dtype))
-            value = array[: int(np.prod(shape))].reshape(shape)
-            columns = (stream.stamp, stream.offset, stream.flags)
-            samples[place.name] = Sample(value, *(column.item(number) for column in columns))
-        return Frame(number, plan.numbers.item(number), plan.ticks.item(number), samples)
+        samples = [
+            None
+            if count is None
+            else SampleDescriptor(s.stamp.item(number), s.offset.item(number), s.flags.item(number), count)
+            for s, count in zip(plan.streams, rows, strict=True)
+        ]
+
+        def array(slot: int, place: Place, count: int) -> NDArray[Any]:
+            del slot
+            spec = place.spec
+            flat: NDArray[Any] = root[place.offset : place.offset + place.nbytes].view(np.dtype(spec.dtype))
+            return flat[: count * int(np.prod(spec.shape[1:])) if spec.variable else int(np.prod(spec.shape))]
+
+        descriptor = Descriptor(number, plan.numbers.item(number), plan.ticks.item(number), 0, samples)
+        return make_frame(descriptor, self._places, array)
 
 
 class _Slots:

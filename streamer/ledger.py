@@ -46,6 +46,12 @@ CREATE TABLE quarantine (
     frame INTEGER NOT NULL, reason TEXT NOT NULL, trace TEXT NOT NULL, PRIMARY KEY (recording, consumer, frame)
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE settings (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
+    settings TEXT NOT NULL, PRIMARY KEY (recording, consumer)
+) WITHOUT ROWID;
+""",
 ]
 
 
@@ -215,6 +221,15 @@ class Ledger(Database):
             *(recording, consumer, chunk + 1, state),
         )
         self._do("COMMIT")
+
+    def note_settings(self, recording: int, consumer: str, settings: str) -> None:
+        """Store the settings under which a consumer writes."""
+        self._do("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", recording, consumer, settings)
+
+    def settings(self, recording: int, consumer: str) -> str | None:
+        """Return the settings under which a consumer has written; None where they are not known."""
+        rows = self._do("SELECT settings FROM settings WHERE recording = ? AND consumer = ?", recording, consumer)
+        return str(rows[0][0]) if rows else None
 
     def close_consumer(self, recording: int, consumer: str) -> None:
         """Note that a consumer has finished its outputs of a recording."""

@@ -51,6 +51,18 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """How far a recording is believed.
+
+    ``max_chunk`` is how many bytes of a chunk, or a message, are held in memory as one; ``verify`` whether what is
+    read is held against the checksums that the recording has.
+    """
+
+    max_chunk: int = 256_000_000
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Damage:
     """What was found of a file, or folder, of a recording that was salvaged.
 
@@ -106,13 +118,11 @@ MAX_PIXELS = 50_000_000  # an 8K picture has 33 million
 class Decoding:
     """How one stream's messages become arrays: the decoding half of a stream's settings.
 
-    ``resize`` is (width, height) in pixels; ``capacity`` the largest number of rows of a stream
-    whose samples vary in length, None to find out; ``scale`` multiplies numbers; a picture of more than ``max_pixels``
-    is refused before it is decoded.
     ``field`` is a path, or several of which the numbers stand one behind the other; ``resize`` is (width, height) in
     pixels; ``capacity`` the largest number of rows of a stream whose samples vary in length, None to find out;
     ``scale`` multiplies numbers; ``elements`` chooses a vector's numbers by name, in this order; ``names_field`` is
-    the path of the list that names them, None: by the type, empty: none, they are numbered.
+    the path of the list that names them, None: by the type, empty: none, they are numbered; a picture of more than
+    ``max_pixels`` is refused before it is decoded.
     """
 
     field: str | tuple[str, ...] | None = None
@@ -151,7 +161,8 @@ class Alignment:
 class StreamSettings:
     """One stream as the user wants it: the first of ``topics`` that the recording has is read.
 
-    ``shift`` nanoseconds are added to the stamps of its messages (a camera's latency is a negative shift).
+    ``shift`` nanoseconds are added to the stamps of its messages (a camera's latency is a negative shift). ``tf`` names
+    two coordinate frames (from, to): the stream is then the pose of the second in the first, and all topics are read.
 
     ``undecodable`` says what becomes of a frame whose message is damaged: error, skip (the frame is
     left out and counted) or none (the frame has None there).
@@ -164,6 +175,7 @@ class StreamSettings:
     decoding: Decoding = Decoding()
     alignment: Alignment = Alignment()
     shift: int = 0
+    tf: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Small messages between the reader and its consumers over ZeroMQ: never payloads, never dropped.
 
-A message is a msgpack array whose first item is its `Kind`. The reader has a ROUTER socket with
+A message is a record that travels as a msgpack array: its number and its fields. The reader has a ROUTER socket with
 ROUTER_MANDATORY; a consumer's routing id ends in a token that only its supervisor and the reader
 know, so a stranger on the socket is recognised and its messages are counted and dropped.
 """
@@ -8,13 +8,12 @@ know, so a stranger on the socket is recognised and its messages are counted and
 from __future__ import annotations
 
 from contextlib import contextmanager
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgpack
 import zmq
 
-from streamer.errors import ContractError
+from streamer.errors import ContractError, StreamerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,36 +23,111 @@ _MAX_MESSAGE = MAX_STATE + 2**16
 _LIMITS = {"max_str_len": 2**16, "max_bin_len": MAX_STATE, "max_array_len": 2**16, "max_map_len": 2**16}
 
 
-class Kind(IntEnum):
-    """What a message says; the comment gives what follows in the array."""
-
-    HELLO = 1  # consumer → reader
-    RELEASE = 2  # consumer → reader: frames
-    COMMIT = 3  # consumer → reader: chunk, state
-    CLOSED = 4  # consumer → reader
-    LENT = 5  # consumer → reader: frames whose callbacks have returned, but of which an array is kept
-    OPEN = 10  # reader → consumer: about, state
-    FRAMES = 11  # reader → consumer: list of (frame, tick number, tick, slot, samples)
-    CHUNK = 12  # reader → consumer: chunk, first, last
-    END = 13  # reader → consumer
-    RETIRE = 14  # reader → consumer
+class Hello(NamedTuple):
+    """Consumer → reader: its process is there."""
 
 
-_SHAPES: dict[int, tuple[type | tuple[type, ...], ...]] = {
-    Kind.HELLO: (),
-    Kind.RELEASE: (list,),
-    Kind.COMMIT: (int, (bytes, type(None))),
-    Kind.CLOSED: (),
-    Kind.LENT: (list,),
+class Release(NamedTuple):
+    """Consumer → reader: it is through with these frames."""
+
+    frames: list[int]
+
+
+class Commit(NamedTuple):
+    """Consumer → reader: a chunk is durable, and this is the packed state behind it."""
+
+    chunk: int
+    state: bytes | None
+
+
+class ClosedOutputs(NamedTuple):
+    """Consumer → reader: its outputs are finished."""
+
+
+class Lent(NamedTuple):
+    """Consumer → reader: the callbacks of these frames have returned, but an array of each is kept."""
+
+    frames: list[int]
+
+
+class Open(NamedTuple):
+    """Reader → consumer: begin with this recording (plain values of an `AboutRecording`) and state."""
+
+    about: dict[str, Any]
+    slots: int
+    credit: int
+    state: bytes | None
+
+
+class SampleDescriptor(NamedTuple):
+    """One stream's sample: its stamp and offset in nanoseconds, its flags, the rows that it has in its place."""
+
+    stamp: int
+    offset: int
+    flags: int
+    rows: int
+
+
+class Descriptor(NamedTuple):
+    """A frame in a slot; of each stream that the consumer is shown, its sample or None."""
+
+    frame: int
+    tick_number: int
+    tick: int
+    slot: int
+    samples: list[SampleDescriptor | None]
+
+
+class Frames(NamedTuple):
+    """Reader → consumer: show these."""
+
+    frames: list[Descriptor]
+
+
+class EndOfChunk(NamedTuple):
+    """Reader → consumer: all frames of a chunk were sent; commit it."""
+
+    chunk: int
+    first: int
+    last: int
+
+
+class Finish(NamedTuple):
+    """Reader → consumer: the recording is complete; finish the outputs."""
+
+
+class MakeWay(NamedTuple):
+    """Reader → consumer: end; another generation goes on."""
+
+
+FromConsumer: TypeAlias = Hello | Release | Commit | ClosedOutputs | Lent
+ToConsumer: TypeAlias = Open | Frames | EndOfChunk | Finish | MakeWay
+
+_NUMBERS: dict[type, int] = {
+    **dict(zip((Hello, Release, Commit, ClosedOutputs, Lent), range(1, 6), strict=True)),
+    **dict(zip((Open, Frames, EndOfChunk, Finish, MakeWay), range(10, 15), strict=True)),
 }
+_SHAPES: dict[int, tuple[type[FromConsumer], tuple[type | tuple[type, ...], ...]]] = {  # of what a stranger may send
+    1: (Hello, ()),
+    2: (Release, (list,)),
+    3: (Commit, (int, (bytes, type(None)))),
+    4: (ClosedOutputs, ()),
+    5: (Lent, (list,)),
+}
+_TO_CONSUMER: dict[int, type[ToConsumer]] = {
+    10: Open,
+    12: EndOfChunk,
+    13: Finish,
+    14: MakeWay,
+}
+_FRAMES = _NUMBERS[Frames]
 
 
 class Heard(NamedTuple):
     """A valid message from a consumer."""
 
     peer: bytes
-    kind: int
-    values: tuple[Any, ...]
+    message: FromConsumer
 
 
 @contextmanager
@@ -116,19 +190,13 @@ class ReaderSocket:
             return None
         if not isinstance(body, list) or not body or type(body[0]) is not int:
             return None
-        shape = _SHAPES.get(body[0])
-        values = tuple(body[1:])
-        if shape is None or len(shape) != len(values):
-            return None
-        fits = all(isinstance(v, t) and not isinstance(v, bool) for v, t in zip(values, shape, strict=True))
-        if body[0] in (Kind.RELEASE, Kind.LENT):
-            fits = fits and all(type(frame) is int for frame in values[0])
-        return Heard(parts[0], body[0], values) if fits else None
+        message = _checked(body[0], body[1:])
+        return None if message is None else Heard(parts[0], message)
 
-    def send(self, peer: bytes, kind: Kind, *values: object) -> bool:
+    def send(self, peer: bytes, message: ToConsumer) -> bool:
         """Send; False where the peer is not there (its end is the supervisor's to prove)."""
         try:
-            self._socket.send_multipart((peer, msgpack.packb((int(kind), *values))))
+            self._socket.send_multipart((peer, msgpack.packb((_NUMBERS[type(message)], *message))))
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False
@@ -153,21 +221,49 @@ class ConsumerSocket:
                 self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing can be sent before the connection stands
             self._socket.connect(endpoint)
             self._socket.poll(flags=zmq.POLLOUT)
-            self.send(Kind.HELLO)
+            self.send(Hello())
 
     @property
     def socket(self) -> zmq.Socket[bytes]:
         """The socket, for polling."""
         return self._socket
 
-    def send(self, kind: Kind, *values: object) -> None:
+    def send(self, message: FromConsumer) -> None:
         """Send a message to the reader."""
-        self._socket.send(msgpack.packb((int(kind), *values)))
+        self._socket.send(msgpack.packb((_NUMBERS[type(message)], *message)))
 
-    def receive(self) -> list[Any]:
-        """Return the next message; waits for it."""
-        message: list[Any] = msgpack.unpackb(self._socket.recv(), strict_map_key=False)
-        return message
+    def receive(self) -> ToConsumer:
+        """Return the next message; waits for it.
+
+        Raises:
+            StreamerError: it is none that a reader sends.
+
+        """
+        number, *values = msgpack.unpackb(self._socket.recv(), strict_map_key=False)
+        if number == _FRAMES:
+            return Frames([_descriptor(*frame) for frame in values[0]])
+        kind = _TO_CONSUMER.get(number)
+        if kind is None:
+            msg = f"the reader sent a message of number {number}, which is none"
+            raise StreamerError(msg)
+        return kind(*values)
+
+
+def _descriptor(frame: int, tick_number: int, tick: int, slot: int, samples: list[Any]) -> Descriptor:
+    return Descriptor(
+        frame, tick_number, tick, slot, [None if sample is None else SampleDescriptor(*sample) for sample in samples]
+    )
+
+
+def _checked(number: int, values: list[Any]) -> FromConsumer | None:
+    """Return the record of a consumer's message; None where it makes no sense."""
+    kind, shape = _SHAPES.get(number, (None, ()))
+    if kind is None or len(shape) != len(values):
+        return None
+    fits = all(isinstance(v, t) and not isinstance(v, bool) for v, t in zip(values, shape, strict=True))
+    if fits and kind in (Release, Lent):
+        fits = all(type(frame) is int for frame in values[0])
+    return kind(*values) if fits else None
 
 
 def pack_state(state: object) -> bytes | None:

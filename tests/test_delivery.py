@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
+from streamer.delivery import Delivery, End, EndChunk, Grow, HandOver, Load, Send
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -81,8 +81,8 @@ def loads_of(actions: Sequence[Action]) -> list[int]:
 
 
 def told(name: str, actions: Sequence[Action]) -> list[type[Action]]:
-    """Return how a consumer's generations ended; as tuples, `Retire` and `End` would be equal."""
-    return [type(action) for action in actions if isinstance(action, (Retire, End)) and action.consumer == name]
+    """Return how a consumer's generations ended; as tuples, `HandOver` and `End` would be equal."""
+    return [type(action) for action in actions if isinstance(action, (HandOver, End)) and action.consumer == name]
 
 
 def run(delivery: Delivery, *names: str, after: Sequence[Action] = (), bad: Container[int] = ()) -> list[Action]:
@@ -278,7 +278,7 @@ def retired_behind(*, drained: bool) -> Delivery:
         delivery.drain()
     delivery.release("old", 4)
     assert delivery.committed("old", 0)
-    assert Retire in told("old", run(delivery, "b"))
+    assert HandOver in told("old", run(delivery, "b"))
     delivery.gone("old")
     return delivery
 
@@ -295,7 +295,7 @@ def test_one_whose_process_is_replaced_as_planned_is_waited_for() -> None:
 
 def test_a_drain_waits_for_no_generation_that_will_not_come() -> None:
     delivery = retired_behind(drained=True)
-    assert told("b", run(delivery, "b")) == [Retire]
+    assert told("b", run(delivery, "b")) == [HandOver]
     assert delivery.cursor("b") == 2
 
 
@@ -381,7 +381,7 @@ def test_a_generation_with_a_budget_ends_when_its_chunks_are_committed() -> None
     assert delivery.committed("a", 0)
     assert settle(delivery) == []
     assert delivery.committed("a", 1)
-    assert told("a", settle(delivery)) == [Retire]
+    assert told("a", settle(delivery)) == [HandOver]
     delivery.gone("a")
     delivery.activate("a", None)
     assert frames_for("a", run(delivery, "a")) == [4, 5, 6, 7, 8, 9]
@@ -416,7 +416,7 @@ def test_a_generation_told_to_retire_finishes_the_chunk_that_it_is_in(released: 
     delivery.release("a", released)
     actions += run(delivery, "a")
     assert frames_for("a", actions) == frames
-    assert told("a", actions) == [Retire]
+    assert told("a", actions) == [HandOver]
 
 
 def test_a_drain_ends_every_generation_behind_its_chunk() -> None:
@@ -427,7 +427,7 @@ def test_a_drain_ends_every_generation_behind_its_chunk() -> None:
     for name in "ab":
         assert frames_for(name, actions) == [0, 1, 2, 3, 4]
         assert delivery.cursor(name) == 1
-        assert told(name, actions) == [Retire]
+        assert told(name, actions) == [HandOver]
         delivery.gone(name)
     assert delivery.idle
 
@@ -437,7 +437,7 @@ def test_a_generation_activated_during_a_drain_is_sent_nothing() -> None:
     delivery.add("a", cursor=1)
     delivery.drain()
     delivery.activate("a", None)
-    assert told("a", settle(delivery)) == [Retire]
+    assert told("a", settle(delivery)) == [HandOver]
 
 
 def test_a_drain_loads_nothing_for_the_chunks_that_it_will_not_begin() -> None:
@@ -560,9 +560,9 @@ def test_a_drain_ends_a_latest_consumer_although_it_is_ahead_of_where_the_others
     assert view >= 3  # a is in chunk 0, view is not
     delivery.drain()
     actions = run(delivery, "a", "view", after=actions)
-    assert told("a", actions) == [Retire]
+    assert told("a", actions) == [HandOver]
     delivery.gone("a")
-    assert told("view", [*actions, *run(delivery, "view")]) == [Retire]
+    assert told("view", [*actions, *run(delivery, "view")]) == [HandOver]
 
 
 def test_a_drain_ends_a_latest_consumer_although_the_others_have_died() -> None:
@@ -572,7 +572,7 @@ def test_a_drain_ends_a_latest_consumer_although_the_others_have_died() -> None:
     actions = settle(delivery)
     delivery.drain()
     delivery.gone("a")
-    assert told("view", run(delivery, "view", after=actions)) == [Retire]
+    assert told("view", run(delivery, "view", after=actions)) == [HandOver]
 
 
 # ---- any order of events
@@ -712,7 +712,7 @@ class Streaming(RuleBasedStateMachine):
         if not life.latest:
             assert self.next_wanted(life) >= min(life.announced * self.size, self.frames)
 
-    def see_end(self, end: Retire | End) -> None:
+    def see_end(self, end: HandOver | End) -> None:
         life = self.lives[end.consumer]
         assert life.active
         assert not life.told

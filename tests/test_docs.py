@@ -28,6 +28,7 @@ EXEMPT = {  # how a block begins: why it is not run here
     "python3 -m venv .venv && .venv/bin/pip install -e ": "it runs these tests: the second step of .ci/run",
 }
 PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")))
+FOR_DEVELOPERS = ("ARCHITECTURE.md", "CONTRIBUTING.md")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAMED = re.compile(r"# ([\w.]+\.(?:py|yaml))\b")
 
@@ -121,7 +122,34 @@ def test_other_pages_can_be_followed(tmp_path: Path, page: str) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in PAGES:
+    for page in (*PAGES, *FOR_DEVELOPERS):
         text = (ROOT / page).read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
             assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_files_that_developers_are_sent_to_exist() -> None:
+    for page in FOR_DEVELOPERS:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:streamer|consumers|tests|docs|configs|\.ci|\.github)/[\w./-]*)`", text):
+            assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+def test_every_room_of_the_package_is_drawn_and_every_room_that_is_drawn_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text[text.index("## The rooms") : text.index("## The journey of one frame")]
+    drawn = {
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)/?`", row)
+    }
+    there = {path.stem for path in (ROOT / "streamer").iterdir() if path.name[0] not in "._"} - {"py"}
+    assert drawn - {"consumers"} <= there
+    rooms = {path.name for path in (ROOT / "streamer").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert rooms - {"demo"} <= drawn
+
+
+def test_the_tasks_that_ci_runs_exist() -> None:
+    tasks = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in (ROOT / ".ci" / "run", ROOT / ".github" / "workflows" / "tests.yml"):
+        told = re.findall(r"^(?:\s*- run: )?make (.+)$", path.read_text(), re.MULTILINE)
+        assert told, path
+        assert {word for line in told for word in line.split() if word[0] != "-"} <= tasks, path

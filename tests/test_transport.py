@@ -16,11 +16,32 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import ConsumerError
-from streamer.transport import MAX_STATE, ConsumerSocket, Heard, Kind, ReaderSocket, pack_state, unpack_state
+from streamer.transport import (
+    MAX_STATE,
+    ClosedOutputs,
+    Commit,
+    ConsumerSocket,
+    Descriptor,
+    EndOfChunk,
+    Finish,
+    Frames,
+    Heard,
+    Hello,
+    Lent,
+    MakeWay,
+    Open,
+    ReaderSocket,
+    Release,
+    SampleDescriptor,
+    pack_state,
+    unpack_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from streamer.transport import FromConsumer, ToConsumer
 
 PEER = b"dataset-1-token"
 _LONG = 10_000  # milliseconds after which a test gives up
@@ -83,17 +104,13 @@ def test_a_consumer_says_hello_and_is_heard_in_order(line: Line) -> None:
     line.reader.admit(PEER)
     consumer = ConsumerSocket(line.context, line.endpoint, PEER)
     line.others.append(consumer.socket)
-    consumer.send(Kind.RELEASE, [7])
-    consumer.send(Kind.COMMIT, 3, b"state")
-    consumer.send(Kind.COMMIT, 4, None)
-    consumer.send(Kind.CLOSED)
-    assert line.hear(5) == [
-        Heard(PEER, Kind.HELLO, ()),
-        Heard(PEER, Kind.RELEASE, ([7],)),
-        Heard(PEER, Kind.COMMIT, (3, b"state")),
-        Heard(PEER, Kind.COMMIT, (4, None)),
-        Heard(PEER, Kind.CLOSED, ()),
-    ]
+    said: list[FromConsumer] = [Release([7]), Commit(3, b"state"), Commit(4, None), Lent([8, 9]), ClosedOutputs()]
+    for message in said:
+        consumer.send(message)
+    heard = line.hear(6)
+    assert [h.message for h in heard] == [Hello(), *said]
+    assert [type(h.message) for h in heard] == [Hello, *map(type, said)]  # empty tuples are equal
+    assert {h.peer for h in heard} == {PEER}
     assert line.reader.rejected == 0
 
 
@@ -103,13 +120,31 @@ def test_a_consumer_receives_what_was_sent_to_it_and_nothing_is_dropped(line: Li
     line.others.append(consumer.socket)
     line.hear(1)
     for number in range(5000):
-        assert line.reader.send(PEER, Kind.FRAMES, number, {1: [2, None]}, b"x")
+        frame = Descriptor(number, 2 * number, 2**60 + number, 3, [SampleDescriptor(2**62, -5, 1, 480), None])
+        assert line.reader.send(PEER, Frames([frame]))
     for number in range(5000):
-        assert consumer.receive() == [Kind.FRAMES, number, {1: [2, None]}, b"x"]
+        found = consumer.receive()
+        assert isinstance(found, Frames)
+        (frame,) = found.frames
+        assert frame == Descriptor(number, 2 * number, 2**60 + number, 3, [SampleDescriptor(2**62, -5, 1, 480), None])
+        assert isinstance(frame.samples[0], SampleDescriptor)
+
+
+@pytest.mark.parametrize(
+    "message", [Open({"name": "bag"}, 9, 8, b"x"), EndOfChunk(3, 30, 39), Finish(), MakeWay(), Frames([])]
+)
+def test_every_message_to_a_consumer_arrives_as_what_it_was(line: Line, message: ToConsumer) -> None:
+    line.reader.admit(PEER)
+    consumer = ConsumerSocket(line.context, line.endpoint, PEER)
+    line.others.append(consumer.socket)
+    line.hear(1)
+    assert line.reader.send(PEER, message)
+    found = consumer.receive()
+    assert (type(found), found) == (type(message), message)
 
 
 def test_a_message_to_nobody_is_told_and_not_swallowed(line: Line) -> None:
-    assert line.reader.send(b"nobody", Kind.END) is False
+    assert line.reader.send(b"nobody", Finish()) is False
 
 
 def test_an_unknown_peer_is_counted_and_dropped(line: Line) -> None:
@@ -137,7 +172,7 @@ WRONG: list[Any] = [
     msgpack.packb({}),
     msgpack.packb([]),
     msgpack.packb([99]),
-    msgpack.packb([int(Kind.FRAMES), 1]),
+    msgpack.packb([11, []]),
     msgpack.packb(["1"]),
     msgpack.packb([True]),
     msgpack.packb([1.0]),
@@ -176,7 +211,7 @@ def test_messages_of_a_wrong_shape_are_counted_and_dropped(line: Line) -> None:
     socket.send_multipart([msgpack.packb([1]), msgpack.packb([1])])
     socket.send_multipart([b"", msgpack.packb([1])])
     socket.send(msgpack.packb([2, [5]]))
-    assert line.hear(1, rejected=len(WRONG) + 2) == [Heard(PEER, Kind.RELEASE, ([5],))]
+    assert line.hear(1, rejected=len(WRONG) + 2) == [Heard(PEER, Release([5]))]
 
 
 def test_a_message_beyond_the_limit_does_not_reach_the_reader(line: Line) -> None:
@@ -185,14 +220,14 @@ def test_a_message_beyond_the_limit_does_not_reach_the_reader(line: Line) -> Non
     line.reader.admit(b"other")
     large.send(bytes(MAX_STATE + 2**17))
     small.send(msgpack.packb([1]))
-    assert line.hear(1) == [Heard(b"other", Kind.HELLO, ())]
+    assert line.hear(1) == [Heard(b"other", Hello())]
 
 
 def test_a_state_of_the_largest_size_arrives(line: Line) -> None:
     line.reader.admit(PEER)
     state = pack_state({"x": bytes(MAX_STATE - 100)})
     line.dealer(PEER).send(msgpack.packb([3, 1, state]))
-    assert line.hear(1)[0].values == (1, state)
+    assert line.hear(1)[0].message == Commit(1, state)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -205,11 +240,11 @@ def test_random_bytes_never_raise_and_are_heard_only_where_they_make_sense(line:
         socket.send(body)
     socket.send(msgpack.packb([2, [123_456]]))
     heard: list[Heard] = []
-    while not heard or heard[-1].values != ([123_456],):
+    while not heard or heard[-1].message != Release([123_456]):
         assert line.reader.socket.poll(_LONG)
         heard += line.reader.receive()
     assert len(heard) - 1 + line.reader.rejected - before == len(bodies)
-    assert all(message.kind in (1, 2, 3, 4) for message in heard)
+    assert all(isinstance(h.message, Hello | Release | Commit | ClosedOutputs | Lent) for h in heard)
 
 
 # State

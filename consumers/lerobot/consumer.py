@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consumers.files import make_folder, provenance, remove_folder, require
+from consumers.files import check_parts, make_folder, provenance, remove_folder, require
 from consumers.lerobot.dataset import Dataset, Settings, locked
 from consumers.lerobot.episode import Shared
 from consumers.lerobot.features import make_features
@@ -159,7 +159,21 @@ class LeRobot(Consumer):
             self._key, self._ignored = state["key"], state["ignored"]
             self._at = _Progress(**state["at"])
         self._shares = _shares(self._out, recording.name, self._key)
+        self._chunks: int = state["chunk"] + 1 if state is not None else 0
+        if state is not None and not self._ignored:
+            self._check(recording)
         shutil.rmtree(self._shares if state is None else self._shares / _UNDER_WAY, ignore_errors=True)
+
+    def _check(self, recording: Recording) -> None:
+        """Make sure that the shares are there which were committed, or the episodes that were made of them."""
+        if self._shares.exists() or recording.part:
+            check_parts(self._shares, map(_share_of, range(self._chunks)), self._shares)
+            return
+        dataset = Dataset(self._out, self._settings)
+        for number in range(self._at.episode + 1):
+            if dataset.episode_of(f"{self._key}/{number}") is None:
+                msg = "the committed shares of this recording have been removed"
+                raise OutputError(msg, path=self._shares, hint="begin anew with --restart")
 
     def _choose_key(self, recording: Recording, dataset: Dataset) -> str:
         """Name this pass over the recording, and decide what becomes of a recording that is there already."""
@@ -228,12 +242,13 @@ class LeRobot(Consumer):
     def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
         """Close the chunk's shares and give them their name."""
         if self._ignored:
-            return {"key": self._key, "ignored": True, "at": asdict(self._at)}
+            return {"key": self._key, "ignored": True, "at": asdict(self._at), "chunk": chunk.number}
         self._finish_share()
-        target = self._shares / f"chunk-{chunk.number:08d}"
+        target = self._shares / _share_of(chunk.number)
         shutil.rmtree(target, ignore_errors=True)
         (self._shares / _UNDER_WAY).rename(target)
-        return {"key": self._key, "ignored": False, "at": asdict(self._at)}
+        self._chunks = chunk.number + 1
+        return {"key": self._key, "ignored": False, "at": asdict(self._at), "chunk": chunk.number}
 
     def _finish_share(self) -> None:
         if self._share is not None:
@@ -245,6 +260,8 @@ class LeRobot(Consumer):
         if self._ignored:
             return
         origin = provenance(recording, "pyarrow", "av")
+        if self._chunks:
+            self._check(recording)
         if recording.part:
             leave_part(self._shares, self._at.episode + 1, self._text, origin)
             return
@@ -308,6 +325,10 @@ def _whole_rate(rate: float | None) -> int:
 def _shares(out: Path, name: str, key: str) -> Path:
     """Return where the shares of a recording lie."""
     return out / ".shares" / f"{name}-{key}"
+
+
+def _share_of(chunk: int) -> str:
+    return f"chunk-{chunk:08d}"
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -285,7 +285,7 @@ class ChunkedRosbagProcessor:
         main = self._choose({key: index.stamps for key, index in found.items()})
         ticks = _exact(seconds, found[main].stamps)
         indexes = {key: index for key, index in found.items() if len(wanted.get(key, ()))}
-        types = Types(self.types, source.distro, Path.cwd())
+        types = Types.of(source, self.types, Path.cwd())
         native = [entry.settings for key, entry in self._keys.items() if key in indexes and entry.function is None]
         prepared = prepare(source, types, _GIVEN, native, ticks)
         plans = {stream.name: stream for stream in prepared.plan.streams}

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from streamer.supervisor.session import Observer
+    from streamer.runtime.messages import Planned
+    from streamer.supervisor.status import Display
 
 _LINE_SECONDS = 2.0
 
 
 @contextmanager
-def make_observer(*, json_lines: bool = False) -> Iterator[Observer]:
+def make_observer(*, json_lines: bool = False) -> Iterator[Display]:
     """Choose by where the output goes: standard error is a terminal or it is not; or JSON on standard output."""
     if json_lines:
         yield _JsonLines()
@@ -67,10 +68,10 @@ class _Bar:
         self._progress = progress
         self._task = progress.add_task("opening", total=None, more="")
 
-    def planned(self, about: dict[str, Any]) -> None:
-        if "recording" not in about:  # else one of many, of which `progress` tells the sum
-            self._progress.update(self._task, description="streaming", total=about["frames"])
-        for warning in about["warnings"]:
+    def planned(self, plan: Planned, recording: str = "") -> None:
+        if not recording:  # else one of many, of which `progress` tells the sum
+            self._progress.update(self._task, description="streaming", total=plan.frames)
+        for warning in plan.warnings:
             self.note(warning)
 
     def progress(self, values: dict[str, Any]) -> None:
@@ -88,13 +89,13 @@ class _Lines:
         self._broken = False
         self._said = time.monotonic()
 
-    def planned(self, about: dict[str, Any]) -> None:
-        of = f"{about['recording']}: " if "recording" in about else ""
+    def planned(self, plan: Planned, recording: str = "") -> None:
+        of = f"{recording}: " if recording else ""
         self.note(
-            f"{of}{about['frames']} frames in {about['chunks']} chunks, "
-            f"at most {about['slots']} slots of {show_size(about['slot_size'])}"
+            f"{of}{plan.frames} frames in {plan.chunks} chunks, "
+            f"at most {plan.slots} slots of {show_size(plan.slot_size)}"
         )
-        for warning in about["warnings"]:
+        for warning in plan.warnings:
             self.note(warning)
         import_module("streamer.cli.summary")  # needed at the end: loaded while others work and this process waits
 
@@ -118,9 +119,10 @@ class _Lines:
 class _JsonLines:
     """One JSON object a line on standard output; ``event`` says which: planned, progress, note."""
 
-    def planned(self, about: dict[str, Any]) -> None:
-        keys = ("recording", "frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
-        self._say("planned", {key: about[key] for key in keys if key in about})
+    def planned(self, plan: Planned, recording: str = "") -> None:
+        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings")
+        named = {"recording": recording} if recording else {}
+        self._say("planned", named | {key: getattr(plan, key) for key in keys})
 
     def progress(self, values: dict[str, Any]) -> None:
         self._say("progress", values)

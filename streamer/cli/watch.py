@@ -206,7 +206,7 @@ def _checked(config: Path, overrides: list[str]) -> Loaded:
 
 def _unchecked(config: Path, code: int, said: str) -> BusyError | ConfigError:
     """Say why a check has found nothing: somebody ended it, which may go better next time, or it ended by itself."""
-    from streamer.supervisor.child import how_it_ended
+    from streamer.supervisor.endings import how_it_ended
 
     if -code in _FROM_OUTSIDE or code in (BusyError.exit_code, StorageError.exit_code):
         how = how_it_ended(code)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from streamer.config.limits import LimitError, check_expansion, check_text, too_large
 from streamer.config.model import (
     Config,
     ConsumerConfig,
@@ -123,6 +124,9 @@ def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] |
 
     """
     lines = lines or {}
+    for where, number in too_large(values):
+        msg = f"{hex(number)[:18]}… has more than 64 bits"
+        raise ConfigError(msg, key=".".join(map(str, where)), line=_place(path, lines, where))
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -147,11 +151,16 @@ class _Reader:
         self._path = path
         self._loader = _Loader("")
         self.lines: dict[Where, int | None] = {}
-        self._open: set[int] = set()  # nodes that are being read: an alias of one of them has no end
 
     def read(self, text: str) -> dict[str, Any]:
         try:
+            check_text(text, _Loader)
             node = yaml.compose(text, Loader=_Loader)
+            if node is not None:
+                check_expansion(node)
+        except LimitError as error:
+            msg = f"no configuration looks like this: {error}"
+            raise ConfigError(msg, line=f"{self._path}:{error.line}") from error
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f"{self._path}:{mark.line + 1}" if mark else str(self._path)
@@ -180,16 +189,9 @@ class _Reader:
             raise ConfigError(msg, line=self._line(node)) from error
 
     def _collection(self, node: yaml.Node, where: Where) -> dict[str, Any] | list[Any]:
-        if id(node) in self._open:
-            msg = "an alias that contains itself"
-            raise ConfigError(msg, line=self._line(node))
-        self._open.add(id(node))
-        try:
-            if isinstance(node, yaml.MappingNode):
-                return self._mapping(node, where)
-            return [self._value(item, (*where, n)) for n, item in enumerate(node.value)]
-        finally:
-            self._open.discard(id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, where)
+        return [self._value(item, (*where, n)) for n, item in enumerate(node.value)]
 
     def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -224,6 +226,11 @@ class _Reader:
         return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
 
 
+def _load(text: str) -> Any:
+    check_text(text, _Loader)
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+
+
 def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]) -> None:
     """Set one ``key.path=value`` of the command line; the value is read as YAML."""
     keys, equals, text = override.partition("=")
@@ -231,8 +238,8 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
         msg = f"{override!r} is not an override: write key.path=value, such as chunk_size=50"
         raise ConfigError(msg)
     try:
-        value = text if not text or text.startswith("*") else yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader; a pattern is no alias
-    except yaml.YAMLError as error:
+        value = text if not text or text.startswith("*") else _load(text)  # a pattern is no alias
+    except (yaml.YAMLError, ValueError) as error:
         msg = f"{override!r}: the value is not valid YAML; a text with such signs takes quotes: {keys}='\"{text}\"'"
         raise ConfigError(msg) from error
     *parents, last = keys.split(".")

@@ -58,6 +58,15 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_OF_ANY_RECORDING = {"path", "watch", "on_damage", "max_chunk", "verify", "resets", "max_pixels"}
+
+
+def _topic_or_tf(schema: dict[str, Any]) -> None:
+    """Tell an editor that a stream names a topic or two frames."""
+    del schema["required"]
+    schema["anyOf"] = [{"required": ["topic"]}, {"required": ["tf"]}]
+
+
 class SourceConfig(_Settings):
     """Where the recordings are."""
 
@@ -84,6 +93,8 @@ class SourceConfig(_Settings):
     on_damage: Literal["error", "salvage"] = Field(
         "error", description="what to do with a recording that was not closed, is cut off or has damaged chunks"
     )
+    max_chunk: Size = Field(256 * 10**6, ge=2**20, description="most bytes of a chunk or message that are read as one")
+    verify: bool = Field(True, description="whether what is read is held against the recording's checksums")
     resets: Literal["error", "first", "last", "split"] = Field(
         "error",
         description="what to do with stamps that jump back: read the first pass, the last, or each by itself (split)",
@@ -95,7 +106,7 @@ class SourceConfig(_Settings):
         if (self.path is None) == (self.watch is None):
             msg = "give either 'path' (recordings, for 'streamer run') or 'watch' (folders, for 'streamer watch')"
             raise ValueError(msg)
-        for key in sorted(self.model_fields_set - {"path", "watch", "on_damage", "resets", "max_pixels"}):
+        for key in sorted(self.model_fields_set - _OF_ANY_RECORDING):
             if self.watch is None:
                 msg = f"{key!r} says how folders are watched: it needs 'watch' instead of 'path'"
                 raise ValueError(msg)
@@ -130,10 +141,27 @@ class TimelineConfig(_Settings):
         return crop
 
 
+class TfConfig(_Settings):
+    """Two coordinate frames, of which a stream is the pose of one in the other."""
+
+    source: str = Field(
+        alias="from", min_length=1, description="the frame in which the pose is told, such as base_link"
+    )
+    target: str = Field(alias="to", min_length=1, description="the frame whose pose it is, such as tool0")
+
+
+_OF_TF = {"tf", "topic", "clock", "shift", "at", "align", "tolerance", "missing", "gap"}  # what a pose can be told
+
+
 class StreamConfig(_Settings):
     """One stream: what is read, how it is decoded, how it is aligned."""
 
+    model_config = ConfigDict(json_schema_extra=_topic_or_tf)
+
     topic: Strings = Field(description="the topic; of a list, the first that the recording has")
+    tf: TfConfig | None = Field(
+        None, description="the pose of a coordinate frame in another, from the topics /tf and /tf_static (all are read)"
+    )
     field: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="path of a numeric field, such as position[12:26]; a list makes one vector of several"
     )
@@ -164,6 +192,21 @@ class StreamConfig(_Settings):
     )
     gap: Duration | None = Field(None, description="flag ticks between messages further apart than this")
     undecodable: Literal["error", "skip", "none"] = Field("error", description="what to do with a damaged message")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _topics_of_tf(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("tf") is not None and "topic" not in values:
+            return {**values, "topic": ["/tf", "/tf_static"]}
+        return values
+
+    @model_validator(mode="after")
+    def _only_poses(self) -> StreamConfig:
+        others = sorted(self.model_fields_set - _OF_TF) if self.tf is not None else []
+        if others:
+            msg = f"a stream of 'tf' is a pose of seven numbers: {others[0]!r} does not go with it"
+            raise ValueError(msg)
+        return self
 
     @field_validator("elements")
     @classmethod

@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSettings, TimelineSettings
+from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSettings, TimelineSettings, Trust
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -36,7 +36,13 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
         ),
         Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
+        (s.tf.source, s.tf.target) if s.tf else None,
     )
+
+
+def trust(config: Config) -> Trust:
+    """Return how far recordings are believed."""
+    return Trust(config.source.max_chunk, config.source.verify)
 
 
 def timeline_settings(config: Config) -> TimelineSettings:

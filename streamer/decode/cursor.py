@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, TypeVar
 
+from streamer.decode.cdr import PLAIN, PLAIN_2, foreign, is_big_endian
 from streamer.errors import DecodeError
 
 if TYPE_CHECKING:
@@ -14,22 +15,34 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_READ = PLAIN | PLAIN_2
 _U32 = {False: struct.Struct("<I").unpack_from, True: struct.Struct(">I").unpack_from}
 
 
 class Cursor:
     """A place in the head of a message that begins with a std_msgs/Header."""
 
-    __slots__ = ("_cdr", "_head", "_position", "_u32", "big_endian")
+    __slots__ = ("_cdr", "_encapsulation", "_head", "_position", "_u32", "big_endian")
 
     def __init__(self, head: memoryview, encoding: str) -> None:
         """Step over the header."""
         self._cdr = encoding == "cdr"
-        self.big_endian = self._cdr and head[1] == 0
+        self.big_endian = self._cdr and is_big_endian(head, _READ)
         self._u32 = _U32[self.big_endian]
+        self._encapsulation = head[:4]
         self._head = head[4:] if self._cdr else head
         self._position = 8 if self._cdr else 12
         self.text()
+
+    def require_version_1(self) -> None:
+        """Make sure that what comes next is laid out as the first version of CDR does; the second differs.
+
+        Raises:
+            DecodeError: the message is in the second.
+
+        """
+        if self._cdr and bytes(self._encapsulation[:2]) not in PLAIN:
+            raise foreign(bytes(self._encapsulation))
 
     @property
     def position(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from streamer.decode.cdr import PLAIN, PLAIN_2
 from streamer.decode.names import MOST, Namer, Reading
 from streamer.errors import ConfigError, DecodeError, show_names
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_KNOWN = 64  # orders that are remembered
 _PADDING = 8  # bytes
-ENCAPSULATIONS = {b"\x00\x00": True, b"\x00\x01": False}  # plain CDR: is it big-endian?
+_ENCAPSULATIONS = PLAIN | PLAIN_2
 
 
 class _Known(NamedTuple):
@@ -76,10 +77,10 @@ class Elements:
 
     def read(self, message: memoryview) -> Reading:
         """Return what a message says of its numbers, before any are chosen."""
-        if self._cdr and bytes(message[:2]) not in ENCAPSULATIONS:
+        if self._cdr and bytes(message[:2]) not in _ENCAPSULATIONS:
             return Reading(None, -1, f"it begins with {bytes(message[:4])!r}, which is no plain CDR encapsulation")
         with self._lock:
-            found = [namer.read(message) for namer in self._namers[self._cdr and message[1] == 0]]
+            found = [namer.read(message) for namer in self._namers[self._cdr and not message[1] & 1]]
         return found[0] if len(found) == 1 else _joined(found)
 
     def order_of(self, names: tuple[str, ...]) -> NDArray[np.intp] | None:

@@ -307,7 +307,7 @@ class Namer(Wire):
     def _labels(self, desc: FieldDesc, *, one_each: bool) -> Label:
         """Name the numbers of a field; ``one_each``: its elements are messages, one for each name."""
         if desc[0] == Nodetype.BASE:
-            skip = merge_steps(self._skip(desc))
+            skip = self._skip(desc)
             return lambda message, position, place: (_Labels([place.label], 1), skip(message, position))
         if desc[0] == Nodetype.NAME:
             return self._labels_of_message(str(desc[1]))
@@ -318,7 +318,7 @@ class Namer(Wire):
         return self._labels_of_messages(str(element[1]), fixed, one_each=one_each)
 
     def _labels_of_numbers(self, desc: FieldDesc, fixed: int | None) -> Label:
-        skip = merge_steps(self._skip(desc))
+        skip = self._skip(desc)
 
         def label(message: memoryview, position: int, place: _Place) -> tuple[_Labels, int]:
             count = fixed if fixed is not None else self._length(message, position)[0]
@@ -355,7 +355,7 @@ class Namer(Wire):
     def _labels_of_message(self, msgtype: str) -> Label:
         left_out = (NAMES_BESIDE.get(msgtype), PLACEHOLDER)
         fields = self._fields(msgtype)
-        over = {name: merge_steps(self._skip(desc)) for name, desc in fields if name in left_out}
+        over = {name: self._skip(desc) for name, desc in fields if name in left_out}
         parts = {
             name: self._labels(desc, one_each=name in _ONE_EACH.get(msgtype, ()))
             for name, desc in fields

@@ -104,6 +104,7 @@ class PointsDecoder:
 
 
 def _head(cursor: Cursor, size: int) -> _Cloud:
+    cursor.require_version_1()
     height, width, count = cursor.number(), cursor.number(), cursor.number()
     if count > _MOST_FIELDS:
         msg = f"a cloud with {count} fields: the message is damaged"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamer.decode.elements import ENCAPSULATIONS, Elements, paths_of
+from streamer.decode.cdr import PLAIN, PLAIN_2, is_big_endian
+from streamer.decode.elements import Elements, paths_of
 from streamer.decode.wire import OutOfReachError, Wire
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import Spec
@@ -34,8 +35,11 @@ class VectorDecoder:
         self._path = ", ".join(paths)
         self._how = how
         self._cdr = encoding == "cdr"
-        self._field = Wire(types, encoding).fields(msgtype, paths)
-        self._foreign = Wire(types, encoding, big_endian=True).fields(msgtype, paths) if self._cdr else self._field
+        wire = Wire(types, encoding)
+        foreign = Wire(types, encoding, big_endian=True) if self._cdr else wire
+        self._field, self._foreign = wire.fields(msgtype, paths), foreign.fields(msgtype, paths)
+        self._known = PLAIN | PLAIN_2 if self._cdr and wire.is_plain_in_version_2(msgtype) else PLAIN
+        self._checks = {False: wire.check(msgtype), True: foreign.check(msgtype)}
         self.quaternions = self._field.quaternions if how.elements is None else ()
         self.elements = Elements(msgtype, types, encoding, how)
 
@@ -45,18 +49,19 @@ class VectorDecoder:
         if not self._cdr:
             values = self._field.read(message)
         else:
-            big_endian = ENCAPSULATIONS.get(bytes(message[:2]))
-            if big_endian is None:
-                msg = f"a message begins with {bytes(message[:4])!r}, which is no plain CDR encapsulation"
-                raise DecodeError(msg)
-            values = (self._foreign if big_endian else self._field).read(message)
+            values = (self._foreign if is_big_endian(message, self._known) else self._field).read(message)
         return values if self._how.elements is None else self.elements.take(values, message)
+
+    def _check(self, message: memoryview) -> None:
+        """Make sure that a message has the length which its type says: a definition that is cut is found by it."""
+        self._checks[self._cdr and is_big_endian(message, self._known)](message)
 
     def probe(self, payload: Payload) -> Spec:
         """Read one message: its length, type and names hold for the stream."""
         try:
             self.elements.settle(payload.all())
             values = self.values(payload)
+            self._check(payload.all())
         except OutOfReachError as error:
             raise ConfigError(error.text, key="field") from error
         if self._how.dtype:

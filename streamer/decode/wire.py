@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from rosbags.interfaces import Nodetype
 
+from streamer.decode.cdr import ENCAPSULATION, Stride, chain, repeat, stride_of
 from streamer.errors import ConfigError, DecodeError, nearest_name
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ _DTYPES = {
 _HEADER = "std_msgs/msg/Header"
 _QUATERNION = "geometry_msgs/msg/Quaternion"
 PLACEHOLDER = "structure_needs_at_least_one_member"  # one byte in CDR, nothing in ROS 1
-_ENCAPSULATION = 4
 NAMES_BESIDE = {"control_msgs/msg/InterfaceValue": "interface_names"}  # left out of a message read as a whole
+_MOST_QUATERNIONS = 10_000
+_PADDING = 8  # bytes; writers fill a CDR message up to a multiple of four or eight
 
 
 class OutOfReachError(DecodeError):
@@ -77,6 +79,9 @@ class Wire:
         self._dtypes = _DTYPES if self._cdr else _DTYPES | {"byte": "i1"}  # unsigned since ROS 2
         self._order = ">" if big_endian else "<"
         self._u32 = struct.Struct(f"{self._order}I").unpack_from
+        self._strides: dict[str, Stride | None] = {}  # of types, each found once
+        self._skips: dict[str, Step] = {}
+        self._flat: dict[str, _Numbers] = {}
 
     def field(self, msgtype: str, path: str) -> Field:
         """Compile a path; the empty path means the whole message.
@@ -178,54 +183,54 @@ class Wire:
     def _is_message_list(desc: FieldDesc) -> bool:
         return desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) and desc[1][0][0] == Nodetype.NAME
 
-    def _fixed(self, desc: FieldDesc) -> list[int] | None:
-        """Return the sizes of the primitives of a field, or None where its length varies."""
+    def _stride(self, desc: FieldDesc) -> Stride | None:
+        """Return how far a field reaches, or None where its length varies."""
         if desc[0] == Nodetype.BASE:
             base = desc[1][0]
-            return [np.dtype(self._dtypes[base]).itemsize] if base in self._dtypes else None
+            size = np.dtype(self._dtypes[base]).itemsize if base in self._dtypes else 0
+            return stride_of(size, aligned=self._cdr) if size else None
         if desc[0] == Nodetype.NAME:
-            parts: list[int] = []
-            for _, inner in self._fields(str(desc[1])):
-                sizes = self._fixed(inner)
-                if sizes is None:
-                    return None
-                parts += sizes
-            return parts
+            return self._stride_of_type(str(desc[1]))
         if desc[0] == Nodetype.ARRAY:
-            element = self._fixed(desc[1][0])
-            return None if element is None else element * desc[1][1]
+            element = self._stride(desc[1][0])
+            return None if element is None else repeat(element, desc[1][1])
         return None
 
-    def _skip_all(self, descs: list[FieldDesc]) -> list[Step]:
-        return [step for desc in descs for step in self._skip(desc)]
+    def _stride_of_type(self, msgtype: str) -> Stride | None:
+        if msgtype not in self._strides:
+            whole: Stride | None = (0,) * 8
+            for _, desc in self._fields(msgtype):
+                stride = self._stride(desc)
+                whole = None if whole is None or stride is None else chain(whole, stride)
+            self._strides[msgtype] = whole
+        return self._strides[msgtype]
 
-    def _skip(self, desc: FieldDesc) -> list[Step]:
-        if (sizes := self._fixed(desc)) is not None:
-            return [self._advance(sizes)]
+    def _skip_all(self, descs: list[FieldDesc]) -> list[Step]:
+        return [self._skip(desc) for desc in descs]
+
+    def _skip(self, desc: FieldDesc) -> Step:
+        if (stride := self._stride(desc)) is not None:
+            return _advance(stride)
         if desc[0] == Nodetype.BASE:
-            if desc[1][0] != "string":
-                msg = f"a field of type {desc[1][0]!r} stands in the way: it cannot be skipped"
-                raise ConfigError(msg)
-            return [self._skip_bytes(1)]
+            return self._skip_text(desc[1][0])
         if desc[0] == Nodetype.NAME:
-            return self._skip_all([d for _, d in self._fields(str(desc[1]))])
+            msgtype = str(desc[1])
+            if msgtype not in self._skips:
+                self._skips[msgtype] = merge_steps(self._skip_all([d for _, d in self._fields(msgtype)]))
+            return self._skips[msgtype]
         element, length = desc[1]
         if desc[0] == Nodetype.ARRAY:
-            return self._skip(element) * length
+            return _skip_times(self._skip(element), length)
         if element[0] == Nodetype.BASE and element[1][0] in self._dtypes:
-            return [self._skip_bytes(np.dtype(self._dtypes[element[1][0]]).itemsize)]
-        return [self._skip_elements(merge_steps(self._skip(element)))]
+            return self._skip_bytes(np.dtype(self._dtypes[element[1][0]]).itemsize)
+        return self._skip_elements(self._skip(element))
 
-    def _advance(self, sizes: list[int]) -> Step:
-        """Step over primitives of known sizes: how far depends only on the alignment of the start."""
-        ahead = []
-        for start in range(8):
-            end = start
-            for size in sizes:
-                end = (end + size - 1) // size * size + size if self._cdr else end + size
-            ahead.append(end - start)
-        table = tuple(ahead)
-        return lambda _, position: position + table[position & 7]
+    def _skip_text(self, base: str) -> Step:
+        if base == "string":
+            return self._skip_bytes(1)
+        why = "writers give its letters two bytes or four" if base == "wstring" else "it is not supported"
+        msg = f"a field of type {base!r} stands before it and cannot be stepped over: {why}"
+        raise ConfigError(msg, key="field")
 
     def _length(self, message: memoryview, position: int) -> tuple[int, int]:
         """Read the length of a string or sequence; return it and the position behind it."""
@@ -258,7 +263,7 @@ class Wire:
     def _element(self, desc: FieldDesc, steps: list[Step], number: int) -> tuple[FieldDesc, list[Step]]:
         element: Any = desc[1][0]
         length = int(desc[1][1])
-        over = merge_steps(self._skip(element))
+        over = self._skip(element)
         is_sequence = desc[0] == Nodetype.SEQUENCE
 
         def step(message: memoryview, position: int) -> int:
@@ -286,7 +291,7 @@ class Wire:
             return self._run(dtype, length) if desc[0] == Nodetype.ARRAY else self._sequence(self._run(dtype, None))
         one = self._flatten(str(element[1]), path, msgtype)
         if desc[0] == Nodetype.ARRAY:
-            return _chain([one] * length)
+            return _times(one, length, path)
         return self._sequence(_Numbers(_repeat(one.read, one.dtype), one.dtype, None))
 
     def _dtype(self, name: str, path: str, msgtype: str) -> np.dtype[Any]:
@@ -316,6 +321,11 @@ class Wire:
         return _Numbers(read, numbers.dtype, None)
 
     def _flatten(self, msgtype: str, path: str, root: str) -> _Numbers:
+        if msgtype not in self._flat:
+            self._flat[msgtype] = self._flatten_type(msgtype, path, root)
+        return self._flat[msgtype]
+
+    def _flatten_type(self, msgtype: str, path: str, root: str) -> _Numbers:
         fields = [(n, d) for n, d in self._fields(msgtype) if n != PLACEHOLDER]
         if not fields:
             raise self._not_numeric(root, path, "empty message")
@@ -332,21 +342,63 @@ class Wire:
 
     def _passed(self, desc: FieldDesc) -> _Numbers:
         """Read nothing of a field, and go on behind it."""
-        skip = merge_steps(self._skip(desc))
+        skip = self._skip(desc)
         return _Numbers(lambda message, position: (np.empty(0, "?"), skip(message, position)), np.dtype("?"), 0)
 
     def _reader(self, skip: Step, read: Read, msgtype: str) -> Callable[[memoryview], NDArray[Any]]:
-        start = _ENCAPSULATION if self._cdr else 0
+        start = ENCAPSULATION if self._cdr else 0
 
         def field(message: memoryview) -> NDArray[Any]:
             try:
                 body = message[start:]
                 return read(body, skip(body, 0))[0]
-            except (struct.error, ValueError) as error:
+            except (struct.error, ValueError, OverflowError) as error:
                 text = f"a message of {len(message)} bytes is no whole {msgtype}: {error}"
                 raise DecodeError(text) from error
 
         return field
+
+    def is_plain_in_version_2(self, msgtype: str) -> bool:
+        """Tell whether messages look in the second version of plain CDR as in the first.
+
+        They do without numbers of eight bytes, which it aligns to four, and without arrays of anything but numbers,
+        before which it puts their size.
+        """
+        waiting, seen = [msgtype], {msgtype}
+        while waiting:
+            for _, desc in self._fields(waiting.pop()):
+                element: Any = desc[1][0] if desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) else desc
+                if element is not desc and (element[0] == Nodetype.NAME or element[1][0] not in self._dtypes):
+                    return False
+                if element[0] == Nodetype.BASE and np.dtype(self._dtypes.get(element[1][0], "u1")).itemsize > 4:
+                    return False
+                if element[0] == Nodetype.NAME and str(element[1]) not in seen:
+                    seen.add(str(element[1]))
+                    waiting.append(str(element[1]))
+        return True
+
+    def check(self, msgtype: str) -> Callable[[memoryview], None]:
+        """Return what makes sure that a message has the length which its fields take, where that can be known.
+
+        It raises DecodeError where it has not.
+        """
+        try:
+            skip = self._skip((Nodetype.NAME, msgtype))
+        except ConfigError:  # a field that cannot be stepped over
+            return lambda _: None
+        start, padding = (ENCAPSULATION, _PADDING) if self._cdr else (0, 1)
+
+        def check(message: memoryview) -> None:
+            try:
+                end = skip(message[start:], 0) + start
+            except (struct.error, OverflowError) as error:
+                msg = f"a message of {len(message)} bytes is no whole {msgtype}"
+                raise DecodeError(msg) from error
+            if not 0 <= len(message) - end < padding:
+                msg = f"a message of {len(message)} bytes whose fields take {end}: it is no {msgtype} as it is defined"
+                raise DecodeError(msg, hint="if it is whole, name the right definition under 'types:'")
+
+        return check
 
     # ---- saying what exists
 
@@ -436,6 +488,42 @@ def _chain(parts: list[_Numbers]) -> _Numbers:
         return np.concatenate(values, dtype=dtype), position
 
     return _Numbers(read, dtype, count, tuple(quaternions))
+
+
+def _advance(stride: Stride) -> Step:
+    """Step over what has no length of its own: how far depends only on the alignment of the start."""
+    return lambda _, position: position + stride[position & 7]
+
+
+def _skip_times(one: Step, count: int) -> Step:
+    def step(message: memoryview, position: int) -> int:
+        _check_count(message, count)
+        for _ in range(count):
+            position = one(message, position)
+        return position
+
+    return step
+
+
+def _times(one: _Numbers, count: int, path: str) -> _Numbers:
+    """Read an array of messages, each a vector, into one vector."""
+    if len(one.quaternions) * count > _MOST_QUATERNIONS:
+        msg = f"field {path!r} has {len(one.quaternions) * count} quaternions: choose some of its {count} elements"
+        raise ConfigError(msg, key="field")
+    many = _repeat(one.read, one.dtype)
+    quaternions = tuple(number * (one.length or 0) + q for number in range(count) for q in one.quaternions)
+
+    def read(message: memoryview, position: int) -> tuple[NDArray[Any], int]:
+        _check_count(message, count)
+        return many(message, position, count)  # type: ignore[no-any-return]
+
+    return _Numbers(read, one.dtype, None if one.length is None else one.length * count, quaternions)
+
+
+def _check_count(message: memoryview, count: int) -> None:
+    if count > len(message):
+        msg = f"an array of {count} messages in a message of {len(message)} bytes: its definition is another"
+        raise DecodeError(msg)
 
 
 def _repeat(one: Read, dtype: np.dtype[Any]) -> Any:

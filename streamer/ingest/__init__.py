@@ -1,1 +1,1 @@
-"""Folders in which recordings appear → datasets, for months: find them, queue them, run their pipelines."""
+"""Folders in which recordings appear → datasets, for months: find, queue, stream and file each recording."""

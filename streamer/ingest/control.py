@@ -1,4 +1,4 @@
-"""Requests of other commands → the daemon's loop, and its answers: JSON over a Unix socket that only its user opens.
+"""Requests of other commands → answers of the daemon: JSON over a Unix socket that only its user can open.
 
 A connection carries one request, an object on a line with the key ``verb``, and one answer, an object with the key
 ``ok``. Who may open the socket (mode 0600, in a folder of mode 0700) may do everything that the daemon can.
@@ -36,7 +36,7 @@ _NO_REQUEST = {"ok": False, "error": "no request"}
 
 
 class Control:
-    """The daemon's end. Whatever is connected or asked, it does not end the loop, stop it, or take its descriptors."""
+    """The daemon's end. No connection and no request ends the loop, blocks it, or uses up its descriptors."""
 
     def __init__(self, workdir: Workdir, shown: Mapping[str, Callable[[], dict[str, Any]]]) -> None:
         """Make the socket; one that a killed daemon left is replaced, as nobody else holds the work folder.
@@ -63,16 +63,16 @@ class Control:
 
     @property
     def busy(self) -> bool:
-        """Whether something is connected or waits to be, so that time limits have to be looked at."""
+        """Whether a connection is open or waits to be accepted, so that a time limit is running."""
         return bool(self._open) or time.monotonic() < self._closed_until
 
     def watched(self) -> list[socket.socket]:
-        """Return what becomes readable when there is something to take in."""
+        """Return the sockets that become readable when there is something to take in."""
         may_accept = len(self._open) < _MOST_OPEN and time.monotonic() >= self._closed_until
         return [*([self._socket] if may_accept else []), *self._open]
 
     def take(self, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Take in what has come, and answer the requests that are whole; never waits."""
+        """Read what has come and answer complete requests; does not wait."""
         self._accept()
         for connection, (since, got) in list(self._open.items()):
             try:
@@ -128,7 +128,7 @@ class Control:
             connection.close()
 
     def _send(self, connection: socket.socket, shown: Callable[[], dict[str, Any]]) -> None:
-        """Make and send an answer; the loop does not wait for somebody who asks and does not listen."""
+        """Make an answer and send it, in a thread: the loop does not wait for a client that does not read."""
         try:
             with connection, suppress(OSError):  # who asked has gone
                 connection.settimeout(_PATIENCE)
@@ -142,7 +142,7 @@ class Control:
 
 
 def _answered(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Make an answer; an error of the tree is one, too, and so is a system that has run out of something."""
+    """Return an answer, or an error as one."""
     try:
         return make()
     except StreamerError as error:
@@ -186,7 +186,7 @@ def ask(workdir: Path, verb: str, **values: Any) -> dict[str, Any]:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Give a socket's path in at most 107 bytes, however long it is: through a descriptor of its folder."""
+    """Give a path of at most 107 bytes to a socket, through a descriptor of its folder where that is longer."""
     if len(os.fsencode(path)) <= 100:
         yield str(path)
         return

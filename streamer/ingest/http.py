@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from streamer.ingest.server import UvicornServer
 
-_SILENT_SECONDS = 30.0  # of the daemon's own loop until it counts as dead
+_SILENT_SECONDS = 30.0  # after which the daemon's loop counts as dead
 _FAULTS = {
     errno.EADDRINUSE: "another program uses that port; end it or choose another port",
     errno.EADDRNOTAVAIL: "this machine does not have that address",
@@ -67,12 +67,12 @@ class HttpServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Return host and port: once started, the real one where 0 was asked for."""
+        """Return host and port; once started, the real port where 0 was asked for."""
         return self._host, self._port
 
     @property
     def url(self) -> str:
-        """Return where the page is."""
+        """Return the address of the page."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}/"
 
@@ -95,7 +95,7 @@ class HttpServer:
         self._thread.start()
 
     def beat(self) -> None:
-        """Take in that the daemon's own loop turns: after the first time, ``/livez`` fails 30 s after the last."""
+        """Note that the daemon's loop turns: from the first call on, ``/livez`` fails 30 s after the last one."""
         self._beat = time.monotonic()
 
     def stop(self) -> None:

@@ -25,7 +25,7 @@ class _FromSnapshot(Collector):
         self._newest = newest
 
     def describe(self) -> Iterable[Metric]:
-        """Name nothing: a registry would otherwise take a snapshot when the daemon starts."""
+        """Return nothing, so that the registry does not take a snapshot when the daemon starts."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
@@ -35,14 +35,14 @@ class _FromSnapshot(Collector):
 
 
 def registry(newest: Callable[[], Snapshot]) -> CollectorRegistry:
-    """Return a registry of what ``newest`` says at each scrape, and of nothing else."""
+    """Return a registry that holds only the snapshot that ``newest`` returns at each scrape."""
     made = CollectorRegistry(auto_describe=False)
     made.register(_FromSnapshot(newest))
     return made
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """Write all metrics in the format that ``accept`` asks for; return the content type, too."""
+    """Return all metrics in the format that ``accept`` asks for, and the content type."""
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
@@ -61,7 +61,7 @@ def _daemon(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("recordings", "Recordings in the ledger, by state.", counts, "state")
     used = _one(memory.get("used"))
     yield _gauge("memory_bytes", "Anonymous memory of all processes and allocated pages of all pools.", used)
-    yield _gauge("memory_budget_bytes", "What that memory may reach.", _one(memory.get("budget")))
+    yield _gauge("memory_budget_bytes", "The budget for that memory.", _one(memory.get("budget")))
     free = [((path,), count) for path, count in snapshot.get("free", {}).items()]
     yield _gauge("free_bytes", "Free space of each file system that is written to.", free, "path")
 
@@ -87,13 +87,13 @@ def _running(running: list[Snapshot]) -> Iterator[Metric]:
     anon = of_each("memory", "anon")
     yield _gauge("process_anonymous_bytes", "Anonymous memory of a process of a run.", anon, *_RUN, "process")
     behind = of_each("consumers", "behind")
-    yield _gauge("consumer_behind_frames", "How far a consumer is behind the foremost.", behind, *_RUN, "consumer")
+    yield _gauge("consumer_behind_frames", "How far a consumer is behind the first.", behind, *_RUN, "consumer")
     recycled = of_each("consumers", "recycled")
     yield _counter("consumer_recycles", "Planned replacements of a consumer's process.", recycled, *_RUN, "consumer")
     crashed = of_each("consumers", "crashed")
     yield _counter("consumer_crashes", "Crashes of a consumer's process.", crashed, *_RUN, "consumer")
     awaited = [((*labels, s["waits_for"]), 1) for labels, s in runs if s.get("waits_for")]
-    yield _gauge("awaited_process_info", "For whom the others of a run wait; always 1.", awaited, *_RUN, "process")
+    yield _gauge("awaited_process_info", "The process that a run waits for; always 1.", awaited, *_RUN, "process")
 
 
 def _one(value: float | None) -> Rows:

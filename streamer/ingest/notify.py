@@ -1,4 +1,4 @@
-"""What goes on → systemd, where it started us: ready, alive, reloading, stopping (sd_notify(3))."""
+"""The daemon's state → systemd, if that started it: ready, alive, reloading, stopping (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 
 class Systemd:
-    """The service manager; silent where there is none."""
+    """The service manager; does nothing where there is none."""
 
     def __init__(self) -> None:
         """Read NOTIFY_SOCKET and WATCHDOG_USEC."""

@@ -1,4 +1,4 @@
-"""A request → what the daemon shows: the page and its events, JSON, metrics, health; and who may see it."""
+"""A request → what the daemon shows (page, events, JSON, metrics, health), to those who may see it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 _PAGE = Path(__file__).with_name("page")
 _ASSETS = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
 _NEWEST_SECONDS = 1.0
-_TURN_SECONDS = 0.2  # how soon an event stream sees that the server or its client is gone
+_TURN_SECONDS = 0.2  # how often an event stream checks whether the server ends or its client has gone
 _HEARTBEAT_SECONDS = 15.0
 _MOST_STREAMS = 16
-_COOKIE_SECONDS = 90 * 86400  # for somebody who looks once a week
-_OPEN = ("/livez", "/readyz")  # whoever asks these restarts or routes, and has no token
+_COOKIE_SECONDS = 90 * 86400  # for a person who looks once a week
+_OPEN = ("/livez", "/readyz")  # asked by orchestrators, which have no token
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -44,7 +44,7 @@ _HEADERS = {
 
 
 class Newest:
-    """Snapshots, taken at most once a second however many ask, and not at all while nobody does."""
+    """Takes snapshots, at most one a second however many clients ask, and none while nobody does."""
 
     def __init__(self, take: Callable[[], dict[str, Any]]) -> None:
         self._take = take
@@ -62,7 +62,7 @@ class Newest:
         return self._value
 
     def event(self, seen: int) -> tuple[int, bytes] | None:
-        """Return the snapshot's edition and its event, or None where it says nothing new to who has seen ``seen``."""
+        """Return the snapshot's edition and its event; None where nothing has changed since edition ``seen``."""
         value = self()
         if self._read != self._taken:
             self._read = self._taken
@@ -75,7 +75,7 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What there is to see of the daemon, and whether its loop is alive and the server about to end."""
+    """What the daemon shows, whether its loop is alive, and whether the server is about to end."""
 
     newest: Newest
     trouble: Callable[[], str | None]
@@ -85,12 +85,12 @@ class View:
 
 
 def application(view: View, token: str | None, cookie: str, *, is_local: bool) -> ASGIApp:
-    """Join routes and gate; ``cookie`` names the cookie that stands for the token, ``is_local`` a loopback address."""
+    """Return the application; ``cookie`` names the token's cookie, ``is_local`` says that it is on loopback."""
     registry = metrics.registry(view.newest)
     streams = _Streams(view)
 
     async def live(_: Request) -> Response:
-        return _plain("alive") if view.is_alive() else _plain("the daemon's loop stands still", 503)
+        return _plain("alive") if view.is_alive() else _plain("the daemon's loop does not turn", 503)
 
     async def ready(_: Request) -> Response:
         trouble = view.trouble()
@@ -137,14 +137,14 @@ def _plain(text: str, status: int = 200) -> Response:
 
 
 class _Streams:
-    """Server-sent events: one for each change, one a second at most, to so many clients at a time."""
+    """Server-sent events: one for each change, at most one a second, to a limited number of clients."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._count = 0
 
     async def open(self, request: Request) -> Response:
-        if request.method == "HEAD":  # who asks what there would be holds no place
+        if request.method == "HEAD":  # it holds no place, as no event follows
             return Response(media_type="text/event-stream")
         if self._count >= _MOST_STREAMS:
             return _plain(f"{_MOST_STREAMS} pages are open already; close one", 503)
@@ -171,7 +171,7 @@ class _Streams:
 
 
 class _Stream(StreamingResponse):
-    """One client's events; it counts for as long as it is being answered."""
+    """The events of one client, which counts for as long as it is being answered."""
 
     def __init__(self, streams: _Streams, request: Request) -> None:
         super().__init__(streams.events(request), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
@@ -183,12 +183,12 @@ class _Stream(StreamingResponse):
 
 
 class _Gate:
-    """Lets through who may look, and puts the headers on every answer that keep a browser from leaking it."""
+    """Lets authorized requests through, and adds the headers that keep a browser from leaking an answer."""
 
     def __init__(self, app: ASGIApp, token: str | None, cookie: str, *, is_local: bool) -> None:
         self._app = app
         self._token = None if token is None else token.encode()
-        # The cookie stands for the token but does not show it, and any token makes a valid one.
+        # The cookie stands for the token without showing it; a token with any characters makes a valid cookie.
         self._pass = b"" if token is None else hashlib.sha256(f"cookie:{token}".encode()).hexdigest().encode()
         self._cookie = cookie
         self._is_local = is_local
@@ -204,7 +204,7 @@ class _Gate:
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the answer to who may not look (yet), None to who may."""
+        """Return the answer to a request that is not authorized (yet); None where it is."""
         path = request.scope["path"]
         if self._token is None:  # with one, a page under a false name has no cookie
             is_foreign = self._is_local and not _is_this_machine(request)
@@ -219,7 +219,7 @@ class _Gate:
             return PlainTextResponse("needs the token: Authorization: Bearer …\n", 401, headers=challenge)
         refusal = Response(self._form, 401, media_type="text/html", headers={"WWW-Authenticate": "Bearer"})
         if request.headers.get("sec-fetch-site") == "cross-site":
-            # Who follows a link from elsewhere is not asked for a strict cookie: the page itself may ask again.
+            # A browser that follows a link from another site sends no strict cookie; when it reloads the page, it does.
             refusal.headers["Refresh"] = "0; url=./"
         return refusal
 
@@ -236,7 +236,7 @@ class _Gate:
 
 
 def _is_this_machine(request: Request) -> bool:
-    """Tell whether a browser meant this machine: another site's name may have been made to point here."""
+    """Tell whether a browser meant this machine: a foreign name may have been made to resolve to it."""
     try:
         return is_loopback(urlsplit(f"//{request.headers.get('host', '')}").hostname or "")
     except ValueError:

@@ -71,7 +71,7 @@ def scan(
 
 @contextmanager
 def _vanishing(skipped: Callable[[OSError], object]) -> Iterator[None]:
-    """Look at something that may be gone by now, be forbidden, link to itself, or lie on a failing disk."""
+    """Pass on what cannot be read (forbidden, a link to itself, a failing disk); ignore what has gone."""
     try:
         yield
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from streamer.ledger import why_unusable
 from streamer.pipelines.process import Pipeline
 from streamer.pipelines.retry import AgainAt, Rule, decide
 from streamer.pipelines.unit import Ended
+from streamer.runtime.messages import Planned
 from streamer.supervisor.recording import fill_in
 from streamer.supervisor.workdir import Workdir
 from streamer.units import show_size
@@ -148,7 +149,7 @@ class Scheduler:
         try:
             pipeline = Pipeline(settings.loaded, entry.path, entry.name, folder, settings=own, flush=flush)
         except OSError as error:
-            ended = Ended("failed", StorageError.exit_code, f"the system refused a process: {error.strerror}")
+            ended = Ended("failed", StorageError(f"the system refused a process: {error.strerror}"))
             self._fail(entry, ended, settings)
             return
         self._jobs[entry.id] = _Job(entry, pipeline, settings.loaded)
@@ -161,21 +162,21 @@ class Scheduler:
         for number, job in list(self._jobs.items()):
             ended = job.pipeline.ended()
             for message in job.pipeline.heard():
-                if message["event"] == "planned":
+                if isinstance(message, Planned):
                     self._take_in_plan(job, message)
-                elif message["event"] == "note":
-                    self._log.warning(message["text"], recording=job.entry.name, **message["about"])
+                else:
+                    self._log.warning(message.text, recording=job.entry.name, **message.about)
             if ended is not None:
                 job.pipeline.close()
                 del self._jobs[number]
                 self._take_in_end(job, ended, settings)
 
-    def _take_in_plan(self, job: _Job, message: dict[str, Any]) -> None:
+    def _take_in_plan(self, job: _Job, message: Planned) -> None:
         entry = job.entry
-        self._log.info("planned", recording=entry.name, frames=message["frames"], chunks=message["chunks"])
-        for warning in message["warnings"]:
+        self._log.info("planned", recording=entry.name, frames=message.frames, chunks=message.chunks)
+        for warning in message.warnings:
             self._log.warning(warning, recording=entry.name)
-        opened = {name: FileIdentity.from_wire(values) for name, values in message["files"].items()}
+        opened = {name: FileIdentity.from_wire(values) for name, values in message.files.items()}
         with suppress(OSError):  # it has gone: so what the reader opened was the right one
             job.doubtful |= _mark(entry) != entry.mark
         job.doubtful |= not opened or (bool(entry.read) and not _same_content(entry.read, opened))
@@ -202,7 +203,7 @@ class Scheduler:
                 self._queue.changed(entry, why)
                 self._look_again_at(entry.path)
                 return
-        frames = ended.frames["delivered"] if ended.frames else None
+        frames = ended.delivered if ended.values else None
         outputs = {
             name: str(job.loaded.base / out)
             for name, consumer in job.loaded.config.consumers.items()
@@ -219,12 +220,12 @@ class Scheduler:
         rule = Rule(source.attempts, backoff, LONGEST_BACKOFF, repeats_failures=True, outlasts_machine=True)
         decision = decide(ended, entry.attempts, now, rule)
         if not isinstance(decision, AgainAt):
-            self._queue.quarantine(entry, ended.error)
-            self._log.error("quarantined", recording=entry.name, path=str(entry.path), error=ended.error)
+            self._queue.quarantine(entry, str(ended.error))
+            self._log.error("quarantined", recording=entry.name, path=str(entry.path), error=str(ended.error))
             return
-        self._queue.failed(entry, ended.error, decision.time, counts=decision.counted)
+        self._queue.failed(entry, str(ended.error), decision.time, counts=decision.counted)
         wait = round(decision.time - now, 3)
-        self._log.warning("failed", recording=entry.name, error=ended.error, attempt=entry.attempts, again_in=wait)
+        self._log.warning("failed", recording=entry.name, error=str(ended.error), attempt=entry.attempts, again_in=wait)
 
     # ---- what is left behind
 

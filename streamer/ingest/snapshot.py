@@ -1,4 +1,4 @@
-"""What the daemon does and what its queue remembers → one object, fit for JSON, that status, page and metrics show."""
+"""What the daemon does and what its queue remembers → one object for JSON, which status, page and metrics show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_DONE = 200  # that are shown, the last ones
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A recording whose pipeline is at work: ``status`` reads what that last wrote, ``image`` is its newest picture."""
+    """A recording under way: ``status`` reads what its pipeline wrote last, ``image`` finds its newest picture."""
 
     entry: Entry
     status: Callable[[], dict[str, Any]]
@@ -34,7 +34,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What only the daemon's process knows; replaced as a whole, so any thread may read it."""
+    """What only the daemon's process knows. It is replaced as a whole, so any thread may read it."""
 
     config: str
     pid: int = 0
@@ -53,7 +53,7 @@ class Live:
 
 
 def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
-    """Put together what there is to see; times in Unix seconds, sizes in bytes."""
+    """Return everything that is shown; times in Unix seconds, sizes in bytes."""
     entries = queue.not_done() + queue.last_done(_MOST_DONE)
     known = {entry.path for entry in entries}
     waiting = [sight for sight in live.sights if sight.state != "settled" and sight.candidate.path not in known]
@@ -81,7 +81,7 @@ def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
-    """Return what there is to say of an entry."""
+    """Return what is shown of an entry."""
     return {
         "id": entry.id,
         "name": entry.name,
@@ -128,7 +128,7 @@ def _free(disks: tuple[Path, ...]) -> dict[str, int]:
 
 
 def _shown(sight: Sight) -> dict[str, Any]:
-    """Show what has no entry yet in the same form."""
+    """Return the same for a recording that has no entry yet."""
     nothing = dict.fromkeys(("id", "seen", "began", "ended", "next_try", "frames"))
     return nothing | {
         "name": sight.candidate.path.name,
@@ -158,6 +158,9 @@ def _running(one: Running) -> dict[str, Any]:
 
 def _memory(status: dict[str, Any]) -> int:
     """Add up the anonymous memory of a pipeline's processes and the pages of its pool."""
-    pool = status.get("pool", {"allocated": 0, "slot_bytes": 0})
-    processes = sum(memory["anon"] for memory in status.get("memory", {}).values())
-    return int(processes + pool["allocated"] * pool["slot_bytes"])
+    try:
+        pool = status.get("pool", {"allocated": 0, "slot_bytes": 0})
+        processes = sum(memory["anon"] for memory in status.get("memory", {}).values())
+        return int(processes + pool["allocated"] * pool["slot_bytes"])
+    except (KeyError, TypeError, AttributeError):  # another program version wrote it, or it is damaged
+        return 0

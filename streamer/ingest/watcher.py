@@ -7,7 +7,9 @@ left behind with its path, and another thread scans the rest.
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -29,6 +31,7 @@ _SECOND_SCAN = 1.0  # seconds after the first: changes from before the kernel wa
 _STUCK_SECONDS = 60.0  # at one path, after which its mount counts as hanging
 _MOST_STUCK = 8  # threads that are left behind
 _REPORT_SECONDS = 5  # between two checks whether a watched folder is still the same
+_IN_CREATE = 0x100
 _log = logging.getLogger("streamer.ingest")
 
 
@@ -170,6 +173,7 @@ class Watcher:
     def _hear_of_changes(self, numbers: list[tuple[int, int]]) -> None:
         from watchfiles import watch
 
+        began = False
         for changes in watch(
             *self._folders,
             watch_filter=self._matters,
@@ -180,11 +184,26 @@ class Watcher:
             yield_on_timeout=True,
             ignore_permission_denied=True,
         ):
+            if not began:  # watchfiles does not say that the kernel took no more folders
+                began = True
+                self._ask_for_one_more()
             if changes:
                 self._hint.set()
             if [_number(folder) for folder in self._folders] != numbers:
                 self._hint.set()
                 return
+
+    def _ask_for_one_more(self) -> None:
+        """Warn where the kernel does not watch any more folders for this user (fs.inotify.max_user_watches)."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "inotify_add_watch"):
+            return
+        descriptor = libc.inotify_init1(os.O_CLOEXEC)
+        if libc.inotify_add_watch(descriptor, os.fsencode(self._folders[0]), _IN_CREATE) < 0:
+            why = os.strerror(ctypes.get_errno())
+            _log.warning("not all changes are reported (inotify: %s): a scan every %g s finds them", why, self._every)
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _matters(self, change: object, name: str) -> bool:
         """Tell whether a scan would find what changed; what the daemon writes itself must not wake it."""

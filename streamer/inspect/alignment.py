@@ -119,7 +119,8 @@ def _reasons(prepared: Prepared) -> dict[str, NDArray[np.int64]]:
 def _shown(part: Pass, stream: Stream) -> NDArray[np.bool_]:
     """Tell for which ticks of a pass a stream has a sample."""
     name = stream.settings.name
-    alone = make_plan(part.ticks, {name: (part.stamps[name], stream.settings.alignment)})
+    computed = {name: stream.compute} if stream.compute is not None else {}
+    alone = make_plan(part.ticks, {name: (part.stamps[name], stream.settings.alignment)}, computed)
     shown = np.zeros(len(part.ticks), bool)
     shown[alone.numbers] = True
     return shown

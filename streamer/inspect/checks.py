@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.config.settings import stream_settings, timeline_settings
+from streamer.config.settings import stream_settings, timeline_settings, trust
 from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
 from streamer.layout import count_slots
 from streamer.libraries import blamed
 from streamer.pipelines.recordings import recordings, unique_names
-from streamer.runtime.about import about_plan
+from streamer.runtime.about import alignments
 from streamer.runtime.plugin import make_consumer
 from streamer.runtime.prepare import prepare
 from streamer.source.find import find_recordings
@@ -116,9 +117,9 @@ def _check_recording(loaded: Loaded, path: Path, found: Checked) -> None:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-            Source(path, Path(scratch), salvage=config.source.salvage) as source,
+            Source(path, Path(scratch), salvage=config.source.salvage, trust=trust(config)) as source,
         ):
-            types = Types(tuple(config.types), source.distro, loaded.base, source.topics.values())
+            types = Types.of(source, config.types, loaded.base)
             prepared = _prepare(source, types, timeline_settings(config), settings, found)
             if prepared is not None:
                 _describe(loaded, path, prepared, found)
@@ -143,7 +144,8 @@ def _prepare(
 
 def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) -> None:
     config = loaded.config
-    about = about_plan(prepared)
+    plan = prepared.plan
+    streams = alignments(prepared)
     for warning in prepared.warnings:
         found.warn(warning, str(path))
     waiting = sum(consumer.mode == "latest" for consumer in config.consumers.values())
@@ -151,11 +153,11 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
     found.recordings.append(
         {
             "path": str(path),
-            "planned": about["planned"],
-            "frames": about["frames"],
-            "skipped": about["skipped"],
-            "chunks": -(-about["frames"] // config.chunk_size),
-            "seconds": float(np.ptp(prepared.plan.ticks)) / 1e9 if about["frames"] else 0.0,
+            "planned": plan.planned,
+            "frames": plan.frames,
+            "skipped": dict(plan.skipped),
+            "chunks": -(-plan.frames // config.chunk_size),
+            "seconds": float(np.ptp(prepared.plan.ticks)) / 1e9 if plan.frames else 0.0,
             "frame_bytes": prepared.layout.slot_size,
             "slots": slots,
             "pool_bytes": slots * prepared.layout.slot_size,
@@ -166,7 +168,7 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
                     "shape": list(stream.spec.shape),
                     "dtype": np.dtype(stream.spec.dtype).name,
                     "messages": len(stream.index.stamps),
-                    **about["streams"][stream.settings.name],
+                    **asdict(streams[stream.settings.name]),
                 }
                 for stream in prepared.streams
             },

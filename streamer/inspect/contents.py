@@ -72,7 +72,7 @@ def read_contents(source: Source, named: Sequence[str] = ()) -> Contents:
     start = min((int(s[0]) for s in stamps.values() if len(s)), default=0)
     end = max((int(s[-1]) for s in stamps.values() if len(s)), default=0)
     topics = tuple(_facts(topic, stamps[name], start) for name, topic in sorted(source.topics.items()))
-    types = Types(named, source.distro, Path.cwd(), source.topics.values())
+    types = Types.of(source, named, Path.cwd())
     return Contents(source, types, tuple(named), indexes, topics, start, end)
 
 

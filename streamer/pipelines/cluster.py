@@ -17,9 +17,9 @@ import shutil
 import signal
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from streamer.config.load import checked
 from streamer.errors import BusyError, ConfigError, StreamerError
@@ -33,19 +33,36 @@ if TYPE_CHECKING:
     from streamer.config.load import Loaded
     from streamer.pipelines.unit import Work
     from streamer.runtime.channel import Channel
+    from streamer.runtime.messages import Note, Planned
 
 _TELL_SECONDS = 0.5  # from one word of a task to the next
 _LOST_SECONDS = 30.0  # for the actor to answer
+_Message: TypeAlias = "Planned | Note"
 
 
-class _Board:
+@dataclass(frozen=True, slots=True)
+class _TaskJob:
+    """What a task is to do; ``scratch`` are the bytes that its folder must have free, ``anew`` empties it first."""
+
+    config: str
+    values: dict[str, Any]
+    path: str
+    name: str
+    folder: str
+    cwd: str
+    scratch: int
+    threads: int
+    anew: bool
+
+
+class _Mailbox:
     """The actor between the tasks and the driver: what each says last, and which of them shall stop."""
 
     def __init__(self) -> None:
-        self._said: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+        self._said: dict[str, tuple[dict[str, Any], list[_Message]]] = {}
         self._asked: dict[str, int] = {}
 
-    def tell(self, name: str, snapshot: dict[str, Any], messages: list[dict[str, Any]]) -> int:
+    def tell(self, name: str, snapshot: dict[str, Any], messages: list[_Message]) -> int:
         """Take in what a task says; return which stop it has been asked for: 1 is drain, 2 is now."""
         _, waiting = self._said.get(name, ({}, []))
         self._said[name] = snapshot, waiting + messages
@@ -59,40 +76,40 @@ class _Board:
         """Forget what an earlier try has said."""
         self._said.pop(name, None)
 
-    def look(self) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
+    def look(self) -> dict[str, tuple[dict[str, Any], list[_Message]]]:
         """Return what everyone has said; messages once."""
         said = self._said
         self._said = {name: (snapshot, []) for name, (snapshot, _) in said.items()}
         return said
 
 
-def _stream(board: Any, job: dict[str, Any]) -> dict[str, Any]:
-    """Be a task: run one pipeline to its end, tell the board how far it is, and return how it ended.
+def _stream(mailbox: Any, job: _TaskJob) -> tuple[Ended, list[_Message]]:
+    """Be a task: run one pipeline to its end, tell the mailbox how far it is, and return how it ended.
 
     It waits for no answer: Ray gives the cores of a task that waits to another one.
     """
-    name, folder = job["name"], Path(job["folder"])
-    if job["anew"]:
+    name, folder = job.name, Path(job.folder)
+    if job.anew:
         shutil.rmtree(folder, ignore_errors=True)  # what it knows is of an earlier run
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
-    if free < job["scratch"]:
-        text = f"{folder} has {show_size(free)} free, of {show_size(job['scratch'])} that ray.scratch asks for"
-        return asdict(Ended("failed", BusyError.exit_code, text, kind=BusyError.__name__)) | {"said": []}
-    os.chdir(job["cwd"])
-    loaded = checked(Path(job["config"]), job["values"])
-    settings = {"threads": job["threads"]}
-    pipeline = Pipeline(loaded, Path(job["path"]), name, folder, settings=settings, part=True)
+    if free < job.scratch:
+        text = f"{folder} has {show_size(free)} free, of {show_size(job.scratch)} that ray.scratch asks for"
+        return Ended("failed", BusyError(text)), []
+    os.chdir(job.cwd)
+    loaded = checked(Path(job.config), job.values)
+    settings = {"threads": job.threads}
+    pipeline = Pipeline(loaded, Path(job.path), name, folder, settings=settings, part=True)
     try:
-        return _told(board, name, pipeline)
+        return _watch(mailbox, name, pipeline)
     finally:
         pipeline.close()
 
 
-def _told(board: Any, name: str, pipeline: Pipeline) -> dict[str, Any]:
+def _watch(mailbox: Any, name: str, pipeline: Pipeline) -> tuple[Ended, list[_Message]]:
     import ray
 
-    said: list[dict[str, Any]] = []
+    said: list[_Message] = []
     asked, answer = 0, None
     while (ended := pipeline.ended()) is None:
         with selectors.DefaultSelector() as selector:
@@ -107,9 +124,9 @@ def _told(board: Any, name: str, pipeline: Pipeline) -> dict[str, Any]:
                 asked = now
                 pipeline.drain() if asked == 1 else pipeline.stop()
         if answer is None:
-            answer = board.tell.remote(name, pipeline.status() | {"worker": os.getpid()}, said)
+            answer = mailbox.tell.remote(name, pipeline.status() | {"worker": os.getpid()}, said)
             said = []
-    return asdict(ended) | {"said": said + pipeline.heard()}
+    return ended, said + pipeline.heard()
 
 
 class _Task:
@@ -124,7 +141,7 @@ class _Task:
         """Return nothing: it is asked, not heard."""
         return []
 
-    def heard(self) -> list[dict[str, Any]]:
+    def heard(self) -> list[_Message]:
         """Return what its pipeline has said."""
         return self._cluster.messages(self._name)
 
@@ -139,14 +156,14 @@ class _Task:
         if not ready:
             return None
         try:
-            values = ray.get(self._reference)
-            self._cluster.take(self._name, values.pop("said"))
-            return Ended(**values)
+            ended, said = ray.get(self._reference)
+            self._cluster.take(self._name, said)
+            return cast("Ended", ended)
         except ray.exceptions.TaskCancelledError:
             return Ended("waiting")
         except ray.exceptions.RayError as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            return Ended("died", StreamerError.exit_code, f"its Ray task ended ({type(error).__name__}: {lines[0]})")
+            return Ended("died", StreamerError(f"its Ray task ended ({type(error).__name__}: {lines[0]})"))
 
     def drain(self) -> None:
         """Ask it to end with its chunk; one that waits for its turn loses it."""
@@ -157,7 +174,7 @@ class _Task:
         self._stop(2)
 
     def _stop(self, stop: int) -> None:
-        self._cluster.board.ask.remote(self._name, stop)
+        self._cluster.mailbox.ask.remote(self._name, stop)
         if not self.status():
             self._cluster.ray.cancel(self._reference)
 
@@ -168,12 +185,12 @@ class _Task:
 
 
 class _Cluster:
-    """The driver's side of the board."""
+    """The driver's side of the mailbox."""
 
     def __init__(self, ray: Any) -> None:
         self.ray = ray
-        self.board = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Board).remote()
-        self._said: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+        self.mailbox = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Mailbox).remote()
+        self._said: dict[str, tuple[dict[str, Any], list[_Message]]] = {}
         self._looked = 0.0
 
     def snapshot(self, name: str) -> dict[str, Any]:
@@ -181,14 +198,14 @@ class _Cluster:
         self._look()
         return self._said.get(name, ({}, []))[0]
 
-    def messages(self, name: str) -> list[dict[str, Any]]:
+    def messages(self, name: str) -> list[_Message]:
         """Return what a task has said, once."""
         self._look()
         snapshot, messages = self._said.get(name, ({}, []))
         self._said[name] = snapshot, []
         return messages
 
-    def take(self, name: str, messages: list[dict[str, Any]]) -> None:
+    def take(self, name: str, messages: list[_Message]) -> None:
         """Take in what a task has said with its end."""
         snapshot, waiting = self._said.get(name, ({}, []))
         self._said[name] = snapshot, waiting + messages
@@ -196,14 +213,14 @@ class _Cluster:
     def begin(self, name: str) -> None:
         """Forget what an earlier try has said."""
         self._said.pop(name, None)
-        self.ray.get(self.board.begin.remote(name))
+        self.ray.get(self.mailbox.begin.remote(name))
 
     def _look(self) -> None:
         if time.monotonic() < self._looked + _TELL_SECONDS / 2:
             return
         self._looked = time.monotonic()
         try:
-            said = self.ray.get(self.board.look.remote(), timeout=_LOST_SECONDS)
+            said = self.ray.get(self.mailbox.look.remote(), timeout=_LOST_SECONDS)
         except self.ray.exceptions.RayError:  # it is being started again somewhere else: tasks will tell again
             return
         for name, (snapshot, messages) in said.items():
@@ -240,19 +257,19 @@ def cluster(loaded: Loaded, mode: str, memory: int) -> Iterator[Callable[[Work],
         )(_stream)
 
         def start(work: Work) -> _Task:
-            job = {
-                "config": str(loaded.path),
-                "values": loaded.values,
-                "path": str(work.path),
-                "name": work.name,
-                "folder": str(base / work.folder.name if base else work.folder),
-                "cwd": str(Path.cwd()),
-                "scratch": needs["scratch"],
-                "threads": math.ceil(config.cpus),
-                "anew": work.tries == 1 and mode != "resume",
-            }
+            job = _TaskJob(
+                config=str(loaded.path),
+                values=loaded.values,
+                path=str(work.path),
+                name=work.name,
+                folder=str(base / work.folder.name if base else work.folder),
+                cwd=str(Path.cwd()),
+                scratch=config.scratch or 0,
+                threads=math.ceil(config.cpus),
+                anew=work.tries == 1 and mode != "resume",
+            )
             joined.begin(work.name)
-            return _Task(joined, work.name, task.remote(joined.board, job))
+            return _Task(joined, work.name, task.remote(joined.mailbox, job))
 
         yield start
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import by_name
+from streamer.errors import StreamerError
 from streamer.ledger import Ledger
 from streamer.pipelines import past
 from streamer.pipelines.merge import merge
@@ -22,8 +22,9 @@ from streamer.pipelines.process import Pipeline
 from streamer.pipelines.retry import AgainAt, Done, Rule, StopBeginning, Stopped, decide
 from streamer.pipelines.together import together
 from streamer.pipelines.unit import Ended, Work, folder_of
+from streamer.runtime.messages import Planned
 from streamer.supervisor import report
-from streamer.supervisor.recording import sharing
+from streamer.supervisor.recording import consumer_settings, sharing
 from streamer.supervisor.session import Outcome
 from streamer.supervisor.tally import Tallies
 from streamer.units import show_size
@@ -59,7 +60,7 @@ def stream_many(context: RunContext, recordings: Recordings, mode: str) -> Itera
     config, ray = loaded.config, loaded.config.engine == "ray"
     works = [Work(p, name, folder_of(context.workdir.path, context.pipeline, p, name)) for p, name in names.items()]
     with Ledger(context.workdir.ledger) as ledger, ExitStack() as stack:
-        past.settle(ledger, context.pipeline, works, mode)
+        past.settle(ledger, context.pipeline, works, mode, consumer_settings(config))
         if ray:
             from streamer.pipelines.cluster import cluster
 
@@ -178,11 +179,11 @@ class _Many:
         """Take in what a pipeline says, and whether it has ended."""
         ended = unit.ended()
         for message in unit.heard():
-            if message.pop("event") == "planned":
-                work.frames = (0, message["frames"])
+            if isinstance(message, Planned):
+                work.frames = (0, message.frames)
                 self._context.status.planned_one(work.name, message)
             else:
-                self._context.status.note(f"{work.name}: {message['text']}", recording=work.name, **message["about"])
+                self._context.status.note(f"{work.name}: {message.text}", recording=work.name, **message.about)
         if ended is not None:
             self._units.pop(work.name)
             unit.close()
@@ -193,9 +194,9 @@ class _Many:
         self._needed = max(self._needed, self._context.loaded.config.pool + held(ended.values))
         decision = decide(ended, work.tries, time.monotonic(), self._rule)
         if isinstance(decision, Done):
-            frames = (ended.frames or {}).get("delivered", 0)
-            work.frames = (frames, frames)
-            past.note_done(self._ledger, self._context.pipeline, work, ended)
+            work.frames = (ended.delivered, ended.delivered)
+            settings = consumer_settings(self._context.loaded.config)
+            past.note_done(self._ledger, self._context.pipeline, work, ended, settings)
         elif isinstance(decision, AgainAt) and not self._context.stops.asked:
             self._context.status.note(f"{work.name}: {ended.error}; it is begun again", recording=work.name)
             work.state, work.not_before = "waiting", decision.time
@@ -206,7 +207,7 @@ class _Many:
                 self._stop_beginning(work)
 
     def _leave(self, work: Work, ended: Ended, state: str) -> None:
-        past.note_missing(self._ledger, self._context.pipeline, work, state, ended.error)
+        past.note_missing(self._ledger, self._context.pipeline, work, state, str(ended.error or ""))
         if state == "failed":
             self._context.status.note(f"{work.name}: failed: {ended.error}", recording=work.name)
 
@@ -241,6 +242,6 @@ def _streamed(work: Work) -> report.Streamed:
         ended.values or report.streamed(work.path, Outcome(work.state), Tallies({}), work.began).values
     )
     failed = ended.state in ("failed", "died") and work.state != "waiting"
-    error = by_name(ended.kind)(ended.error) if failed else None
+    error = (ended.error or StreamerError("it failed")) if failed else None
     state = "failed" if failed else work.state
     return report.Streamed(work.path, state, values, error)

@@ -9,9 +9,11 @@ from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
 from streamer.pipelines.past import done
 from streamer.pipelines.recordings import recordings, unique_names
-from streamer.runtime.job import MergeJob, to_wire
-from streamer.supervisor.child import Child, how_it_ended
+from streamer.runtime.job import MergeJob
+from streamer.runtime.messages import Failed, Merged
+from streamer.supervisor.child import Child
 from streamer.supervisor.context import RunContext
+from streamer.supervisor.endings import how_it_ended
 from streamer.supervisor.recording import import_paths, sharing
 from streamer.supervisor.signals import listen
 from streamer.supervisor.status import Status
@@ -20,10 +22,10 @@ from streamer.supervisor.workdir import open_workdir
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
     from streamer.pipelines.past import Done
-    from streamer.supervisor.session import Observer
+    from streamer.supervisor.status import Display
 
 
-def merge_all(loaded: Loaded, observer: Observer) -> tuple[int, int]:
+def merge_all(loaded: Loaded, display: Display) -> tuple[int, int]:
     """Merge what is done of all recordings, by whatever runs; return how many those are, and how many there are.
 
     Raises:
@@ -36,7 +38,7 @@ def merge_all(loaded: Loaded, observer: Observer) -> tuple[int, int]:
         for path in sorted([workdir.ledger, *loaded.workdir.glob("only-*/ledger.sqlite")]):
             with Ledger(path) as ledger:
                 found |= {one.path: one for one in done(ledger, loaded.path.name, names, sharing(loaded.config))}
-        context = RunContext(loaded, workdir, Status(observer, workdir.status, str(loaded.path)), signals)
+        context = RunContext(loaded, workdir, Status(display, workdir.status, str(loaded.path)), signals)
         parts = [found[str(path)] for path in names if str(path) in found]
         merge(context, parts, len(names))
         return len(parts), len(names)
@@ -68,8 +70,8 @@ def _merge(context: RunContext, name: str, parts: list[Done]) -> None:
             import_paths(loaded),
             tuple((part.name, part.path, part.states[name]) for part in parts),
         )
-        child.channel.send("job", job=to_wire(job))
-        heard: list[dict[str, Any]] = []
+        child.channel.send(job)
+        heard: list[Any] = []
         while (code := child.ended()) is None:
             _wait(context, child)
             heard += child.heard()
@@ -77,9 +79,10 @@ def _merge(context: RunContext, name: str, parts: list[Done]) -> None:
     finally:
         child.close()
     for message in heard:
-        if message["event"] == "error":
-            raise StreamerError.from_wire(message["error"]).within(hint=f"its log: {log}")
-    if not any(message["event"] == "merged" for message in heard):
+        if isinstance(message, Failed):
+            failure = message.cause.within(hint=f"its log: {log}")
+            raise failure
+    if not any(isinstance(message, Merged) for message in heard):
         msg = f"its merging process ended ({how_it_ended(code)})"
         raise StreamerError(msg, consumer=name, hint=f"its log: {log}")
 

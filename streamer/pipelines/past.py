@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from streamer.errors import UsageError
 from streamer.ledger import Ledger
+from streamer.runtime.continuation import check_settings, note_settings
 from streamer.supervisor.workdir import Workdir
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.pipelines.unit import Ended, Work
+
+    Settings: TypeAlias = Mapping[str, Mapping[str, Any]]  # of each consumer
 
 
 class Done(NamedTuple):
@@ -34,11 +37,12 @@ def done(ledger: Ledger, pipeline: str, names: Mapping[Path, str], consumers: fr
     ]
 
 
-def settle(ledger: Ledger, pipeline: str, works: list[Work], mode: str) -> None:
+def settle(ledger: Ledger, pipeline: str, works: list[Work], mode: str, settings: Settings) -> None:
     """Decide what an earlier run means: mark what it finished, or forget all.
 
     Raises:
         UsageError: it is unfinished, and ``mode`` is fresh.
+        ConfigError: it is to be continued, and a consumer has other ``settings`` now.
 
     """
     known = ledger.recordings(pipeline)
@@ -55,6 +59,7 @@ def settle(ledger: Ledger, pipeline: str, works: list[Work], mode: str) -> None:
         return
     for work in mine:
         if work not in missing:
+            check_settings(ledger, known[str(work.path)].number, settings)
             work.state = "earlier"
 
 
@@ -71,12 +76,13 @@ def note_begun(ledger: Ledger, pipeline: str, work: Work) -> None:
     ledger.begin(pipeline, str(work.path), "", "", 0, 0)
 
 
-def note_done(ledger: Ledger, pipeline: str, work: Work, ended: Ended) -> None:
-    """Enter a recording as done, with what each consumer committed last."""
+def note_done(ledger: Ledger, pipeline: str, work: Work, ended: Ended, settings: Settings) -> None:
+    """Enter a recording as done, with what each consumer committed last, and under which settings."""
     number = ledger.begin(pipeline, str(work.path), "", "", work.frames[1], 0)
     ledger.reset(number)
     for consumer, (chunk, state) in (ended.cursors or {}).items():
         ledger.commit(number, consumer, chunk - 1, state)
+    note_settings(ledger, number, settings)
     ledger.finish(number, "done")
 
 

@@ -18,7 +18,10 @@ from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
 from streamer.pipelines.unit import Ended
 from streamer.runtime.child import run as run_child
-from streamer.supervisor.child import Child, how_it_ended
+from streamer.runtime.job import PipelineJob
+from streamer.runtime.messages import Failed, Note, PipelineEnded, Planned, Stop
+from streamer.supervisor.child import Child
+from streamer.supervisor.endings import how_it_ended
 from streamer.supervisor.recording import Recording, run_recording, sharing
 from streamer.supervisor.status import read
 from streamer.supervisor.workdir import Workdir
@@ -56,17 +59,9 @@ class Pipeline:
         self.folder = folder
         self._child = Child("streamer.pipelines.process", "pipeline", folder=Path.cwd(), log=folder / "pipeline.log")
         self._ended: Ended | None = None
-        self._said: list[dict[str, Any]] = []
-        self._child.channel.send(
-            "job",
-            config=str(loaded.path),
-            values=loaded.values,
-            own={"workdir": str(folder), **(settings or {})},
-            path=str(path),
-            name=name,
-            flush=flush,
-            part=part,
-        )
+        self._said: list[Planned | Note] = []
+        own = {"workdir": str(folder), **(settings or {})}
+        self._child.channel.send(PipelineJob(str(loaded.path), loaded.values, own, str(path), name, flush, part))
 
     @property
     def pid(self) -> int:
@@ -77,15 +72,14 @@ class Pipeline:
         """Return what becomes readable when it says something or ends."""
         return self._child.watched()
 
-    def heard(self) -> list[dict[str, Any]]:
-        """Return what it has said up to now: ``planned`` and ``note`` messages; does not wait."""
+    def heard(self) -> list[Planned | Note]:
+        """Return what it has said up to now; does not wait."""
         for message in self._child.heard():
-            if message["event"] == "ended":
-                message.pop("event")
-                self._ended = Ended(**message)
-            elif message["event"] == "error":
-                error = StreamerError.from_wire(message["error"])
-                self._ended = Ended("failed", error.exit_code, str(error), kind=type(error).__name__)
+            if isinstance(message, PipelineEnded):
+                error = None if message.error is None else StreamerError.from_wire(message.error)
+                self._ended = Ended(message.state, error, message.values, message.cursors)
+            elif isinstance(message, Failed):
+                self._ended = Ended("failed", message.cause)
             else:
                 self._said.append(message)
         said, self._said = self._said, []
@@ -100,7 +94,7 @@ class Pipeline:
         if self._ended is None:
             # SIGKILL comes from outside: from an operator, or from a kernel that is short of memory
             kind = BusyError if code == -signal.SIGKILL else StreamerError
-            self._ended = Ended("died", kind.exit_code, f"its supervisor ended ({how_it_ended(code)})")
+            self._ended = Ended("died", kind(f"its supervisor ended ({how_it_ended(code)})"))
         return self._ended
 
     def status(self) -> dict[str, Any]:
@@ -113,12 +107,12 @@ class Pipeline:
 
     def drain(self) -> None:
         """Ask it to let every consumer finish its chunk and to end."""
-        self._child.channel.send("stop")
+        self._child.channel.send(Stop())
 
     def stop(self) -> None:
         """Ask it to end now: what is not committed is done again."""
-        self._child.channel.send("stop")
-        self._child.channel.send("stop")
+        self._child.channel.send(Stop())
+        self._child.channel.send(Stop())
 
     def close(self) -> None:
         """Make sure that it is gone, and everything that it has started."""
@@ -137,7 +131,7 @@ class _Asked:
 
     def clear(self) -> None:
         while self._channel.ready():
-            self.asked += sum(message["event"] == "stop" for message in self._channel.receive())
+            self.asked += sum(isinstance(message, Stop) for message in self._channel.receive())
         if not self._channel.open:
             self.asked = 2
 
@@ -148,42 +142,38 @@ class _Told:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def planned(self, about: dict[str, Any]) -> None:
-        keys = ("frames", "chunks", "planned", "skipped", "slots", "slot_size", "warnings", "files")
-        self._channel.send("planned", **{key: about[key] for key in keys})
+    def planned(self, plan: Planned, recording: str = "") -> None:
+        del recording
+        self._channel.send(plan)
 
     def progress(self, values: dict[str, Any]) -> None:
         """Say nothing: the snapshot lies in the work folder."""
 
     def note(self, text: str, **about: Any) -> None:
-        self._channel.send("note", text=text, about=about)
+        self._channel.send(Note(text, about))
 
 
 def main(channel: Channel) -> None:
     """Run the pipeline in this process."""
     with suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text(str(_SACRIFICE), encoding="ascii")
-    job = channel.receive_one()
-    config, path = Path(job["config"]), Path(job["path"])
-    loaded = Loaded(config, checked(config, job["values"] | job["own"]).config, job["values"])
-    recording = Recording(path, job["name"], sharing(loaded.config), job["part"])
+    job = channel.receive_one(PipelineJob)
+    config, path = Path(job.config), Path(job.path)
+    loaded = Loaded(config, checked(config, job.values | job.own).config, job.values)
+    recording = Recording(path, job.name, sharing(loaded.config), job.part)
     found = run_recording(loaded, recording, _Told(channel), _Asked(channel))
     streamed = found.recordings[0] if found.recordings else None
     state = "failed" if streamed is None or found.error else streamed.state
-    if state == "done" and job["flush"]:
+    if state == "done" and job.flush:
         os.sync()
-    error = "" if found.error is None else str(found.error)
-    if state == "interrupted":
-        error = str(BusyError("interrupted"))
+    error = BusyError("interrupted") if state == "interrupted" else found.error
     channel.send(
-        "ended",
-        state=state,
-        exit_code=found.exit_code,
-        error=error,
-        frames=streamed.values["frames"] if streamed else None,
-        kind=type(found.error).__name__ if found.error else "",
-        values=streamed.values if streamed else None,
-        cursors=_cursors(loaded, path) if state == "done" else None,
+        PipelineEnded(
+            state,
+            None if error is None else error.to_wire(),
+            streamed.values if streamed else None,
+            _cursors(loaded, path) if state == "done" else None,
+        )
     )
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from streamer.config.load import Loaded
     from streamer.supervisor.report import Report, Streamed
-    from streamer.supervisor.session import Observer
+    from streamer.supervisor.status import Display
 
 
-def run(loaded: Loaded, mode: str, observer: Observer, only: tuple[int, int] | None = None) -> Report:
+def run(loaded: Loaded, mode: str, display: Display, only: tuple[int, int] | None = None) -> Report:
     """Stream every recording of a configuration; ``mode`` is fresh, resume or restart.
 
     The first SIGINT or SIGTERM lets every consumer finish its chunk, the second stops at once.
@@ -34,7 +34,7 @@ def run(loaded: Loaded, mode: str, observer: Observer, only: tuple[int, int] | N
 
     """
     with listen() as signals, open_workdir(workdir_of(loaded, only)) as workdir:
-        context = RunContext(loaded, workdir, Status(observer, workdir.status, str(loaded.path)), signals)
+        context = RunContext(loaded, workdir, Status(display, workdir.status, str(loaded.path)), signals)
         return reported(context, _streamed(context, mode, only))
 
 

@@ -9,24 +9,33 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from streamer.errors import StreamerError
     from streamer.runtime.channel import Channel
+    from streamer.runtime.messages import Note, Planned
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a unit ended: ``state`` is done, interrupted, failed or died; ``frames`` as in the report.
+    """How a unit ended: ``state`` is done, interrupted, failed, died or waiting (it never had its turn).
 
-    ``kind`` is the error's in the tree, ``values`` the recording's part of the report, ``cursors`` how many chunks
-    each consumer has committed, and its state.
+    ``error`` says why, ``values`` is the recording's part of the report, ``cursors`` how many chunks each consumer has
+    committed, and its state.
     """
 
     state: str
-    exit_code: int = 0
-    error: str = ""
-    frames: dict[str, Any] | None = None
-    kind: str = ""
+    error: StreamerError | None = None
     values: dict[str, Any] | None = None
     cursors: dict[str, tuple[int, bytes | None]] | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The code of its error; 0 where there is none."""
+        return 0 if self.error is None else self.error.exit_code
+
+    @property
+    def delivered(self) -> int:
+        """The frames that were delivered."""
+        return int(self.values["frames"]["delivered"]) if self.values else 0
 
 
 class Unit(Protocol):
@@ -35,7 +44,7 @@ class Unit(Protocol):
     def watched(self) -> list[Channel | int]:
         """Return what becomes readable when it says something or ends."""
 
-    def heard(self) -> list[dict[str, Any]]:
+    def heard(self) -> list[Planned | Note]:
         """Return what it has said up to now; does not wait."""
 
     def ended(self) -> Ended | None:

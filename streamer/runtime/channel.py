@@ -1,18 +1,23 @@
-"""Messages between the supervisor and one child, both ways, over a socket pair nobody else has.
+"""Messages between a process and one child of it, both ways, over a socket pair that nobody else has.
 
-A message is a dict of plain values with the key ``event``; msgpack finds where it ends.
+A message is a record of `messages`; msgpack finds where it ends.
 """
 
 from __future__ import annotations
 
 import select
 import socket
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 
+from streamer.errors import StreamerError
+from streamer.runtime.messages import decode, encode
+
 _PIECE = 1 << 16
 _MOST = 64 * 2**20
+
+M = TypeVar("M")
 
 
 class Channel:
@@ -22,7 +27,7 @@ class Channel:
         """Take over a connected socket."""
         self._end = end
         self._unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=_MOST)
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[Any] = []
         self.open = True
 
     @classmethod
@@ -42,10 +47,10 @@ class Channel:
         """Return the descriptor, for polling."""
         return self._end.fileno()
 
-    def send(self, event: str, **values: object) -> None:
+    def send(self, message: object) -> None:
         """Send a message; a peer that is gone is not an error here: its end is noticed otherwise."""
         try:
-            self._end.sendall(msgpack.packb({"event": event, **values}))
+            self._end.sendall(msgpack.packb(encode(message)))
         except (BrokenPipeError, ConnectionResetError):
             self.open = False
 
@@ -57,7 +62,7 @@ class Channel:
         poll.register(self._end, select.POLLIN)
         return bool(poll.poll(0))
 
-    def receive(self) -> list[dict[str, Any]]:
+    def receive(self) -> list[Any]:
         """Return what has come; waits for at least one message, or for the peer's end (empty list)."""
         found = self._waiting
         self._waiting = []
@@ -70,19 +75,19 @@ class Channel:
                 self.open = False
                 break
             self._unpacker.feed(piece)
-            found = list(self._unpacker)
+            found = [decode(values) for values in self._unpacker]
         return found
 
-    def waiting(self) -> list[dict[str, Any]]:
+    def waiting(self) -> list[Any]:
         """Return what came together with the message that `receive_one` returned; does not wait."""
         found, self._waiting = self._waiting, []
         return found
 
-    def receive_one(self) -> dict[str, Any]:
+    def receive_one(self, kind: type[M]) -> M:
         """Return the next message alone; those behind it stay for `waiting`, which no poll announces.
 
         Raises:
-            EOFError: the peer is gone.
+            EOFError: the peer is gone. StreamerError: it is of another kind.
 
         """
         found = self.receive()
@@ -90,6 +95,9 @@ class Channel:
             msg = "the supervisor is gone"
             raise EOFError(msg)
         self._waiting = found[1:]
+        if not isinstance(found[0], kind):
+            msg = f"a {type(found[0]).__name__} came where a {kind.__name__} was expected"
+            raise StreamerError(msg)
         return found[0]
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from streamer.errors import StreamerError, from_shortage
 from streamer.libraries import blamed
 from streamer.runtime.channel import Channel
+from streamer.runtime.messages import Failed
 from streamer.text import LineFormatter
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def report(channel: Channel, error: BaseException) -> None:
     known = (
         error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}{blamed(error)}")
     )
-    channel.send("error", error=known.to_wire(), trace=trace)
+    channel.send(Failed.of(known, trace))
 
 
 def _bind_to_parent(title: str, parent: int) -> None:

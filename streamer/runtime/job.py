@@ -1,21 +1,25 @@
-"""What the supervisor asks of a child, as plain values that cross the channel and come out typed."""
+"""What a child process is asked for: the first message that it gets."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+from streamer.records import StreamSettings, TimelineSettings, Trust
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSeat:
-    """What the reader knows of a consumer; ``streams`` are the ones it is shown, in this order."""
+    """What the reader knows of a consumer; ``streams`` are the ones it is shown, in this order.
+
+    ``settings`` are those that decide what it writes, in plain values: a run that is continued must have the same.
+    """
 
     streams: tuple[str, ...]
     latest: bool = False
     every: int = 1
     quarantine: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +45,9 @@ class ReaderJob:
     streams: tuple[StreamSettings, ...]
     consumers: dict[str, ConsumerSeat]
     salvage: bool = False
+    trust: Trust = field(default_factory=Trust)
     prove: bool = False  # whether somebody will delete or move the recording
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_wire(cls, values: dict[str, Any]) -> ReaderJob:
-        """Make a job of what came through the channel."""
-        timeline = values["timeline"]
-        rate = tuple(timeline["rate"]) if timeline["rate"] else None
-        return cls(
-            **values
-            | {
-                "types": tuple(values["types"]),
-                "timeline": TimelineSettings(**timeline | {"rate": rate, "crop": tuple(timeline["crop"])}),
-                "streams": tuple(_stream(stream) for stream in values["streams"]),
-                "consumers": {name: ConsumerSeat(**seat) for name, seat in values["consumers"].items()},
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +84,17 @@ class MergeJob:
     parts: tuple[tuple[str, str, bytes | None], ...]
 
 
-def to_wire(job: ReaderJob | WorkerJob | MergeJob) -> dict[str, Any]:
-    """Turn a job into plain values."""
-    return asdict(job)
+@dataclass(frozen=True, slots=True)
+class PipelineJob:
+    """One recording of many, for a process of its own: ``values`` of the configuration, ``own`` in place of some.
 
+    ``flush`` wants the outputs on the disk before it is done, ``part`` says that they are merged later.
+    """
 
-def _stream(values: dict[str, Any]) -> StreamSettings:
-    decoding = values["decoding"]
-    resize = tuple(decoding["resize"]) if decoding["resize"] else None
-    elements = tuple(decoding["elements"]) if decoding["elements"] else None
-    field = tuple(decoding["field"]) if isinstance(decoding["field"], list | tuple) else decoding["field"]
-    return StreamSettings(
-        **values
-        | {
-            "topics": tuple(values["topics"]),
-            "decoding": Decoding(**decoding | {"resize": resize, "field": field, "elements": elements}),
-            "alignment": Alignment(**values["alignment"]),
-        }
-    )
+    config: str
+    values: dict[str, Any]
+    own: dict[str, Any]
+    path: str
+    name: str
+    flush: bool = False
+    part: bool = False

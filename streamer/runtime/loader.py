@@ -130,12 +130,11 @@ class Loader:
         try:
             if stream.unfit:
                 _check_fit(stream, range(first, second + 1) if averaged else (first, second))
-            source = self._prepared.source
-            payload = source.payload(stream.index, first)
+            payload = stream.source.payload(stream.index, first)
             if first == second or not isinstance(stream.decoder, VectorDecoder):
                 return stream.decoder.decode(payload, out)
             numbers = range(first, second + 1) if averaged else (first, second)
-            values = [np.array(stream.decoder.values(source.payload(stream.index, number))) for number in numbers]
+            values = [np.array(stream.decoder.values(stream.source.payload(stream.index, n))) for n in numbers]
             turns = stream.decoder.quaternions
             a, b, weight = values[0], values[-1], float(plan.weight[load.frame])
             return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)

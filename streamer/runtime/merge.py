@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from streamer.contract import Part
 from streamer.runtime import child
 from streamer.runtime.job import MergeJob
+from streamer.runtime.messages import Merged
 from streamer.runtime.plugin import make_consumer
 from streamer.runtime.worker import calling
 from streamer.transport import unpack_state
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 def main(channel: Channel) -> None:
     """Construct the consumer and let it merge."""
-    job = MergeJob(**channel.receive_one()["job"])
+    job = channel.receive_one(MergeJob)
     sys.path[:0] = [path for path in job.paths if path not in sys.path]
     parts = [Part(name, path, unpack_state(state)) for name, path, state in job.parts]
     with calling(job, "the constructor"):
         consumer = make_consumer(job.name, job.use, job.options)
     with calling(job, "merge"):
         consumer.merge(parts)
-    channel.send("merged")
+    channel.send(Merged())
 
 
 if __name__ == "__main__":

@@ -7,24 +7,35 @@ other links as well: so all are read once, and what the loader puts into a slot 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from streamer.errors import ConfigError, DecodeError
-from streamer.records import Spec
+from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.plan import sample_instants
+from streamer.records import Index, Spec
+from streamer.resets import in_file_order, restarts
 from streamer.tf import NAMES, Tree, parse, track
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from streamer.records import Index, Payload, StreamSettings, Topic, Track
+    from streamer.records import Alignment, Payload, StreamSettings, Topic, Track
     from streamer.source.source import Source
+    from streamer.source.types import Types
     from streamer.tf import Link, Transform
 
 TF_TYPES = frozenset({"tf2_msgs/msg/TFMessage", "tf/msg/tfMessage"})
+_STAMPED = ["header", "child_frame_id", "transform"]  # the fields of geometry_msgs/TransformStamped
+
+
+class Payloads(Protocol):
+    """Where the messages of a stream are: the recording, or a table of what was computed."""
+
+    def payload(self, index: Index, number: int) -> Payload:
+        """Return one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +50,33 @@ class Chain:
         """Return the pose at each instant."""
         return track(self.links, instants, self.align)
 
+    @property
+    def index(self) -> Index:
+        """The stamps as an index, for timelines: no message lies behind them."""
+        return Index(self.stamps, np.zeros(len(self.stamps), np.int32), np.zeros(len(self.stamps), np.int64))
 
-def find_chain(source: Source, settings: StreamSettings, parent: str, child: str) -> Chain:
-    """Read all transforms of a recording and find the way from one frame to the other.
+    def rows(self, ticks: NDArray[np.int64], how: Alignment) -> Rows:
+        """Return the pose that each tick's sample shows, as the table of which the plan names the rows."""
+        instants, _ = sample_instants(ticks, self.stamps, how)
+        return Rows(self(instants).values)
+
+
+def find_chain(source: Source, types: Types, settings: StreamSettings) -> Chain:
+    """Read all transforms of a recording and find the way between the stream's two frames.
 
     Raises:
         ConfigError: none of the topics is there, or one is of another type.
         RecordingError: a message is damaged, or the frames are not connected.
 
     """
-    if settings.alignment.align == "mean":
-        msg = "'mean' is not for transforms; use 'linear', 'nearest' or 'previous'"
-        raise ConfigError(msg, key=f"streams.{settings.name}.align")
-    links = Tree(_transforms(source, settings)).chain(parent, child)
+    if settings.tf is None:
+        msg = f"{settings.name} is no stream of transforms"
+        raise ValueError(msg)
+    tree = Tree(_transforms(source, types, settings))
+    try:
+        links = tree.chain(*settings.tf)
+    except RecordingError as error:
+        raise error.within(stream=settings.name) from error
     moving = [link.stamps for side in links for link in side if not link.static]
     stamps = np.unique(np.concatenate(moving)) if moving else np.empty(0, np.int64)
     if moving:
@@ -60,13 +85,11 @@ def find_chain(source: Source, settings: StreamSettings, parent: str, child: str
     return Chain(links, settings.alignment.align, stamps)
 
 
-def _transforms(source: Source, settings: StreamSettings) -> Iterator[tuple[int, bool, Transform]]:
+def _transforms(source: Source, types: Types, settings: StreamSettings) -> Iterator[tuple[int, bool, Transform]]:
     present = [source.topics[name] for name in settings.topics if name in source.topics]
-    if not present:
-        msg = f"{source.path.name} has no {' and no '.join(map(repr, settings.topics))}"
-        raise ConfigError(msg, key=f"streams.{settings.name}.topic")
     for topic in present:
-        if topic.msgtype not in TF_TYPES:
+        stamped = types.fields(topic).get("geometry_msgs/msg/TransformStamped")
+        if topic.msgtype not in TF_TYPES or stamped is None or [name for name, _ in stamped[1]] != _STAMPED:
             msg = f"{topic.name} holds {topic.msgtype}, not transforms (tf2_msgs/msg/TFMessage)"
             raise ConfigError(msg, key=f"streams.{settings.name}.topic")
     indexes = source.index([topic.name for topic in present])
@@ -77,6 +100,10 @@ def _transforms(source: Source, settings: StreamSettings) -> Iterator[tuple[int,
 def _of_topic(
     source: Source, settings: StreamSettings, topic: Topic, index: Index
 ) -> Iterator[tuple[int, bool, Transform]]:
+    order = in_file_order(index)
+    if len(restarts(index.stamps if order is None else index.stamps[order])):
+        msg = f"the receive stamps of {topic.name} jump: transforms of several passes would be mixed"
+        raise RecordingError(msg, stream=settings.name)
     static = topic.name.endswith("tf_static")
     for number, received in enumerate(index.stamps.tolist()):
         try:
@@ -133,11 +160,3 @@ class _Row:
 
     def into(self, start: int, out: memoryview) -> None:
         out[:] = self._data[start : start + len(out)]
-
-
-def tables(chains: dict[str, Chain], instants: dict[str, NDArray[np.int64]]) -> dict[str, Rows]:
-    """Return the poses of each stream at its instants."""
-    return {name: Rows(chain(instants[name]).values) for name, chain in chains.items()}
-
-
-__all__: Sequence[str] = ["TF_TYPES", "Chain", "PoseDecoder", "Rows", "find_chain", "tables"]

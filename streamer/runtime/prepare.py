@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.decode import IMAGE_TYPES, make_decoder
+from streamer.decode.cdr import PLAIN, PLAIN_2, foreign
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
 from streamer.runtime.names import UNDECODABLE, belonging, fit
+from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.schedule import schedule
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
@@ -29,13 +31,16 @@ if TYPE_CHECKING:
     from rosbags.interfaces.typing import Typesdict
 
     from streamer.decode import Decoder
+    from streamer.plan import Compute
     from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
     from streamer.runtime.names import Fit
+    from streamer.runtime.poses import Payloads
     from streamer.runtime.schedule import Pass
     from streamer.source.source import Source
     from streamer.source.types import Types
 
 _STAMP_AT, _STAMP_END = 4, 12  # behind `seq` in ROS 1, behind the encapsulation in CDR
+_PLAIN = [known[1] for known in (*PLAIN, *PLAIN_2)]
 _PIECE = 1 << 16  # frames that are looked at at once
 
 
@@ -51,6 +56,8 @@ class Stream:
     spec: Spec
     repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
     unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
+    source: Payloads  # where its messages are: the recording, or a table of what was computed
+    compute: Compute | None = None  # what made that table
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +95,32 @@ def prepare(
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
-    _check_linear(streams, decoders)
+    _check_align(streams, decoders)
+    chains = {s.name: find_chain(source, types, s) for s in streams if s.tf is not None}
     by_receipt = source.index({topic.name for topic in topics.values()})
     warnings: list[str] = []
     own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
-    indexes = {s.name: _on_clock(s, topics[s.name], own[s.name], source, fields[s.name]) for s in streams}
+    indexes = {
+        s.name: chains[s.name].index
+        if s.name in chains
+        else _on_clock(s, topics[s.name], own[s.name], source, fields[s.name])
+        for s in streams
+    }
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    timed = schedule(source, timeline, streams, images, own, indexes, ticks)
+    timed = schedule(source, timeline, streams, images, own, indexes, ticks, chains)
     plan, used = timed.plan, timed.indexes
     fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
-    specs = {s.name: _spec(s, source, used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
+    sources: dict[str, Payloads] = {
+        s.name: chains[s.name].rows(timed.ticks, s.alignment) if s.name in chains else source for s in streams
+    }
+    specs = {s.name: _spec(s, sources[s.name], used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
     ready = tuple(
         Stream(
             *(s, topics[s.name], used[s.name], decoders[s.name], p, specs[s.name], _repeats(p)),
             unfit=found.unfit if (found := fits[s.name]) is not None else {},
+            source=sources[s.name],
+            compute=chains.get(s.name),
         )
         for s, p in _zip(streams, plan)
     )
@@ -128,6 +146,8 @@ def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
 
 
 def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> Decoder:
+    if settings.tf is not None:
+        return PoseDecoder()
     try:
         return make_decoder(topic, types, settings.decoding)
     except ConfigError as error:
@@ -135,9 +155,11 @@ def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> D
         raise placed from error
 
 
-def _check_linear(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
+def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
     for settings in streams:
         align = settings.alignment.align
+        if settings.tf is not None and align != "mean":
+            continue
         if align in ("linear", "mean") and not isinstance(decoders[settings.name], VectorDecoder):
             msg = f"{align!r} is for vectors; use 'nearest' or 'previous' here"
             raise ConfigError(msg, key=f"streams.{settings.name}.align")
@@ -163,7 +185,7 @@ def _fit(
 
 def _spec(
     settings: StreamSettings,
-    source: Source,
+    source: Payloads,
     index: Index,
     plan: StreamPlan,
     decoder: Decoder,
@@ -207,8 +229,10 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
 
     """
     heads = source.heads(index, _STAMP_END)
+    if encoding == "cdr" and (odd := np.flatnonzero((heads[:, 0] != 0) | ~np.isin(heads[:, 1], _PLAIN))).size:
+        raise foreign(heads[odd[0], :4].tobytes())
     numbers = np.ascontiguousarray(heads[:, _STAMP_AT:])
-    order = np.where(heads[:, 1] == 0, 1, 0) if encoding == "cdr" else np.zeros(len(heads), np.int64)
+    order = 1 - (heads[:, 1] & 1).astype(np.intp) if encoding == "cdr" else np.zeros(len(heads), np.int64)
     seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))
     rows = np.arange(len(heads))
     whole = seconds[order, rows].astype(np.int64)
@@ -218,7 +242,7 @@ def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int
     return stamps
 
 
-def _probe(settings: StreamSettings, source: Source, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
+def _probe(settings: StreamSettings, source: Payloads, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
     """Find out what a stream's arrays look like from the first of some messages that decodes."""
     spec = None
     for number in planned:

@@ -7,43 +7,77 @@ frame, the time to say how far it is - and then lets the table decide.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import zmq
 
-from streamer.delivery import Delivery, End, EndChunk, Grow, Load, Retire, Send
-from streamer.errors import ConfigError, StreamerError
+from streamer.delivery import Delivery, End, EndChunk, Grow, HandOver, Load, Send
+from streamer.errors import StreamerError
 from streamer.layout import at_once, count_slots
 from streamer.ledger import MOST_ATTEMPTS, Ledger
 from streamer.libraries import blamed
 from streamer.memory import anonymous, held
-from streamer.plan import digest
+from streamer.plain import to_plain
 from streamer.pool import Pool
 from streamer.runtime import child
-from streamer.runtime.about import about_plan, about_recording
+from streamer.runtime.about import about_recording, alignments
+from streamer.runtime.continuation import begin
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.loader import Loader
+from streamer.runtime.messages import (
+    Anonymous,
+    Attempted,
+    Begin,
+    Closed,
+    Committed,
+    Drain,
+    Drop,
+    Ending,
+    Expect,
+    GenerationEnded,
+    HandedOver,
+    Judged,
+    Planned,
+    Position,
+    Progress,
+    Quarantined,
+    Retire,
+    Retiring,
+    Shown,
+    Streamed,
+)
 from streamer.runtime.prepare import Prepared, prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
-from streamer.transport import Kind, ReaderSocket
+from streamer.transport import (
+    Commit,
+    Descriptor,
+    EndOfChunk,
+    Finish,
+    Frames,
+    Hello,
+    Lent,
+    MakeWay,
+    Open,
+    ReaderSocket,
+    Release,
+    SampleDescriptor,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from streamer.delivery import Action
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import ConsumerSeat
     from streamer.runtime.loader import Loaded, Order, Rows
-    from streamer.transport import Heard
+    from streamer.transport import Heard, ToConsumer
 
 _PROGRESS_SECONDS = 0.2
 _CREDIT = 8  # frames a consumer may hold at once
@@ -53,20 +87,21 @@ _log = logging.getLogger("streamer.reader")
 
 def main(channel: Channel) -> None:
     """Prepare, say so, stream until all is done or the supervisor says to stop, report."""
-    order = channel.receive_one()
-    job = ReaderJob.from_wire(order["job"])
+    job = channel.receive_one(ReaderJob)
     opened = time.time()
     with ExitStack() as stack:
-        source = stack.enter_context(Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage))
+        source = stack.enter_context(
+            Source(Path(job.path), Path(job.scratch), mapped=True, salvage=job.salvage, trust=job.trust)
+        )
         if job.prove:
             source.prove()
-        types = Types(job.types, source.distro, Path(job.base), source.topics.values())
+        types = Types.of(source, job.types, Path(job.base))
         prepared = prepare(source, types, job.timeline, job.streams)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
         least = 1 + len(job.consumers) - len(lossless)
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger)))
-        recording = _begin(ledger, job, prepared, source)
+        recording = begin(ledger, job, prepared)
         pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + _CREDIT))
         context = stack.enter_context(zmq.Context())
         socket = ReaderSocket(context, job.endpoint)
@@ -74,30 +109,6 @@ def main(channel: Channel) -> None:
         loader = Loader(prepared, pool, job.threads)
         stack.callback(loader.close)
         _Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)
-
-
-def _begin(ledger: Ledger, job: ReaderJob, prepared: Prepared, source: Source) -> int:
-    """Enter the recording into the ledger; make sure that what was committed belongs to this plan."""
-    settings = json.dumps(
-        [
-            [s.topic.name, s.settings.clock, asdict(s.settings.decoding), s.spec.names, s.spec.unit]
-            for s in prepared.streams
-        ]
-    )
-    plan = digest(prepared.plan, settings, job.chunk_size)
-    known = ledger.recordings(job.pipeline).get(job.path)
-    fingerprint = source.fingerprint()
-    if known and known.committed and (known.plan, known.fingerprint) != (plan, fingerprint):
-        msg = (
-            f"{job.path}: the unfinished run had another plan (other streams, timeline, chunk_size, or the recording "
-            "was changed), so it cannot be continued: undo the change, or begin anew with --restart"
-        )
-        raise ConfigError(msg)
-    chunks = -(-prepared.plan.frames // job.chunk_size)
-    number = ledger.begin(job.pipeline, job.path, fingerprint, plan, prepared.plan.frames, chunks)
-    if known and not known.committed:
-        ledger.reset(number)
-    return number
 
 
 class _Peer:
@@ -108,8 +119,9 @@ class _Peer:
         self.seat = seat
         self.places = places  # which of the plan's streams it is shown
         self.identity = b""
-        self.outbox: list[object] = []  # descriptors for the next message
-        self.to_open: int | bool | None = False  # chunks it may have, once it is there; False: not yet
+        self.outbox: list[Descriptor] = []  # descriptors for the next message
+        self.to_begin: Begin | None = None  # what its process is let to do, once it is there
+        self.suspect: int | None = None  # the frame at which its last process ended that was shown them one at a time
         self.heard = time.monotonic()
         self.waits_since = 0.0  # its last commit
         self.handover = False  # its process was told to make way for another
@@ -185,9 +197,9 @@ class _Reader:
 
         ``opened`` is when the recording began to be opened, in seconds since the epoch.
         """
-        self._channel.send("ready", opened=opened, **self._describe())
-        for order in self._channel.waiting():  # they came together with the job
-            self._obey(order)
+        self._channel.send(self._planned(opened))
+        if together := self._channel.waiting():  # with the job
+            self._obey_all(together)
         poller = zmq.Poller()
         for what in (self._socket.socket, self._channel.fileno(), self._loader.descriptor):
             poller.register(what, zmq.POLLIN)
@@ -197,11 +209,10 @@ class _Reader:
             now = time.monotonic()
             if now - told >= _PROGRESS_SECONDS:
                 told = now
-                self._channel.send("progress", **self._progress(now))
+                self._channel.send(self._progress(now))
             happened = dict(poller.poll(int(_PROGRESS_SECONDS * 1000)))
             if self._channel.fileno() in happened:
-                for order in self._channel.receive() or [{"event": "stop"}]:
-                    self._obey(order)
+                self._obey_all(self._channel.receive())
             if self._socket.socket in happened:
                 for heard in self._socket.receive():
                     self._hear(heard)
@@ -233,24 +244,24 @@ class _Reader:
                 self._peers[action.consumer].heard = time.monotonic()  # it had nothing to do: its time begins here
             if isinstance(action, EndChunk):
                 self._end_chunk(self._peers[action.consumer], action.chunk)
-            elif isinstance(action, Retire):
-                self._channel.send("retiring", name=action.consumer)
+            elif isinstance(action, HandOver):
+                self._channel.send(Retiring(action.consumer))
                 self._peers[action.consumer].handover = True
                 self._ledger.forgive(self._recording, action.consumer)  # its successor begins a first attempt
-                self._tell(action.consumer, Kind.RETIRE)
+                self._tell(action.consumer, MakeWay())
             elif isinstance(action, End):
-                self._channel.send("ending", name=action.consumer)
-                self._tell(action.consumer, Kind.END)
+                self._channel.send(Ending(action.consumer))
+                self._tell(action.consumer, Finish())
         self._loader.submit(loads)
         for peer in self._peers.values():
             self._flush(peer)
 
-    def _tell(self, name: str, kind: Kind, *values: object) -> None:
-        self._socket.send(self._peers[name].identity, kind, *values)
+    def _tell(self, name: str, message: ToConsumer) -> None:
+        self._socket.send(self._peers[name].identity, message)
 
     def _flush(self, peer: _Peer) -> None:
         if peer.outbox:
-            self._tell(peer.name, Kind.FRAMES, peer.outbox)
+            self._tell(peer.name, Frames(peer.outbox))
             peer.outbox = []
 
     def _post(self, peer: _Peer, send: Send) -> None:
@@ -260,22 +271,26 @@ class _Reader:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
         rows = self._rows[send.slot]
         samples = [
-            None if rows[n] is None else (*(column.item(frame) for column in self._samples[n]), rows[n])
+            None
+            if (count := rows[n]) is None
+            else SampleDescriptor(stamp.item(frame), offset.item(frame), flags.item(frame), count)
             for n in peer.places
+            for stamp, offset, flags in (self._samples[n],)
         ]
         plan = self._prepared.plan
-        peer.outbox.append((frame, plan.numbers.item(frame), plan.ticks.item(frame), send.slot, samples))
+        peer.outbox.append(Descriptor(frame, plan.numbers.item(frame), plan.ticks.item(frame), send.slot, samples))
 
     def _end_chunk(self, peer: _Peer, chunk: int) -> None:
         first = chunk * self._job.chunk_size
         last = min(first + self._job.chunk_size, self._prepared.plan.frames) - 1
-        self._tell(peer.name, Kind.CHUNK, chunk, first, last)
+        self._tell(peer.name, EndOfChunk(chunk, first, last))
 
     # ---- what consumers say
 
     def _hear(self, heard: Heard) -> None:
         peer = next((p for p in self._peers.values() if p.identity == heard.peer), None)
-        if heard.kind == Kind.HELLO:
+        message = heard.message
+        if isinstance(message, Hello):
             self._present.add(heard.peer)
             if peer is not None:
                 self._open(peer)
@@ -284,20 +299,23 @@ class _Reader:
             self._socket.rejected += 1
             return
         peer.heard = time.monotonic()
-        if heard.kind == Kind.RELEASE:
-            for frame in heard.values[0]:
+        if isinstance(message, Release):
+            for frame in message.frames:
                 self._socket.rejected += not self._table.release(peer.name, frame)
-        elif heard.kind == Kind.LENT:
-            for frame in heard.values[0]:
+        elif isinstance(message, Commit):
+            self._commit(peer, message.chunk, message.state)
+        elif isinstance(message, Lent):
+            for frame in message.frames:
                 self._socket.rejected += not self._table.lent(peer.name, frame)
-        elif heard.kind == Kind.COMMIT:
-            self._commit(peer, *heard.values)
-        elif heard.kind == Kind.CLOSED:
-            if self._table.closed(peer.name):
-                self._ledger.close_consumer(self._recording, peer.name)
-                self._channel.send("closed", name=peer.name)
-            else:
-                self._socket.rejected += 1
+        else:
+            self._close_outputs(peer)
+
+    def _close_outputs(self, peer: _Peer) -> None:
+        if self._table.closed(peer.name):
+            self._ledger.close_consumer(self._recording, peer.name)
+            self._channel.send(Closed(peer.name))
+        else:
+            self._socket.rejected += 1
 
     def _commit(self, peer: _Peer, chunk: int, state: bytes | None) -> None:
         if not self._table.committed(peer.name, chunk):
@@ -305,72 +323,88 @@ class _Reader:
             return
         self._ledger.commit(self._recording, peer.name, chunk, state)
         peer.waits_since = time.monotonic()
+        peer.suspect = None
         used = held()
-        self._channel.send("committed", name=peer.name, chunk=chunk, anon=used.anon, shared=used.shared)
+        self._channel.send(Committed(peer.name, chunk, used.anon, used.shared))
 
     def _open(self, peer: _Peer) -> None:
         """Let a generation begin, once its process is there and the supervisor wants it."""
-        if peer.identity not in self._present or peer.to_open is False:
+        if peer.identity not in self._present or peer.to_begin is None:
             return
-        chunks: int | None = peer.to_open
-        peer.to_open = False
+        order, peer.to_begin = peer.to_begin, None
         cursor = self._ledger.cursor(self._recording, peer.name)
         count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
-        self._channel.send("attempt", name=peer.name, count=count)
+        self._channel.send(Attempted(peer.name, count))
         peer.heard = time.monotonic()
         job = self._job
         about = about_recording(self._prepared, job.name, job.chunk_size, job.provenance, peer.places)
-        about["slots"] = self._pool.slots
-        about["credit"] = self._credit
-        self._tell(peer.name, Kind.OPEN, about, cursor.state)
-        self._table.activate(peer.name, chunks, alone=count >= MOST_ATTEMPTS)
+        self._tell(peer.name, Open(to_plain(about), self._pool.slots, self._credit, cursor.state))
+        self._table.activate(peer.name, order.chunks, alone=count >= MOST_ATTEMPTS)
         if peer.handover:
-            self._channel.send("handover", name=peer.name, seconds=time.monotonic() - peer.waits_since)
+            self._channel.send(HandedOver(peer.name, time.monotonic() - peer.waits_since))
             peer.handover = False
 
     # ---- what the supervisor says
 
-    def _obey(self, order: dict[str, Any]) -> None:
-        event = order["event"]
-        if event == "expect":  # a process with this identity will come
-            self._socket.admit(order["identity"].encode())
-        elif event == "activate":
-            self._activate(order)
-        elif event == "gone":
-            self._gone(order)
-        elif event == "retire":
-            self._table.retire(order["name"])
-        elif event == "drop":
-            self._table.drop(order["name"])
-        elif event == "drain":
-            self._draining = True
-            self._table.drain()
-        elif event == "stop":
+    def _obey_all(self, orders: list[Any]) -> None:
+        """Carry out the supervisor's orders.
+
+        Raises:
+            EOFError: there are none: it is gone.
+
+        """
+        if not orders:
             msg = "the supervisor is gone"
             raise EOFError(msg)
+        for order in orders:
+            self._orders[type(order)](self, order)
 
-    def _activate(self, order: dict[str, Any]) -> None:
-        peer = self._peers[order["name"]]
-        peer.identity = order["identity"].encode()
-        peer.to_open = order["chunks"]
+    def _expect(self, order: Expect) -> None:
+        self._socket.admit(order.identity.encode())
+
+    def _begin(self, order: Begin) -> None:
+        peer = self._peers[order.name]
+        peer.identity, peer.to_begin = order.identity.encode(), order
         self._open(peer)
 
-    def _gone(self, order: dict[str, Any]) -> None:
-        peer = self._peers[order["name"]]
-        if order["identity"].encode() == peer.identity:
-            self._judge(peer, order["why"], order["trace"])
+    def _bury(self, order: GenerationEnded) -> None:
+        peer, identity = self._peers[order.name], order.identity.encode()
+        if identity == peer.identity:
+            self._judge(peer, order)
             self._table.gone(peer.name)
-            peer.identity, peer.to_open, peer.outbox = b"", False, []
-        self._socket.expel(order["identity"].encode())
-        self._present.discard(order["identity"].encode())
+            peer.identity, peer.to_begin, peer.outbox = b"", None, []
+        self._socket.expel(identity)
+        self._present.discard(identity)
 
-    def _judge(self, peer: _Peer, why: str, trace: str) -> None:
+    def _retire(self, order: Retire) -> None:
+        self._table.retire(order.name)
+
+    def _drop(self, order: Drop) -> None:
+        self._table.drop(order.name)
+
+    def _drain(self, order: Drain) -> None:
+        del order
+        self._draining = True
+        self._table.drain()
+
+    _orders: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
+        Expect: _expect,
+        Begin: _begin,
+        GenerationEnded: _bury,
+        Retire: _retire,
+        Drop: _drop,
+        Drain: _drain,
+    }
+
+    def _judge(self, peer: _Peer, end: GenerationEnded) -> None:
         """Say which frame a process held that was shown them one at a time, and leave it out where that is wanted."""
         frame = self._table.on_trial(peer.name)
-        if frame is not None and peer.seat.quarantine:
+        proven = not end.killed or (frame is not None and frame == peer.suspect)
+        peer.suspect = frame
+        if frame is not None and proven and peer.seat.quarantine:
             self._table.leave_out(peer.name, frame)
-            self._ledger.quarantine(self._recording, peer.name, frame, why, trace)
-        self._channel.send("judged", name=peer.name, frame=frame)
+            self._ledger.quarantine(self._recording, peer.name, frame, end.why, end.trace)
+        self._channel.send(Judged(peer.name, frame, proven))
 
     # ---- what the loader says
 
@@ -390,60 +424,74 @@ class _Reader:
 
     # ---- what it tells the supervisor
 
-    def _describe(self) -> dict[str, Any]:
-        return about_plan(self._prepared) | {
-            "chunks": self._table.chunks,
-            "pool": self._job.pool,
-            "slots": self._pool.slots,
-            "cursors": {name: self._table.cursor(name) for name in self._peers},
-            "done": [name for name in self._peers if self._table.is_done(name)],
-        }
+    def _planned(self, opened: float) -> Planned:
+        prepared, plan = self._prepared, self._prepared.plan
+        return Planned(
+            frames=plan.frames,
+            planned=plan.planned,
+            chunks=self._table.chunks,
+            skipped=dict(plan.skipped),
+            slot_size=prepared.layout.slot_size,
+            slots=self._pool.slots,
+            pool=self._job.pool,
+            warnings=prepared.warnings,
+            damage=prepared.source.damage,
+            files={name: identity.wire for name, identity in prepared.source.identities.items()},
+            seconds=dict(prepared.seconds),
+            streams=alignments(prepared),
+            cursors={name: self._table.cursor(name) for name in self._peers},
+            done=tuple(name for name in self._peers if self._table.is_done(name)),
+            opened=opened,
+        )
 
-    def _progress(self, now: float) -> dict[str, Any]:
+    def _progress(self, now: float) -> Progress:
         used = anonymous()
         self._anonymous["peak"] = max(self._anonymous["peak"], used)
         consumers = {
-            name: {
-                "position": self._table.position(name),
-                "cursor": self._table.cursor(name),
-                "holds": self._table.holds(name),
-                "silent": now - peer.heard if self._table.owes(name) else 0.0,
-            }
+            name: Position(
+                self._table.position(name),
+                self._table.cursor(name),
+                self._table.holds(name),
+                now - peer.heard if self._table.owes(name) else 0.0,
+            )
             for name, peer in self._peers.items()
         }
-        return {
-            "consumers": consumers,
-            "slots": self._table.slots_in_use,
-            "allocated": self._table.slots,
-            "reached": self._table.reached(),
-            "bytes": self._table.loads * self._prepared.layout.slot_size,
-            "anon": used,
-        }
+        return Progress(
+            consumers,
+            reached=self._table.reached(),
+            slots=self._table.slots_in_use,
+            allocated=self._table.slots,
+            bytes=self._table.loads * self._prepared.layout.slot_size,
+            anon=used,
+        )
 
     def _finish(self) -> None:
+        self._channel.send(self._progress(time.monotonic()))
+        self._channel.send(self._streamed())
+        state = "failed" if self._error else "done" if self._table.complete else "interrupted"
+        self._ledger.finish(self._recording, state, str(self._error or ""))
+
+    def _streamed(self) -> Streamed:
         skips = self._ledger.skips(self._recording)
         reached = self._table.secured()
-        self._channel.send("progress", **self._progress(time.monotonic()))
-        self._channel.send(
-            "report",
+        slot_size = self._prepared.layout.slot_size
+        return Streamed(
             finished=self._table.finished,
             reached=reached,
             skipped=dict(Counter(skips.values())),
             skipped_reached=dict(Counter(reason for frame, reason in skips.items() if frame < reached)),
             consumers={name: self._shown(name, set(skips)) for name in self._peers},
-            quarantined=[found._asdict() for found in self._ledger.quarantined(self._recording)],
+            quarantined=tuple(Quarantined(*found) for found in self._ledger.quarantined(self._recording)),
             loads=self._table.loads,
             rejected=self._socket.rejected,
             blocks=self._prepared.source.blocks_loaded,
-            pool_peak=self._table.peak_slots * self._prepared.layout.slot_size,
-            pool_allocated=self._table.slots * self._prepared.layout.slot_size,
+            pool_peak=self._table.peak_slots * slot_size,
+            pool_allocated=self._table.slots * slot_size,
             stream_seconds=time.monotonic() - self._began,
-            anon={"start": self._anonymous["start"], "peak": self._anonymous["peak"], "end": anonymous()},
+            anon=Anonymous(self._anonymous["start"], self._anonymous["peak"], anonymous()),
         )
-        state = "failed" if self._error else "done" if self._table.complete else "interrupted"
-        self._ledger.finish(self._recording, state, str(self._error or ""))
 
-    def _shown(self, name: str, skips: set[int]) -> dict[str, int]:
+    def _shown(self, name: str, skips: set[int]) -> Shown:
         """Count the frames and chunks that a consumer has had, in this run and those that it continues."""
         seat = self._peers[name].seat
         position = self._table.position(name)
@@ -453,7 +501,7 @@ class _Reader:
             frames = self._table.sent(name)
         else:
             frames = -(-position // seat.every) - sum(f < position and f % seat.every == 0 for f in skips)
-        return {"frames": frames, "chunks": self._table.cursor(name)}
+        return Shown(frames, self._table.cursor(name))
 
 
 def _as_streamer_error(error: Exception) -> StreamerError:

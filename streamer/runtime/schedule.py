@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from streamer.plan import Compute
     from streamer.records import Plan, StreamSettings, TimelineSettings
     from streamer.source.source import Source
 
@@ -53,17 +54,20 @@ def schedule(
     received: Mapping[str, Index],
     indexes: Mapping[str, Index],
     ticks: NDArray[np.int64] | None = None,
+    computed: Mapping[str, Compute] | None = None,
 ) -> Schedule:
     """Plan streams of which ``indexes`` are on their own clocks and ``received`` by receipt.
 
-    ``images`` are the names of the image streams; ``ticks`` stand for the timeline's where they are given.
+    ``images`` are the names of the image streams; ``ticks`` stand for the timeline's where they are given; streams in
+    ``computed`` are made of no single message (see `make_plan`).
 
     Raises:
         ConfigError: the timeline's settings do not fit the streams.
         RecordingError: a clock was set, or a tick has no sample, and the settings do not say what to do then.
 
     """
-    parts, warnings = _choose_passes(timeline, streams, received, indexes)
+    computed = computed or {}
+    parts, warnings = _choose_passes(timeline, streams, received, indexes, computed)
     planned = []
     for part in parts:
         stamps = {name: index.stamps for name, index in part.items()}
@@ -72,7 +76,7 @@ def schedule(
             instants = make_ticks(timeline, streams, stamps, images, whole)
         else:
             instants = ticks
-        plan = make_plan(instants, {s.name: (stamps[s.name], s.alignment) for s in streams})
+        plan = make_plan(instants, {s.name: (stamps[s.name], s.alignment) for s in streams}, computed)
         planned.append((Pass(instants, stamps), plan))
     if len(planned) == 1:
         (one, plan), part = planned[0], parts[0]
@@ -100,9 +104,11 @@ def _choose_passes(
     streams: Sequence[StreamSettings],
     received: Mapping[str, Index],
     indexes: Mapping[str, Index],
+    computed: Mapping[str, Compute],
 ) -> tuple[list[Mapping[str, Index]], tuple[str, ...]]:
     """Return the indexes of the passes that are wanted, and what to say of the others."""
-    arrivals = make_arrivals(indexes, received)
+    plain = [name for name in indexes if name not in computed]  # of transforms, their own reader knows
+    arrivals = make_arrivals(*({name: found[name] for name in plain} for found in (indexes, received)))
     jumping = {name: arrival for name, arrival in arrivals.items() if len(arrival.restarts)}
     if not jumping:
         return [indexes], ()
@@ -116,6 +122,9 @@ def _choose_passes(
             "set 'source.resets' to 'first' or 'last' (that pass only) or 'split' (each by itself, one after the other)"
         )
         raise RecordingError(msg, key=f"streams.{name}.clock", hint=hint + receive)
+    if computed:
+        msg = f"the clock was set: {', '.join(computed)} would mix the transforms of several passes"
+        raise RecordingError(msg, key=f"streams.{next(iter(computed))}.tf", hint="leave the stream out")
     found = passes(arrivals)
     chosen = {"first": found[:1], "last": found[-1:], "split": found}[timeline.resets]
     name, arrival = next(iter(jumping.items()))

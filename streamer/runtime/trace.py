@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tracemalloc
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamer.errors import ConfigError, OutputError
+from streamer.runtime.messages import GrownLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,18 +28,13 @@ class Growth:
         """Leave out what was allocated up to now."""
         self._before = _snapshot()
 
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the lines that hold more than before, those that hold most more first: file, line, mb, blocks."""
+    def lines(self) -> tuple[GrownLine, ...]:
+        """Return the lines that hold more than before, those that hold most more first."""
         grown = [d for d in _snapshot().compare_to(self._before, "lineno") if d.size_diff > 0][:_LINES]
-        return [
-            {
-                "file": d.traceback[0].filename,
-                "line": d.traceback[0].lineno,
-                "mb": round(d.size_diff / 1e6, 3),
-                "blocks": d.count_diff,
-            }
+        return tuple(
+            GrownLine(d.traceback[0].filename, d.traceback[0].lineno, round(d.size_diff / 1e6, 3), d.count_diff)
             for d in grown
-        ]
+        )
 
 
 def _snapshot() -> tracemalloc.Snapshot:

@@ -22,23 +22,42 @@ from streamer import contract
 from streamer.errors import ConfigError, ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
 from streamer.libraries import blamed
 from streamer.memory import anonymous, held
+from streamer.plain import from_plain
 from streamer.pool import PoolView
 from streamer.records import Layout
 from streamer.runtime import child
-from streamer.runtime.about import recording_of
+from streamer.runtime.about import AboutRecording, recording_of
+from streamer.runtime.frames import make_frame
 from streamer.runtime.job import WorkerJob
+from streamer.runtime.messages import Escaped, Grown, Measured, WarmedUp
 from streamer.runtime.plugin import make_consumer
 from streamer.runtime.trace import recorded, traced
-from streamer.transport import ConsumerSocket, Kind, pack_state, unpack_state
+from streamer.transport import (
+    ClosedOutputs,
+    Commit,
+    ConsumerSocket,
+    EndOfChunk,
+    Finish,
+    Frames,
+    Lent,
+    MakeWay,
+    Open,
+    Release,
+    pack_state,
+    unpack_state,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from streamer.contract import Consumer
     from streamer.records import Place
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import MergeJob
     from streamer.runtime.trace import Growth
+    from streamer.transport import Descriptor, ToConsumer
 
 _RELEASE_SECONDS = 0.0005
 _WARM_UP = 2  # chunks that fill caches
@@ -48,8 +67,7 @@ _log = logging.getLogger("streamer.worker")
 
 def main(channel: Channel) -> None:
     """Import and construct the consumer, wait to be activated, work until told to end."""
-    order = channel.receive_one()
-    job = WorkerJob(**order["job"] | {"paths": tuple(order["job"]["paths"])})
+    job = channel.receive_one(WorkerJob)
     sys.path[:0] = [path for path in job.paths if path not in sys.path]
     with ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
@@ -63,13 +81,13 @@ def main(channel: Channel) -> None:
         if job.shares_out and not consumer.many_recordings:
             msg = f"several recordings would write {job.options['out']!r}, each over the last"
             raise ConfigError(msg, key=f"consumers.{job.name}.options.out", hint="put {recording} into it")
-        channel.send("ready", anon=anonymous())
+        channel.send(WarmedUp(anonymous()))
         worker = _Worker(job, consumer, socket, channel, growth)
         try:
             worker.run()
         finally:
             if growth is not None:
-                channel.send("grown", lines=growth.lines())
+                channel.send(Grown(growth.lines()))
 
 
 @contextmanager
@@ -130,61 +148,58 @@ class _Worker:
                 if not self._handle(self._socket.receive()):
                     return
 
-    def _handle(self, message: list[Any]) -> bool:
+    def _handle(self, message: ToConsumer) -> bool:
         """Act on one message of the reader; False where it was the last."""
-        kind, *values = message
-        if kind == Kind.FRAMES:
-            self._show_all(values[0])
-        elif kind == Kind.CHUNK:
-            self._end_chunk(*values)
-        elif kind == Kind.OPEN:
-            self._open(*values)
-        elif kind == Kind.END:
+        if isinstance(message, Frames):
+            self._show_all(message.frames)
+        elif isinstance(message, EndOfChunk):
+            self._end_chunk(message)
+        elif isinstance(message, Open):
+            self._open(message)
+        elif isinstance(message, Finish):
             with calling(self._job, "close"):
                 self._consumer.close(self._recording)
-            self._channel.send("memory", chunk=None, **held()._asdict())
-            self._socket.send(Kind.CLOSED)
+            self._channel.send(Measured(None, *held()))
+            self._socket.send(ClosedOutputs())
             return False
-        return bool(kind != Kind.RETIRE)
+        return not isinstance(message, MakeWay)
 
-    def _open(self, about: dict[str, Any], state: bytes | None) -> None:
-        self._credit = about["credit"]
+    def _open(self, message: Open) -> None:
+        self._credit = message.credit
+        about = from_plain(AboutRecording, message.about)
         recording, self._places = recording_of(about)
         self._recording = replace(recording, part=self._job.part)
-        self._pool = PoolView(self._job.pool_fd, Layout(self._places, about["slot_size"]), about["slots"])
+        self._pool = PoolView(self._job.pool_fd, Layout(self._places, about.slot_size), message.slots)
         os.close(self._job.pool_fd)
         with calling(self._job, "open"):
-            self._consumer.open(self._recording, unpack_state(state))
+            self._consumer.open(self._recording, unpack_state(message.state))
 
-    def _show_all(self, frames: list[Any]) -> None:
+    def _show_all(self, frames: list[Descriptor]) -> None:
         """Show frames and release them: together where they take no time, else each at once."""
         shown: list[int] = []
         told = time.monotonic()
         for frame in frames:
-            if self._show(*frame):
-                shown.append(frame[0])
+            if self._show(frame):
+                shown.append(frame.frame)
             now = time.monotonic()
             if shown and now - told > _RELEASE_SECONDS:
-                self._socket.send(Kind.RELEASE, shown)
+                self._socket.send(Release(shown))
                 shown, told = [], now
         if shown:
-            self._socket.send(Kind.RELEASE, shown)
+            self._socket.send(Release(shown))
 
-    def _show(self, number: int, tick_number: int, tick: int, slot: int, samples: list[Any]) -> bool:
+    def _show(self, descriptor: Descriptor) -> bool:
         """Call `on_frame` and make sure that the frame is let go of; return whether it is."""
+        number = descriptor.frame
         roots: dict[str, weakref.ref[Any]] = {}
-        shown: dict[str, contract.Sample | None] = {}
-        for place, sample in zip(self._places, samples, strict=True):
-            if sample is None:
-                shown[place.name] = None
-                continue
-            stamp, offset, flags, rows = sample
+
+        def array(slot: int, place: Place, rows: int) -> NDArray[Any]:
             root = self._pool.array(slot, place, rows)
             roots[place.name] = weakref.ref(root)
-            shape = (rows, *place.spec.shape[1:]) if place.spec.variable else place.spec.shape
-            shown[place.name] = contract.Sample(root.reshape(shape), stamp, offset, flags)
-            del root
-        frame = contract.Frame(number, tick_number, tick, shown)
+            return root
+
+        frame = make_frame(descriptor, self._places, array)
+        shown = frame.samples
         try:
             with calling(self._job, f"on_frame, frame {number},"):
                 self._consumer.on_frame(frame)
@@ -209,8 +224,8 @@ class _Worker:
         self._lent[number] = [roots[name] for name in kept]
         if len(self._lent) == 1:
             _log.warning("%s; its memory is lent to it until it lets go: keep a copy, frame[...].copy()", what)
-        self._channel.send("escaped", frame=number, stream=kept[0])
-        self._socket.send(Kind.LENT, [number])
+        self._channel.send(Escaped(number, kept[0]))
+        self._socket.send(Lent([number]))
         self._take_back()  # what it has let go of since the message came in which this frame was
         if len(self._lent) >= self._credit:
             msg = f"{what}, and so of {len(self._lent)} frames, which is all that it may hold at once: keep copies"
@@ -221,12 +236,13 @@ class _Worker:
         """Release the frames that were kept beyond their callbacks and are kept no more."""
         free = [frame for frame, roots in self._lent.items() if all(root() is None for root in roots)]
         if free:
-            self._socket.send(Kind.RELEASE, free)
+            self._socket.send(Release(free))
             for frame in free:
                 del self._lent[frame]
 
-    def _end_chunk(self, number: int, first: int, last: int) -> None:
-        chunk = contract.Chunk(number, first, last, self._shown)
+    def _end_chunk(self, message: EndOfChunk) -> None:
+        number = message.chunk
+        chunk = contract.Chunk(number, message.first, message.last, self._shown)
         self._shown = 0
         with calling(self._job, f"on_chunk, chunk {number},"):
             state = self._consumer.on_chunk(chunk)
@@ -237,8 +253,8 @@ class _Worker:
         self._commits += 1
         if self._growth is not None and self._commits == _WARM_UP:
             self._growth.begin_anew()
-        self._channel.send("memory", chunk=number, **held()._asdict())
-        self._socket.send(Kind.COMMIT, number, packed)
+        self._channel.send(Measured(number, *held()))
+        self._socket.send(Commit(number, packed))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import lz4.frame
+
+from streamer.errors import RecordingError
+from streamer.units import show_size
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -27,15 +30,10 @@ _LARGE = 8 * 2**20  # bytes; of larger blocks only one at a time is decompressed
 _PIECE = 2**20
 
 
-class _Codec(NamedTuple):
-    whole: Callable[[memoryview], bytes]
-    pieces: Callable[[], Any]
-
-
-_CODECS = {
-    "bz2": _Codec(bz2.decompress, bz2.BZ2Decompressor),
-    "lz4": _Codec(lz4.frame.decompress, lz4.frame.LZ4FrameDecompressor),
-    "zstd": _Codec(zstd.decompress, zstd.ZstdDecompressor),
+_CODECS: dict[str, Callable[[], Any]] = {
+    "bz2": bz2.BZ2Decompressor,
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+    "zstd": zstd.ZstdDecompressor,
 }
 CORRUPT = (OSError, RuntimeError, EOFError, ValueError, zstd.ZstdError)  # what decompressing damaged bytes raises
 
@@ -54,34 +52,46 @@ def decompress(codec: str, read: Read, start: int, length: int, size: int) -> Bu
         One of CORRUPT: it does not decompress, or not to ``size`` bytes.
 
     """
-    if max(length, size) <= _LARGE:
-        content: Buffer = _CODECS[codec].whole(read(start, length))
-    else:
-        content = _decompress_pieces(codec, read, start, length, size)
-    if len(content) != size:
-        msg = f"it has {len(content)} bytes decompressed, its header says {size}"
-        raise ValueError(msg)
-    return content
-
-
-def _decompress_pieces(codec: str, read: Read, start: int, length: int, size: int) -> bytearray:
     content = bytearray()
+    small = max(length, size) <= _LARGE
     position, end, rest = start, start + length, b""
-    while rest or position < end:  # a block may be several frames, one behind the other
-        decompressor = _CODECS[codec].pieces()
+    while (rest or position < end) and len(content) <= size:  # a block may be several frames, one behind the other
+        decompressor = _CODECS[codec]()
         while not decompressor.eof and len(content) <= size:
             piece, rest = rest, b""
             if not piece and decompressor.needs_input:
                 if position == end:
                     msg = "it ends too early"
                     raise EOFError(msg)
-                piece = bytes(read(position, min(_PIECE, end - position)))
+                piece = bytes(read(position, end - position if small else min(_PIECE, end - position)))
                 position += len(piece)
-            content += decompressor.decompress(piece, _PIECE)
+            most = size - len(content) + 1
+            made = decompressor.decompress(piece, most if small else min(most, _PIECE))
+            if not content and decompressor.eof and position == end and not decompressor.unused_data:
+                return _of_size(made, size)  # in one piece: no copy
+            content += made
         rest = decompressor.unused_data or b""
-        if len(content) > size:
-            break
+    return _of_size(content, size)
+
+
+def _of_size(content: Buffer, size: int) -> Buffer:
+    if len(content) != size:
+        found = len(content) if len(content) < size else f"more than {size}"
+        msg = f"it has {found} bytes decompressed, its header says {size}"
+        raise ValueError(msg)
     return content
+
+
+def check_size(what: str, size: int, most: int) -> None:
+    """Make sure that something is not too large to be held in memory.
+
+    Raises:
+        RecordingError: it is; the text says which setting allows it.
+
+    """
+    if size > most:
+        msg = f"{what} has {show_size(size)}, more than the {show_size(most)} that are read as one"
+        raise RecordingError(msg, hint="if that is right, raise 'source.max_chunk'")
 
 
 class BlockCache:

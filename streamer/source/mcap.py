@@ -1,32 +1,59 @@
 """An MCAP file → its topics, the place of every message, and messages on request.
 
-Format: https://mcap.dev/spec. The summary at the end of the file is read first; a file without one
-is walked record by record, and so is one that is salvaged.
+Format: https://mcap.dev/spec. The summary at the end of the file is read first; a file whose summary does not
+list every message is walked record by record, and so is one that is salvaged.
+
+Checksums: the summary's is compared at opening; a chunk's once, before its first message is given out, for which
+all of an uncompressed chunk is read; that of the whole data section where the file is small, or where messages lie
+outside chunks. First bytes of messages (`heads`) are read without.
 """
 
 from __future__ import annotations
 
-import os
 import struct
-from binascii import crc32
+from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
-from streamer.files import regular_descriptor
-from streamer.records import Topic
-from streamer.source.blocks import CORRUPT, BlockCache, decompress
-from streamer.source.definition import full_name
+from streamer.records import Topic, Trust
+from streamer.source.blocks import CORRUPT, BlockCache, check_size, decompress
+from streamer.source.file import Once, RecordingFile, Window, crc32
 from streamer.source.heads import close_together, gather, numbers, padded
-from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
+from streamer.source.mcap_records import (
+    CHANNEL,
+    CHUNK,
+    CHUNK_HEAD,
+    CHUNK_INDEX,
+    COMPRESSIONS,
+    DATA_END,
+    ENTRY,
+    FOOTER,
+    INDEX_PLACE,
+    INDEX_RECORD_HEAD,
+    MAGIC,
+    MESSAGE,
+    MESSAGE_HEAD,
+    RECORD,
+    SCHEMA,
+    STATISTICS,
+    Block,
+    Contents,
+    Schema,
+    chunk_at,
+    chunk_index,
+    message_length,
+    records,
+)
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
-from streamer.source.table import Found, make_tables
+from streamer.source.table import Found, check_stamps, make_tables
 from streamer.source.topics import join_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,38 +61,9 @@ if TYPE_CHECKING:
     from streamer.records import Damage, Index, Payload
     from streamer.source.blocks import Buffer, Read
 
-
-MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_END = 3, 4, 5, 6, 8, 11, 15
-_ENTRY = np.dtype([("stamp", "<u8"), ("offset", "<u8")])
-_RECORD = struct.Struct("<BQ")
-_CHUNK_HEAD = struct.Struct("<QQQI")
-_INDEX_PLACE = "<HQ"
-_INDEX_RECORD_HEAD = 9 + 2 + 4  # operation code and length; channel; length of the array
-_MESSAGE_HEAD = struct.Struct("<BQHIQQ")
-_FOOTER = 8 + 8 + 4
-_DEFINITION_FORMATS = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
-_COMPRESSIONS = ("", "lz4", "zstd")
-
-
-class _Block(NamedTuple):
-    """A stretch of records: a chunk's, or (block 0) the file itself for messages outside chunks."""
-
-    start: int
-    length: int
-    compression: str
-    size: int
-    crc: int
-    indexes: bytes  # for each channel its number and the position of its message index record
-
-
-class _Channel(NamedTuple):
-    """What a file says of one channel; ``md5sum`` where it was converted from ROS 1."""
-
-    topic: str
-    schema: int
-    encoding: str
-    md5sum: str
+_SMALL = 64 * 2**20  # bytes; all of such a file is held against its checksum when it is opened
+_DATA_END = RECORD.size + 4  # bytes of the record that ends the data section
+_NOTHING = Schema("", "", "")
 
 
 class McapSource:
@@ -75,7 +73,7 @@ class McapSource:
     damage: Damage | None = None
     walked = False
 
-    def __init__(self, path: Path, *, salvage: bool = False) -> None:
+    def __init__(self, path: Path, *, salvage: bool = False, trust: Trust = Trust()) -> None:  # noqa: B008 - a value
         """Read the summary: channels, schemas, and the place of each chunk's index; ``salvage`` as in `Source`.
 
         Raises:
@@ -83,17 +81,18 @@ class McapSource:
 
         """
         self.path = path
-        self._fd = regular_descriptor(path)
-        self._schemas: dict[int, tuple[str, str, str]] = {}
-        self._channels: dict[int, _Channel] = {}
-        self._counts: dict[int, int] = {}
+        self._trust = trust
+        self._file = RecordingFile(path)
+        self.size = self._file.size
+        self._inside = Contents()
         self._found = Found()
         self._losses: list[Loss] = []
         self._starts: list[int] = []  # where the summary says that chunks begin
+        self._data_end = 0
+        self._blocks = [Block(0, 0, self.size, "", self.size)]
+        self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
+        self._verify = Once(self._check_block)
         try:
-            self.size = os.fstat(self._fd).st_size
-            self._blocks = [_Block(0, self.size, "", self.size, 0, b"")]
-            self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
             self._check_magic()
             self._open(salvage=salvage)
         except DAMAGE as error:
@@ -105,9 +104,7 @@ class McapSource:
 
     def close(self) -> None:
         """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
 
     def _damaged(self, error: Exception) -> DamagedError:
         return DamagedError(
@@ -115,7 +112,7 @@ class McapSource:
         )
 
     def _check_magic(self) -> None:
-        if (magic := bytes(self._read(0, min(8, self.size)))) != MAGIC:
+        if (magic := bytes(self._file.read(0, min(8, self.size)))) != MAGIC:
             msg = f"not an MCAP file: it begins with {magic!r}, not {MAGIC!r}"
             raise RecordingError(msg, path=self.path)
 
@@ -123,146 +120,122 @@ class McapSource:
         try:
             self._read_end()
             if salvage:
-                self._check_chunks()
+                self._check_all()
         except (RecordingError, *DAMAGE) as error:
             if not salvage:
                 raise
-            self._list_all(self.size)
+            self._list_all(self.size, salvage=True)
             why = self._damaged(error) if isinstance(error, DAMAGE) else error
             self.damage = assess(self.path, self.size, self._losses, why)
         self.topics = self._topics()
 
     def _read_end(self) -> None:
         """Read what stands at the end of a file that was closed, or all of it where that does not list everything."""
-        end = self.size - 8 - 9 - _FOOTER
-        if end < len(MAGIC) or bytes(self._read(self.size - 8, 8)) != MAGIC:
+        end = self.size - len(MAGIC) - RECORD.size - FOOTER.size
+        if end < len(MAGIC) or bytes(self._file.read(self.size - len(MAGIC), len(MAGIC))) != MAGIC:
             msg = "the file is cut off or was not closed properly: it does not end with the MCAP magic"
             raise DamagedError(msg, path=self.path, hint="'mcap recover' on a copy of it makes a whole one")
-        (summary,) = struct.unpack_from("<Q", self._read(end + 9, _FOOTER))
-        counted = self._read_summary(summary, end) if summary else False
-        if not counted or not self._is_indexed():
-            self._list_all(summary or end)
+        start, _, crc = FOOTER.unpack(self._file.read(end + RECORD.size, FOOTER.size))
+        if start:
+            self._read_summary(start, end, crc)
+        self._data_end = (start or end) - _DATA_END
+        if self._trust.verify and self.size <= _SMALL:
+            self._check_data()
+        if not self._inside.is_whole() or not self._is_indexed():
+            self._list_all(start or end)
             if self._losses:
                 raise self._losses[0].error
 
-    def _check_chunks(self) -> None:
-        """Make sure that the index is whole and that every compressed chunk decompresses to what it was."""
-        self._index({channel.topic for channel in self._channels.values()})
-        for number, block in enumerate(self._blocks):
-            if block.compression:
-                self._decompress(number)
+    def _read_summary(self, start: int, end: int, crc: int) -> None:
+        """Read the summary section."""
+        if not len(MAGIC) <= start <= end:
+            msg = f"the summary should begin at byte {start} and end at {end}"
+            raise ValueError(msg)
+        if crc and self._trust.verify and self._file.checksum(start, self.size - len(MAGIC) - 4) != crc:
+            msg = f"the summary at byte {start} is damaged: its checksum differs"
+            raise DamagedError(msg, path=self.path)
+        for op, record in records(Window(self._file, start, end), start):
+            if op == CHUNK_INDEX:
+                block = chunk_index(record)
+                self._starts.append(block.record)
+                if block.start + block.length > self.size:
+                    msg = f"a chunk at byte {block.start} reaches beyond the end of the file: it is damaged"
+                    raise DamagedError(msg, path=self.path)
+                self._add_block(block)
+            elif op == STATISTICS:
+                self._inside.count(record)
+            else:
+                self._inside.describe(op, record)
 
     def _is_indexed(self) -> bool:
-        """Tell whether the message indexes list every message that the statistics count."""
-        listed = sum(self._index_length(block) for block in self._blocks[1:])
-        return listed == sum(self._counts.values())
+        """Tell whether the message indexes list every message that the statistics count, of each channel."""
+        listed: Counter[int] = Counter()
+        for block in self._blocks[1:]:
+            for channel, position in struct.iter_unpack(INDEX_PLACE, block.indexes):
+                (size,) = struct.unpack_from("<I", self._file.read(position, INDEX_RECORD_HEAD), INDEX_RECORD_HEAD - 4)
+                listed[channel] += size // ENTRY.itemsize
+        return listed == Counter(self._inside.counts)
 
-    def _index_length(self, block: _Block) -> int:
-        """Count the messages that a chunk's index records list, from the heads of these records."""
-        places = struct.iter_unpack(_INDEX_PLACE, block.indexes)
-        heads = (self._read(position, _INDEX_RECORD_HEAD) for _, position in places)
-        return sum(struct.unpack_from("<I", head, 11)[0] // _ENTRY.itemsize for head in heads)
-
-    def _read_summary(self, start: int, end: int) -> bool:
-        """Read the summary section; say whether it counts the messages."""
-        counted = False
-        for op, record in _records(self._read(start, end - start)):
-            if op == _CHUNK_INDEX:
-                self._add_chunk(record)
-            elif op == _STATISTICS:
-                (length,) = struct.unpack_from("<I", record, 42)
-                self._counts = dict(struct.iter_unpack("<HQ", record[46 : 46 + length]))
-                counted = True
-            else:
-                self._describe(op, record)
-        return counted
-
-    def _add_chunk(self, record: memoryview) -> None:
-        (start,) = struct.unpack_from("<Q", record, 16)
-        self._starts.append(start)
-        (length,) = struct.unpack_from("<I", record, 32)
-        indexes = bytes(record[36 : 36 + length])
-        compression, position = _string(record, 36 + length + 8)
-        compressed, size = struct.unpack_from("<QQ", record, position)
-        data = start + 9 + _CHUNK_HEAD.size + 4 + len(compression) + 8
-        crc = struct.unpack("<I", self._read(start + 9 + 24, 4))[0] if compression else 0
-        block = _Block(data, compressed, compression, size, crc, indexes)
-        self._check_inside(block)
-        self._add_block(block)
-
-    def _add_block(self, block: _Block) -> None:
-        if block.compression not in _COMPRESSIONS:
+    def _add_block(self, block: Block) -> None:
+        if block.compression not in COMPRESSIONS:
             msg = f"chunk compression {block.compression!r} is not one of none, lz4, zstd"
             raise RecordingError(msg, path=self.path)
         self._blocks.append(block)
 
-    def _check_inside(self, block: _Block) -> None:
-        if block.start + block.length > self.size:
-            msg = f"a chunk at byte {block.start} reaches beyond the end of the file: it is damaged"
-            raise DamagedError(msg, path=self.path)
+    # ---- walking over all records
 
-    def _describe(self, op: int, record: memoryview) -> None:
-        """Take in a schema or a channel; other records are of no use here."""
-        if op == _SCHEMA:
-            (number,) = struct.unpack_from("<H", record)
-            name, position = _string(record, 2)
-            encoding, position = _string(record, position)
-            text, _ = _string(record, position)
-            form = _DEFINITION_FORMATS.get(encoding, "")
-            self._schemas[number] = (full_name(name) if form or not encoding else name, text if form else "", form)
-        elif op == _CHANNEL:
-            number, schema = struct.unpack_from("<HH", record)
-            topic, position = _string(record, 4)
-            encoding, position = _string(record, position)
-            self._channels[number] = _Channel(topic, schema, encoding, _md5sum(record, position))
-
-    def _list_all(self, end: int) -> None:
+    def _list_all(self, end: int, *, salvage: bool = False) -> None:
         """List the messages by walking the records: heads outside chunks and in uncompressed ones, others unpacked."""
         self._blocks, self._found, self._losses = self._blocks[:1], Found(), []
+        said, self._inside = self._inside, Contents()
+        self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
+        self._verify = Once(self._check_block)
         self.walked = True
         self._starts.sort()
-        self._losses += walk(partial(self._take, end), len(MAGIC), end, self._starts)
-        self._counts = dict(self._found.counts())
+        self._losses += walk(partial(self._take, end, salvage), len(MAGIC), end, self._starts)
+        # the summary may know what was lost with a chunk
+        self._inside.schemas = said.schemas | self._inside.schemas
+        self._inside.channels = said.channels | self._inside.channels
+        self._inside.counts = dict(self._found.counts())
 
-    def _take(self, end: int, position: int) -> int:
+    def _take(self, end: int, salvage: bool, position: int) -> int:  # noqa: FBT001 - bound by `partial`
         """Take in the record at ``position`` of the file; return where the next one begins."""
-        op, length = _RECORD.unpack(self._read(position, _RECORD.size))
-        if op == _CHUNK:
-            return self._take_chunk(position, length)
-        return end if op == _DATA_END else self._take_record(0, self._read, end, position)
+        op, length = RECORD.unpack(self._file.read(position, RECORD.size))
+        if op == CHUNK:
+            return self._take_chunk(position, length, salvage=salvage)
+        if op == DATA_END:
+            return end
+        return self._take_record(0, self._file.read, end, position)
 
     def _take_record(self, number: int, read: Read, end: int, position: int) -> int:
         """Take in a record that is no chunk, in the file or in block ``number``; payloads are not read."""
-        head = read(position, min(_MESSAGE_HEAD.size, end - position))
-        op, length = _RECORD.unpack_from(head)
-        after = check_end(position, position + 9 + length, end)
-        if op == _MESSAGE:
-            _, _, channel, _, stamp, _ = _MESSAGE_HEAD.unpack(head)
+        head = read(position, min(MESSAGE_HEAD.size, end - position))
+        op, length = RECORD.unpack_from(head)
+        after = check_end(position, position + RECORD.size + length, end)
+        if op == MESSAGE:
+            _, _, channel, _, stamp, _ = MESSAGE_HEAD.unpack(head)
             self._found.add(channel, stamp, number, position - self._blocks[number].start)
-        elif op in (_SCHEMA, _CHANNEL):
-            self._describe(op, read(position + 9, length))
+        elif op in (SCHEMA, CHANNEL):
+            self._inside.describe(op, read(position + RECORD.size, length))
         elif op == 0:
             msg = f"the record at byte {position} is of no kind"
             raise ValueError(msg)
         return after
 
-    def _take_chunk(self, position: int, length: int) -> int:
+    def _take_chunk(self, position: int, length: int, *, salvage: bool) -> int:
         """List the messages of a chunk; where something in it is damaged, the walk goes on behind it."""
-        end = min(position + 9 + length, self.size)
+        end = min(position + RECORD.size + length, self.size)
         losses: list[Loss] = []
         try:
-            head = self._read(position + 9, min(length, HEAD, self.size - position - 9))
-            _, _, size, crc = _CHUNK_HEAD.unpack_from(head)
-            compression, place = _string(head, _CHUNK_HEAD.size)
-            (compressed,) = struct.unpack_from("<Q", head, place)
-            start = position + 9 + place + 8
             number = len(self._blocks)
-            self._add_block(_Block(start, compressed if compression else end - start, compression, size, crc, b""))
-            take = partial(self._take_record, number)
-            if compression:
-                walk_block(take, self._cache.get(number), start)
+            block = chunk_at(self._file, position, length)
+            self._add_block(block)
+            if block.compression:
+                walk_block(partial(self._take_record, number), self._cache.get(number), block.start)
             else:
-                losses = walk(partial(take, self._read, end), start, end)
+                if salvage and self._trust.verify:
+                    self._check_block(number)
+                losses = walk(partial(self._take_record, number, self._file.read, end), block.start, end)
         except (RecordingError, *DAMAGE) as error:
             losses = [Loss(position, end, error)]
         for loss in losses:  # at most one
@@ -270,12 +243,16 @@ class McapSource:
             self._losses.append(loss._replace(end=end))
         return end
 
+    # ---- what was recorded
+
     def _topics(self) -> dict[str, Topic]:
         found = []
-        for number, channel in self._channels.items():
-            msgtype, text, form = self._schemas.get(channel.schema, ("", "", ""))
-            count = self._counts.get(number, 0)
-            found.append(Topic(channel.topic, msgtype, count, text, form, channel.encoding, channel.md5sum))
+        for number, channel in self._inside.channels.items():
+            schema = self._inside.schemas.get(channel.schema, _NOTHING)
+            count = self._inside.counts.get(number, 0)
+            found.append(
+                Topic(channel.topic, schema.name, count, schema.text, schema.form, channel.encoding, channel.md5sum)
+            )
         return join_topics(found)
 
     @property
@@ -306,114 +283,139 @@ class McapSource:
             raise self._damaged(error) from error
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
-        wanted = {number: channel.topic for number, channel in self._channels.items() if channel.topic in topics}
-        tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self.size)
+        channels = self._inside.channels
+        wanted = {number: channel.topic for number, channel in channels.items() if channel.topic in topics}
+        tables = make_tables(topics, wanted, self._inside.counts, self._found, ENTRY, _stamps, self._file.most)
         for number, block in enumerate(self._blocks):
-            for channel, position in struct.iter_unpack(_INDEX_PLACE, block.indexes):
+            for channel, position in struct.iter_unpack(INDEX_PLACE, block.indexes):
                 if channel in wanted:
-                    tables[wanted[channel]].add(number, self._message_index(position, channel))
-        return {name: table.finish() for name, table in tables.items()}
+                    tables[wanted[channel]].add(number, self._message_index(block, position, channel))
+        found = {name: table.finish() for name, table in tables.items()}
+        if self._trust.verify and not self.walked:
+            check_stamps(found, [(block.first, block.last) for block in self._blocks])
+        return found
 
-    def _message_index(self, position: int, channel: int) -> bytes:
-        head = self._read(position, _INDEX_RECORD_HEAD)
+    def _message_index(self, block: Block, position: int, channel: int) -> bytes:
+        head = self._file.read(position, INDEX_RECORD_HEAD)
         _, _, found, size = struct.unpack("<BQHI", head)
-        if found != channel or position + size > self.size:
+        if found != channel or size > ENTRY.itemsize * (block.size // MESSAGE_HEAD.size):
             msg = f"the message index at byte {position} is not that of channel {channel}"
             raise ValueError(msg)
-        return bytes(self._read(position + _INDEX_RECORD_HEAD, size))
+        return bytes(self._file.read(position + INDEX_RECORD_HEAD, size))
 
     def payload(self, block: int, offset: int) -> Payload:
         """Return the message at a place of the index; reads its record header, not its payload.
 
         Raises:
-            RecordingError: there is no message at that place.
+            RecordingError: there is no message at that place, or it or its chunk is damaged.
 
         """
-        start, length, compression, *_ = self._blocks[block]
-        if not compression:
-            head = self._read(start + offset, min(HEAD, length - offset))
-            size = _message_length(head)
-            begin = _MESSAGE_HEAD.size
-            if start + offset + begin + size > self.size:
-                raise_short(size, self.size - start - offset - begin)
-            return FilePayload(self._fd, start + offset + begin, size, head[begin:])
-        content = memoryview(self._cache.get(block))
-        size = _message_length(content[offset : offset + _MESSAGE_HEAD.size])
-        return MemoryPayload.cut(content, offset + _MESSAGE_HEAD.size, size)
+        chunk = self._blocks[block]
+        begin = MESSAGE_HEAD.size
+        if chunk.compression:
+            content = memoryview(self._cache.get(block))
+            size = message_length(content[offset : offset + begin])
+            if size is None:
+                raise self._no_message(offset, block)
+            return MemoryPayload.cut(content, offset + begin, size)
+        if self._trust.verify:
+            self._verify(block)
+        at = chunk.start + offset
+        head = self._file.read(at, max(0, min(HEAD, chunk.length - offset)))
+        size = message_length(head)
+        if size is None:
+            raise self._no_message(offset, block)
+        if offset + begin + size > chunk.length:
+            raise_short(size, chunk.length - offset - begin)
+        check_size("a message", size, self._trust.max_chunk)
+        return FilePayload(self._file.fd, at + begin, size, head[begin:])
+
+    def _no_message(self, offset: int, block: int) -> DamagedError:
+        place = f"byte {offset} of chunk {block - 1}" if block else f"byte {offset}"
+        msg = f"the index points at {place}, where no message is: the file is damaged"
+        return DamagedError(msg, path=self.path)
 
     def heads(
         self, block: int, offsets: NDArray[np.int64], size: int, *, short: bool = False
     ) -> NDArray[np.uint8] | None:
         """Return the first ``size`` bytes of some messages of a block, (n, size); None where that takes one by one."""
-        start, length, compression, whole, *_ = self._blocks[block]
-        span = close_together(offsets, _MESSAGE_HEAD.size + size)
-        room = whole if compression else length
-        if span is None or (span[1] > room and not short):
+        chunk = self._blocks[block]
+        span = close_together(offsets, MESSAGE_HEAD.size + size)
+        if span is None or (span[1] > chunk.size and not short):
             return None
-        first, end = span[0], min(span[1], room)
-        content = np.frombuffer(
-            self._cache.get(block) if compression else self._read(start + first, end - first), np.uint8
-        )
-        at = offsets if compression else offsets - first
+        first, end = span[0], min(span[1], chunk.size)
+        if chunk.compression:
+            content, at = np.frombuffer(self._cache.get(block), np.uint8), offsets
+        else:
+            content, at = np.frombuffer(self._file.read(chunk.start + first, end - first), np.uint8), offsets - first
         lengths = numbers(content, at + 1, "<u8")
-        if lengths is None or (content[at] != _MESSAGE).any():
+        if lengths is None or (content[at] != MESSAGE).any():
             return None
-        lengths = lengths - (_MESSAGE_HEAD.size - 9)
+        lengths = lengths - (MESSAGE_HEAD.size - RECORD.size)
         if short and int(lengths.min()) >= 0:
-            return padded(content, at + _MESSAGE_HEAD.size, lengths, size)
-        return gather(content, at + _MESSAGE_HEAD.size, size) if int(lengths.min()) >= size else None
+            return padded(content, at + MESSAGE_HEAD.size, lengths, size)
+        return gather(content, at + MESSAGE_HEAD.size, size) if int(lengths.min()) >= size else None
+
+    # ---- checksums
+
+    def _check_all(self) -> None:
+        """Make sure that the index is whole and that every chunk is what it was."""
+        self._index({channel.topic for channel in self._inside.channels.values()})
+        for number, block in enumerate(self._blocks):
+            if block.compression:
+                self._decompress(number)
+            elif number and self._trust.verify:
+                self._check_block(number)
+
+    def _check_block(self, number: int) -> None:
+        """Hold an uncompressed chunk, or what lies outside chunks, against its checksum."""
+        if number == 0:
+            if self.size > _SMALL:
+                self._check_data()
+            return
+        block = self._blocks[number]
+        crc = self._crc_of(block)
+        if crc and self._file.checksum(block.start, block.start + block.length) != crc:
+            raise self._differs(number)
+
+    def _crc_of(self, block: Block) -> int:
+        """Return the checksum in a chunk's record; 0 stands for none, and for the record of a chunk that is cut."""
+        if block.record < 0 or not self._trust.verify:
+            return 0
+        head = self._file.read(block.record, RECORD.size + CHUNK_HEAD.size)
+        if head[0] != CHUNK:
+            msg = f"the index points at byte {block.record}, where no chunk is: the file is damaged"
+            raise DamagedError(msg, path=self.path)
+        return int(CHUNK_HEAD.unpack_from(head, RECORD.size)[3])
+
+    def _check_data(self) -> None:
+        """Hold the whole data section against its checksum, where it has one."""
+        if self._data_end < len(MAGIC) or self.walked:
+            return
+        head = self._file.read(self._data_end, _DATA_END)
+        op, length = RECORD.unpack_from(head)
+        (crc,) = struct.unpack_from("<I", head, RECORD.size)
+        if (op, length) == (DATA_END, 4) and crc and self._file.checksum(0, self._data_end) != crc:
+            msg = f"the data before byte {self._data_end} is damaged: its checksum differs"
+            raise DamagedError(msg, path=self.path)
+
+    def _differs(self, number: int) -> DamagedError:
+        msg = f"chunk {number - 1} at byte {self._blocks[number].start} is damaged: its checksum differs"
+        return DamagedError(msg, path=self.path)
 
     def _decompress(self, number: int) -> Buffer:
-        start, length, compression, size, crc, _ = self._blocks[number]
+        block = self._blocks[number]
+        check_size(f"chunk {number - 1} at byte {block.start}, decompressed,", block.size, self._trust.max_chunk)
         try:
-            content = decompress(compression, self._read, start, length, size)
+            content = decompress(block.compression, self._file.read, block.start, block.length, block.size)
         except CORRUPT as error:
-            msg = f"chunk {number - 1} at byte {start} does not decompress: {error}"
+            msg = f"chunk {number - 1} at byte {block.start} does not decompress: {error}"
             raise DamagedError(msg, path=self.path) from error
-        if crc and crc32(content) != crc:
-            msg = f"chunk {number - 1} at byte {start} is damaged: its checksum differs"
-            raise DamagedError(msg, path=self.path)
+        crc = self._crc_of(block)
+        if crc and crc32(memoryview(content), 0) != crc:
+            raise self._differs(number)
         return content
-
-    def _read(self, position: int, size: int) -> memoryview:
-        return read_bytes(self._fd, position, size, self.size)
 
 
 def _stamps(entries: NDArray[np.void]) -> NDArray[np.int64]:
     return entries["stamp"].astype(np.int64)
-
-
-def _records(buffer: memoryview) -> Iterator[tuple[int, memoryview]]:
-    position = 0
-    while position < len(buffer):
-        op, length = _RECORD.unpack_from(buffer, position)
-        yield op, buffer[position + 9 : position + 9 + length]
-        position += 9 + length
-
-
-def _string(buffer: memoryview, position: int) -> tuple[str, int]:
-    (length,) = struct.unpack_from("<I", buffer, position)
-    return bytes(buffer[position + 4 : position + 4 + length]).decode(), position + 4 + length
-
-
-def _md5sum(record: memoryview, position: int) -> str:
-    """Look for the checksum of a ROS 1 definition in a channel's metadata, a map of texts."""
-    (length,) = struct.unpack_from("<I", record, position)
-    position, end = position + 4, position + 4 + length
-    while position < min(end, len(record)):
-        key, position = _string(record, position)
-        value, position = _string(record, position)
-        if key == "md5sum":
-            return value
-    return ""
-
-
-def _message_length(head: memoryview) -> int:
-    try:
-        op, length, *_ = _MESSAGE_HEAD.unpack_from(head)
-    except struct.error:
-        op = length = 0
-    if op != _MESSAGE or length < _MESSAGE_HEAD.size - 9:
-        msg = "the index points at something that is not a message: the file is damaged"
-        raise RecordingError(msg)
-    return int(length) - 22

@@ -7,7 +7,6 @@ with damaged chunks, it is walked record by record, as `rosbag reindex` does.
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import replace
 from functools import partial
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
-from streamer.files import regular_descriptor
-from streamer.records import Topic
-from streamer.source.blocks import CORRUPT, BlockCache, decompress
+from streamer.records import Topic, Trust
+from streamer.source.blocks import CORRUPT, BlockCache, check_size, decompress
 from streamer.source.definition import full_name
+from streamer.source.file import RecordingFile, Window
 from streamer.source.heads import close_together, gather, numbers, padded
-from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short, read_bytes
+from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
 from streamer.source.topics import join_topics
@@ -42,6 +41,7 @@ _ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
 _INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
 _U32 = struct.Struct("<I")
 _MESSAGE_HEADER = 38  # bytes of the three fields of a message's header
+_LONGEST = 16 * 2**20  # bytes of a header, or of what is said of a connection
 _SHORT = 128  # bytes; headers up to this length recur, one a chunk
 _LAYOUTS: dict[int, tuple[tuple[str, bytes, int, int, int], ...]] = {}  # length → name, what precedes the value, places
 _COMPRESSIONS = ("none", "lz4", "bz2")
@@ -55,7 +55,7 @@ class Ros1Source:
     damage: Damage | None = None
     walked = False
 
-    def __init__(self, path: Path, *, salvage: bool = False) -> None:
+    def __init__(self, path: Path, *, salvage: bool = False, trust: Trust = Trust()) -> None:  # noqa: B008 - a value
         """Read the connections, the chunk list and the place of each chunk's index; ``salvage`` as in `Source`.
 
         Raises:
@@ -66,10 +66,11 @@ class Ros1Source:
         self._connections: dict[int, Topic] = {}
         self._found = Found()
         self._starts: list[int] = []  # where the index says that chunks begin
-        self._fd = regular_descriptor(path)
+        self._trust = trust
+        self._file = RecordingFile(path)
+        self.size = self._file.size
         self._cache = BlockCache(self._decompress, lambda block: self._data[block][2])
         try:
-            self.size = os.fstat(self._fd).st_size
             self._check_magic()
             self._open(salvage=salvage)
         except DAMAGE as error:
@@ -81,9 +82,7 @@ class Ros1Source:
 
     def close(self) -> None:
         """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
 
     def _damaged(self, error: Exception) -> DamagedError:
         return DamagedError(
@@ -91,7 +90,7 @@ class Ros1Source:
         )
 
     def _check_magic(self) -> None:
-        magic = self._read(0, min(len(MAGIC), self.size))
+        magic = self._file.read(0, min(len(MAGIC), self.size))
         if magic != MAGIC:
             msg = f"not a ROS 1 bag: it begins with {bytes(magic[:13])!r}, not {MAGIC!r}"
             raise RecordingError(msg, path=self.path)
@@ -116,12 +115,11 @@ class Ros1Source:
         if index_position > self.size:
             msg = f"the bag is cut off: its index should begin at byte {index_position}, the file ends at {self.size}"
             raise DamagedError(msg, path=self.path)
-        tail = bytes(self._read(index_position, self.size - index_position))
-        position = self._read_connections(tail, _U32.unpack(header["conn_count"])[0])
+        tail = Window(self._file, index_position, self.size)
+        position = self._read_connections(tail, index_position, _U32.unpack(header["conn_count"])[0])
         self._read_chunks(tail, position, _U32.unpack(header["chunk_count"])[0])
 
-    def _read_connections(self, tail: bytes, count: int) -> int:
-        position = 0
+    def _read_connections(self, tail: Window, position: int, count: int) -> int:
         for _ in range(count):
             header, data, position = _parse_record(tail, position, _CONNECTION)
             self._add_connection(header, data)
@@ -145,7 +143,7 @@ class Ros1Source:
         self._data: list[tuple[int, int, int]] = []  # of each chunk's data: position, length, length decompressed
         self._compression: list[str] = []
 
-    def _read_chunks(self, tail: bytes, position: int, count: int) -> None:
+    def _read_chunks(self, tail: Window, position: int, count: int) -> None:
         self._forget_chunks()
         infos: list[tuple[dict[str, bytes], bytes]] = []
         for _ in range(count):
@@ -192,10 +190,10 @@ class Ros1Source:
 
     def _take(self, position: int) -> int:
         """Take in the record at ``position`` of the file; return where the next one begins."""
-        fields, place = _record_head(self._read, position, self.size)
+        fields, place = _record_head(self._file.read, position, self.size)
         if fields["op"][0] == _CHUNK:
             return self._take_chunk(position, fields, place)
-        return self._take_record(self._read, self.size, position, fields, place)
+        return self._take_record(self._file.read, self.size, position, fields, place)
 
     def _take_inner(self, read: Read, end: int, position: int) -> int:
         """Take in the record at ``position`` of a chunk that has this ``end``."""
@@ -213,7 +211,7 @@ class Ros1Source:
             offset = position - self._data[-1][0]
             stamp = seconds * 10**9 + nanoseconds
             self._found.add(_U32.unpack(fields["conn"])[0], stamp, len(self._data) - 1, offset)
-        elif op == _CONNECTION:
+        elif op == _CONNECTION and length <= _LONGEST:
             self._add_connection(fields, bytes(read(start, length)))
         elif op not in (_INDEX, _CHUNK_INFO):
             msg = f"a record of kind {op}"
@@ -231,7 +229,7 @@ class Ros1Source:
                 walk_block(self._take_inner, self._decompress(len(self._data) - 1), start)
             elif length:
                 self._data[-1] = start, end - start, end - start
-                losses = walk(partial(self._take_inner, self._read, end), start, end)
+                losses = walk(partial(self._take_inner, self._file.read, end), start, end)
             else:  # its length is filled in when it is closed, which it was not: its records come next
                 self._data[-1] = start, self.size - start, self.size - start
         except (RecordingError, *DAMAGE) as error:
@@ -275,7 +273,7 @@ class Ros1Source:
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
         wanted = {c: kind.name for c, kind in self._connections.items() if kind.name in topics}
-        tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self.size)
+        tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self._file.most)
         for block, held in enumerate(self._chunk_counts):
             if wanted.keys().isdisjoint(held[:, 0].tolist()):
                 continue
@@ -286,9 +284,13 @@ class Ros1Source:
 
     def _index_records(self, block: int, counts: np.ndarray) -> list[tuple[int, bytes]]:
         """Split what follows a chunk into (connection, raw entries)."""
-        start, length, _ = self._data[block]
-        size = _INDEX_RECORD_HEAD * len(counts) + _ENTRY.itemsize * int(counts[:, 1].sum())
-        raw = bytes(self._read(start + length, size))
+        start, length, whole = self._data[block]
+        listed = int(counts[:, 1].sum(dtype=np.int64))
+        if listed > whole // _MESSAGE_HEADER:
+            msg = f"{listed} messages in a chunk of {whole} bytes"
+            raise ValueError(msg)
+        size = _INDEX_RECORD_HEAD * len(counts) + _ENTRY.itemsize * listed
+        raw = bytes(self._file.read(start + length, size))
         records: list[tuple[int, bytes]] = []
         position = 0
         for _ in range(len(counts)):
@@ -310,7 +312,7 @@ class Ros1Source:
         start, length, _ = self._data[block]
         if self._compression[block] == "none":
             while True:
-                head = self._read(start + offset, min(HEAD, length - offset))
+                head = self._file.read(start + offset, min(HEAD, length - offset))
                 op, begin, size = _message_head(head)
                 if op == _MESSAGE:
                     return self._in_file(start + offset + begin, size, head[begin:])
@@ -333,7 +335,8 @@ class Ros1Source:
         if span is None or (span[1] > room and not short):
             return None
         first, end = span[0], min(span[1], room)
-        content = np.frombuffer(self._read(start + first, end - first) if plain else self._cache.get(block), np.uint8)
+        raw = self._file.read(start + first, end - first) if plain else self._cache.get(block)
+        content = np.frombuffer(raw, np.uint8)
         at = offsets - first if plain else offsets
         kind = content[int(at[0]) + 4 :][:_MESSAGE_HEADER].tobytes().find(b"op=%c" % _MESSAGE)
         lengths, kinds = numbers(content, at, "<u4"), numbers(content, at + 4 + kind, "<u4")
@@ -349,21 +352,20 @@ class Ros1Source:
     def _in_file(self, position: int, size: int, head: memoryview) -> FilePayload:
         if position + size > self.size:
             raise_short(size, self.size - position)
-        return FilePayload(self._fd, position, size, head)
+        check_size("a message", size, self._trust.max_chunk)
+        return FilePayload(self._file.fd, position, size, head)
 
     def _decompress(self, block: int) -> Buffer:
         start, length, size = self._data[block]
+        check_size(f"chunk {block} at byte {start}, decompressed,", size, self._trust.max_chunk)
         try:
-            return decompress(self._compression[block], self._read, start, length, size)
+            return decompress(self._compression[block], self._file.read, start, length, size)
         except CORRUPT as error:
             msg = f"chunk {block} at byte {start} does not decompress: {error}"
             raise DamagedError(msg, path=self.path) from error
 
-    def _read(self, position: int, size: int) -> memoryview:
-        return read_bytes(self._fd, position, size, self.size)
-
     def _record(self, position: int, op: int) -> tuple[dict[str, bytes], tuple[int, int]]:
-        fields, place = _record_head(self._read, position, self.size)
+        fields, place = _record_head(self._file.read, position, self.size)
         _expect(fields, op)
         return fields, place
 
@@ -377,6 +379,9 @@ def _record_head(read: Read, position: int, end: int) -> tuple[dict[str, bytes],
     """Read a record's header, in one go if it is short; return its fields, position and length of its data."""
     head = read(position, max(4, min(HEAD, end - position)))
     (length,) = _U32.unpack_from(head)
+    if length > _LONGEST:
+        msg = f"a record's header of {length} bytes"
+        raise ValueError(msg)
     if length + 8 > len(head):
         head = read(position, length + 8)
     fields = _parse_fields(bytes(head[4 : 4 + length]))
@@ -384,17 +389,13 @@ def _record_head(read: Read, position: int, end: int) -> tuple[dict[str, bytes],
     return fields, (position + 8 + length, data_length)
 
 
-def _parse_record(buffer: bytes, position: int, op: int) -> tuple[dict[str, bytes], bytes, int]:
-    (length,) = _U32.unpack_from(buffer, position)
-    fields = _parse_fields(buffer[position + 4 : position + 4 + length])
+def _parse_record(section: Window, position: int, op: int) -> tuple[dict[str, bytes], bytes, int]:
+    (length,) = _U32.unpack(section.read(position, 4))
+    fields = _parse_fields(bytes(section.read(position + 4, length)))
     _expect(fields, op)
     position += 4 + length
-    (length,) = _U32.unpack_from(buffer, position)
-    end = position + 4 + length
-    if end > len(buffer):
-        msg = f"a record of {length} bytes of which {len(buffer) - position - 4} are there"
-        raise ValueError(msg)
-    return fields, buffer[position + 4 : end], end
+    (length,) = _U32.unpack(section.read(position, 4))
+    return fields, bytes(section.read(position + 4, length)), position + 4 + length
 
 
 def _parse_fields(header: bytes) -> dict[str, bytes]:

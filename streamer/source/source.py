@@ -14,16 +14,18 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError, from_shortage
 from streamer.files import FileIdentity, content_digest, open_regular, tells_changes
-from streamer.records import Damage
+from streamer.records import Damage, Trust
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.find import SALVAGE, data_files, recording_name
 from streamer.source.heads import FEW, MANY
+from streamer.source.mcap_records import MAGIC
+from streamer.source.metadata import read_metadata
 from streamer.source.payload import sorted_index
 from streamer.source.salvage import lost
 from streamer.source.topics import join_topics
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from streamer.records import Index, Payload
     from streamer.source.reader import Reader
 
+_POINTER = b"version https://git-lfs"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_TRUST = Trust()
 _ENDS = 64 * 1024  # bytes at each end of a file that go into its fingerprint
 
 
@@ -51,7 +55,9 @@ class Source:
     ``identities`` has the identity of each file as it was opened, by its name; it is empty where that is in doubt.
     """
 
-    def __init__(self, path: Path, scratch: Path, *, mapped: bool = False, salvage: bool = False) -> None:
+    def __init__(
+        self, path: Path, scratch: Path, *, mapped: bool = False, salvage: bool = False, trust: Trust = _TRUST
+    ) -> None:
         """Open the recording at ``path``; a compressed file is unpacked into the folder ``scratch``.
 
         ``mapped`` lets SQLite map the file: twice as fast, but a file that is cut meanwhile, or a disk that fails,
@@ -70,13 +76,14 @@ class Source:
         self.name = recording_name(path)
         self.distro = ""
         self.file_compression = ""
-        self._message_compression = False
-        self._lacks_metadata = False
+        self._says_packed: bool | None = None  # as metadata.yaml says, where it is there
+        self._packed: dict[Reader, bool] = {}  # files whose messages are compressed, each by itself
         self._salvage = salvage
+        self.trust = trust
         self._damage: list[Damage] = []
         with ExitStack() as stack:
             try:
-                self._open(stack, partial(_open_file, scratch=scratch, mapped=mapped, salvage=salvage))
+                self._open(stack, partial(_open_file, scratch=scratch, how=_How(mapped, salvage, trust)))
             except DamagedError as error:
                 raise self._named(error) from error
             self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
@@ -102,6 +109,8 @@ class Source:
                 continue
             self.files.append(file)
             self._readers.append(reader)
+            if self._says_packed is not None:
+                self._packed[reader] = self._says_packed
             if reader.damage is not None:
                 self._damage.append(reader.damage)
         self.identities = before if _identities([*about, *files]) == before else {}
@@ -109,14 +118,6 @@ class Source:
         if self._damage and not any(topic.count for topic in self.topics.values()):
             msg = f"no message in it can be read: {self._damage[0].why}"
             raise RecordingError(msg, path=self.path)
-        if self._lacks_metadata:
-            self._message_compression = self._is_packed()
-
-    def _is_packed(self) -> bool:
-        """Find out from a message whether messages are compressed each by itself: no ROS 2 message begins so."""
-        reader, topic = next((r, name) for r in self._readers for name, topic in r.topics.items() if topic.count)
-        index = reader.index([topic])[topic]
-        return bytes(reader.payload(int(index.block[0]), int(index.offset[0])).head()[:4]) == _ZSTD_MAGIC
 
     def prove(self) -> None:
         """Add a digest of the content to the identity of each file on a file system that cannot tell of every write."""
@@ -152,24 +153,26 @@ class Source:
                 raise RecordingError(msg, path=self.path) from error
             if not self._salvage or not found:
                 raise
-            self._lacks_metadata = True
             size = sum(file.stat().st_size for file in found)
             self._damage.append(Damage(self.path.name, size, size, size, 0, error.text))
             return found
 
     def _list_by_metadata(self) -> list[Path]:
-        about = _metadata(self.path)
+        about = read_metadata(self.path)
         self.distro = str(about.get("ros_distro") or "")
         mode = str(about.get("compression_mode") or "").lower()
         if mode not in ("", "none") and about.get("compression_format") != "zstd":
             msg = f"compression {about.get('compression_format')!r} is not known; only 'zstd' is"
             raise RecordingError(msg, path=self.path)
-        self._message_compression = mode == "message"
-        self.file_compression = "zstd messages" if self._message_compression else "zstd files" if mode == "file" else ""
+        self._says_packed = mode == "message"
+        self.file_compression = "zstd files" if mode == "file" else ""
         listed = about.get("relative_file_paths")
         names = [Path(str(name)).name for name in listed] if isinstance(listed, list) else []
         if missing := [name for name in names if not (self.path / name).exists()]:
             msg = f"metadata.yaml lists {missing[0]!r}, which is not in the folder"
+            raise DamagedError(msg, path=self.path)
+        if len(set(names)) < len(names):
+            msg = "metadata.yaml lists a file twice"
             raise DamagedError(msg, path=self.path)
         if not names:
             msg = "metadata.yaml lists no file"
@@ -192,7 +195,8 @@ class Source:
     def compression(self) -> str:
         """The compressions in use, in words; ``none`` where there are none."""
         inner = {reader.compression for reader in self._readers} - {"none"}
-        return ", ".join(sorted(inner | ({self.file_compression} - {""}))) or "none"
+        messages = {"zstd messages"} if any(self._packed.values()) else set()
+        return ", ".join(sorted(inner | messages | ({self.file_compression} - {""}))) or "none"
 
     @property
     def blocks_loaded(self) -> int:
@@ -213,6 +217,7 @@ class Source:
             for topic, index in reader.index([t for t in topics if t in reader.topics]).items():
                 parts[topic].append((index, base))
             base += reader.blocks
+        self._find_packed(parts)
         result = {}
         for topic, found in parts.items():
             if len(found) == 1 and found[0][1] == 0:
@@ -225,6 +230,22 @@ class Source:
             )
         return result
 
+    def _find_packed(self, parts: Mapping[str, list[tuple[Index, int]]]) -> None:
+        """Find out from a message of each file whether its messages are compressed: none in CDR begins so.
+
+        Asked where there is no metadata.yaml that says it.
+        """
+        for topic, found in parts.items():
+            for index, base in found:
+                if not len(index.stamps) or self.topics[topic].encoding != "cdr":
+                    continue
+                reader, block = self._owner[base + int(index.block[0])]
+                if reader in self._packed or reader.compression != "none":
+                    continue
+                with suppress(RecordingError):  # a damaged message is told of when it is asked for
+                    head = reader.payload(block, int(index.offset[0])).head()
+                    self._packed[reader] = bytes(head[:4]) == _ZSTD_MAGIC
+
     def payload(self, index: Index, number: int) -> Payload:
         """Return message ``number`` of the topic that ``index`` describes.
 
@@ -235,7 +256,7 @@ class Source:
         reader, block = self._owner[index.block[number]]
         try:
             payload = reader.payload(block, int(index.offset[number]))
-            return unpack_message(payload) if self._message_compression else payload
+            return unpack_message(payload, self.trust.max_chunk) if self._packed.get(reader) else payload
         except RecordingError as error:
             raise self._named(error) from error
 
@@ -261,8 +282,8 @@ class Source:
     ) -> None:
         """Fill in the rows of messages that are all of one block."""
         size = heads.shape[1]
-        if len(chosen) > FEW and not self._message_compression:
-            reader, block = self._owner[index.block[chosen[0]]]
+        reader, block = self._owner[index.block[chosen[0]]]
+        if len(chosen) > FEW and not self._packed.get(reader):
             try:
                 found = reader.heads(block, index.offset[chosen], size, short=short)
             except RecordingError as error:
@@ -328,10 +349,18 @@ def _named(path: Path) -> Iterator[None]:
         raise error.within(path=str(path)) from error
 
 
-def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Reader:
+class _How(NamedTuple):
+    """How a file is opened: as the arguments of `Source` say."""
+
+    mapped: bool
+    salvage: bool
+    trust: Trust
+
+
+def _open_file(path: Path, scratch: Path, *, how: _How) -> Reader:
     try:
         with open_regular(path) as file:
-            magic = file.read(16)
+            magic = file.read(len(_POINTER))
     except OSError as error:
         msg = f"cannot be opened: {error.strerror}"
         raise from_shortage(error) or RecordingError(msg, path=path) from error
@@ -339,41 +368,21 @@ def _open_file(path: Path, scratch: Path, *, mapped: bool, salvage: bool) -> Rea
         msg = "the file is empty"
         raise RecordingError(msg, path=path)
     if magic.startswith(_ZSTD_MAGIC):
-        return open_unpacked(path, scratch, partial(_open_file, mapped=mapped, salvage=salvage))
+        return open_unpacked(path, scratch, partial(_open_file, how=how))
     with _named(path):
-        if magic.startswith(mcap.MAGIC):
-            return mcap.McapSource(path, salvage=salvage)
+        if magic.startswith(MAGIC):
+            return mcap.McapSource(path, salvage=how.salvage, trust=how.trust)
         if magic.startswith(sqlite.MAGIC):
-            if salvage and (log := sqlite.find_log(path)):
-                return MergedReader(path, log, scratch, partial(_open_file, mapped=mapped, salvage=False))
-            return sqlite.SqliteSource(path, mapped=mapped)
+            if how.salvage and (log := sqlite.find_log(path)):
+                return MergedReader(path, log, scratch, partial(_open_file, how=how._replace(salvage=False)))
+            return sqlite.SqliteSource(path, mapped=how.mapped, trust=how.trust)
         if magic.startswith(b"#ROSBAG"):
-            return ros1.Ros1Source(path, salvage=salvage)
+            return ros1.Ros1Source(path, salvage=how.salvage, trust=how.trust)
+    if magic == _POINTER:
+        msg = "a pointer of Git LFS, not the recording itself"
+        raise RecordingError(msg, path=path, hint="'git lfs pull' fetches the recording")
     msg = f"not a recording: it begins with {magic[:12]!r}, which is no ROS 1 bag, MCAP or rosbag2 SQLite file"
     raise RecordingError(msg, path=path)
-
-
-def _metadata(folder: Path) -> Mapping[str, object]:
-    path = folder / "metadata.yaml"
-    if not path.exists():
-        msg = "the folder has no metadata.yaml, so it is no rosbag2 recording or its recorder was not closed properly"
-        raise DamagedError(msg, path=folder, hint="'ros2 bag reindex' on a copy of it makes one")
-    import yaml
-
-    try:
-        with open_regular(path) as file:
-            about = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-        found = about["rosbag2_bagfile_information"]
-    except OSError as error:
-        msg = f"cannot be opened: {error.strerror}"
-        raise RecordingError(msg, path=path) from error
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        msg = f"not the metadata of a rosbag2 recording: {error}"
-        raise DamagedError(msg, path=path) from error
-    if not isinstance(found, dict):
-        msg = "not the metadata of a rosbag2 recording"
-        raise DamagedError(msg, path=path)
-    return found
 
 
 def _identities(paths: Iterable[Path]) -> dict[str, FileIdentity]:

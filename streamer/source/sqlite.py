@@ -16,7 +16,8 @@ import numpy as np
 
 from streamer.errors import DamagedError, RecordingError
 from streamer.files import open_regular
-from streamer.records import Index, Topic
+from streamer.records import Index, Topic, Trust
+from streamer.source.blocks import check_size
 from streamer.source.definition import full_name
 from streamer.source.payload import HEAD, MemoryPayload, copy, raise_short, sorted_index
 from streamer.source.topics import join_topics
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"SQLite format 3\x00"
 _ROWS = 65_536
+_TABLES = ("topics", "messages")
 _LARGE = 64 * 1024  # bytes; a smaller message is read as a whole at once
 _SELECT = f"SELECT length(data), CASE WHEN length(data) <= {_LARGE} THEN data END FROM messages WHERE id = ?"  # noqa: S608
 _SELECT_HEADS = (  # whole numbers of our own are filled in, in numbers that a query cannot take as parameters
@@ -65,7 +67,7 @@ class SqliteSource:
     damage: Damage | None = None
     walked = False
 
-    def __init__(self, path: Path, *, mapped: bool = False) -> None:
+    def __init__(self, path: Path, *, mapped: bool = False, trust: Trust = Trust()) -> None:  # noqa: B008 - a value
         """Read the topics and count their messages; ``mapped`` as in `Source`.
 
         Raises:
@@ -81,6 +83,7 @@ class SqliteSource:
         self.size = path.stat().st_size
         self._check_whole()
         self._mapped = mapped
+        self._most = trust.max_chunk
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
@@ -131,11 +134,30 @@ class SqliteSource:
             self._local.connection = connection
             with self._lock:
                 self._connections.append(connection)  # before anything can fail: `close` finds it here
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(self._most, 2**30 - 1) + _LARGE)
             if self._mapped:
                 connection.execute(f"PRAGMA mmap_size = {self.size}")  # SQLite maps 2 GB of it, and reads the rest
         return connection
 
+    def _check_tables(self) -> None:
+        """Make sure that what is read are plain tables: a view, or a computed column, may have no end.
+
+        Raises:
+            RecordingError: they are not.
+
+        """
+        database = self._database()
+        kinds = database.execute("SELECT name, type, rootpage FROM sqlite_master WHERE type IN ('table', 'view')")
+        found = {name: (kind, root) for name, kind, root in kinds if isinstance(name, str)}
+        for name in (*_TABLES, *({"message_definitions"} & found.keys())):
+            kind, root = found.get(name, ("missing", 0))
+            columns = database.execute("SELECT hidden FROM pragma_table_xinfo(?)", (name,)) if root else ()
+            if kind != "table" or not root or any(hidden for (hidden,) in columns):
+                msg = f"not a rosbag2 recording: {name!r} is {'missing' if kind == 'missing' else 'no plain table'}"
+                raise RecordingError(msg, path=self.path)
+
     def _read_topics(self) -> dict[str, Topic]:
+        self._check_tables()
         database = self._database()
         counts = dict(database.execute("SELECT topic_id, count(*) FROM messages GROUP BY topic_id"))
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -184,14 +206,14 @@ class SqliteSource:
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
         wanted = [number for number, name in self._ids.items() if name in topics]
-        tables: list[np.ndarray] = [np.empty((0, 3), np.int64)]
+        tables: list[NDArray[np.int64]] = [np.empty((0, 3), np.int64)]
         marks = ",".join("?" * len(wanted))
         rows = self._database().execute(
             f"SELECT topic_id, timestamp, id FROM messages WHERE topic_id IN ({marks}) ORDER BY id",  # noqa: S608 - marks only
             wanted,
         )
         while part := rows.fetchmany(_ROWS):
-            tables.append(np.asarray(part, np.int64))
+            tables.append(_whole_numbers(part))
         table = np.concatenate(tables)
         result = {}
         for topic in topics:
@@ -215,6 +237,7 @@ class SqliteSource:
             raise self._damaged(error) from error
         self._check_still_whole()
         if row is not None and row[1] is None and isinstance(row[0], int):
+            check_size("a message", row[0], self._most)
             return _LargePayload(self, offset, row[0])
         if row is None or not isinstance(row[1], bytes):
             msg = f"row {offset} holds no message: the file is damaged or was changed while it was read"
@@ -271,6 +294,15 @@ class SqliteSource:
         if self.path.stat().st_size < self.size:
             msg = f"the file was cut while it was read: {self.size} bytes when it was opened, fewer now"
             raise RecordingError(msg, path=self.path)
+
+
+def _whole_numbers(rows: list[tuple[int, int, int]]) -> NDArray[np.int64]:
+    """Make an array of rows; SQLite stores in a column whatever it is given."""
+    table = np.asarray(rows)
+    if table.dtype != np.int64:
+        msg = "a stamp is no whole number"
+        raise ValueError(msg)
+    return table
 
 
 class _LargePayload:

@@ -10,7 +10,7 @@ import numpy as np
 from streamer.records import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -109,6 +109,20 @@ class Found:
         """Return the stamps, blocks and offsets of one number's messages."""
         stamps, blocks, offsets = np.asarray(self._entries.get(key, ()), np.int64).reshape(-1, 3).T
         return stamps, blocks.astype(np.int32), offsets
+
+
+def check_stamps(found: Mapping[str, Index], bounds: Sequence[tuple[int, int]]) -> None:
+    """Make sure that messages lie between the first and the last stamp that are said of their blocks.
+
+    Raises:
+        ValueError: they do not.
+
+    """
+    first, last = np.array(bounds, np.uint64).clip(max=2**63 - 1).astype(np.int64).T
+    for name, index in found.items():
+        if (index.stamps < first[index.block]).any() or (index.stamps > last[index.block]).any():
+            msg = f"messages of {name} are listed at other times than their chunks are"
+            raise ValueError(msg)
 
 
 def make_tables(

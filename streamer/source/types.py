@@ -25,10 +25,12 @@ from streamer.source.definition import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from typing import Self
 
     from rosbags.interfaces.typing import Typesdict
 
     from streamer.records import Topic
+    from streamer.source.source import Source
 
 ENCODINGS = ("ros1", "cdr")  # of messages that are read
 _NOETIC = "ros1_noetic"
@@ -70,6 +72,11 @@ class Types:
             else:
                 _store(name)
                 self._named.append(name)
+
+    @classmethod
+    def of(cls, source: Source, named: Sequence[str], base: Path) -> Self:
+        """Return the types of an open recording; ``named`` as the setting ``types``."""
+        return cls(named, source.distro, base, source.topics.values(), verify=source.trust.verify)
 
     def fields(self, topic: Topic) -> Typesdict:
         """Return the definitions with which to read the messages of ``topic``.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from streamer.errors import RecordingError, StorageError
 from streamer.files import open_regular
 from streamer.records import Damage
+from streamer.source.blocks import check_size
 from streamer.source.payload import MemoryPayload
 
 if sys.version_info >= (3, 14):
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from streamer.source.reader import Reader
 
     Open = Callable[[Path, Path], Reader]
+
+
+_PIECE = 4 * 2**20
+_RESERVE = 128 * 2**20  # bytes that stay free on the disk: what a file unpacks to is not known before
 
 
 class ScratchReader:
@@ -75,7 +80,11 @@ def open_unpacked(path: Path, scratch: Path, open_file: Open) -> ScratchReader:
     def unpack(target: Path) -> None:
         try:
             with open_regular(path) as file, zstd.open(file, "rb") as source, target.open("wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
+                while piece := source.read(_PIECE):
+                    if shutil.disk_usage(scratch).free < _RESERVE:
+                        msg = f"{path.name} unpacked leaves no room in {scratch}"
+                        raise StorageError(msg)
+                    out.write(piece)
         except (zstd.ZstdError, EOFError) as error:
             msg = f"does not decompress: {error}"
             raise RecordingError(msg, path=path) from error
@@ -115,15 +124,21 @@ class MergedReader(ScratchReader):
         self.damage = Damage(path.name, size, size, size, 0, why)
 
 
-def unpack_message(payload: Payload) -> Payload:
-    """Decompress one message (rosbag2's compression mode ``message``).
+def unpack_message(payload: Payload, most: int) -> Payload:
+    """Decompress one message (rosbag2's compression mode ``message``), of up to ``most`` bytes.
 
     Raises:
         RecordingError: it does not decompress.
 
     """
+    decompressor = zstd.ZstdDecompressor()
     try:
-        return MemoryPayload(memoryview(zstd.decompress(payload.all())))
+        content = decompressor.decompress(payload.all(), most + 1)
     except (zstd.ZstdError, EOFError) as error:
         msg = f"a compressed message of {len(payload)} bytes does not decompress: {error}"
         raise RecordingError(msg) from error
+    check_size("a compressed message", len(content), most)
+    if not decompressor.eof:
+        msg = f"a compressed message of {len(payload)} bytes does not decompress: it ends too early"
+        raise RecordingError(msg)
+    return MemoryPayload(memoryview(content))

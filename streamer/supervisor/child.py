@@ -62,7 +62,7 @@ class Child:
         end: list[Channel | int] = [] if self._end is None or self.ended() is not None else [self._end]
         return [self.channel, *end] if self.channel.open else end
 
-    def heard(self) -> list[dict[str, Any]]:
+    def heard(self) -> list[Any]:
         """Return what the child has said up to now; does not wait."""
         found: list[dict[str, Any]] = []
         while self.channel.ready():
@@ -86,13 +86,3 @@ class Child:
         if self._end is not None:
             os.close(self._end)
             self._end = None
-
-
-def how_it_ended(code: int) -> str:
-    """Write an exit status for a person."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"

@@ -8,19 +8,24 @@ holds too much memory retires at once; its successor is started when it comes ne
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from streamer.errors import ConfigError, ConsumerError
+from streamer.errors import BusyError, ConfigError, ConsumerError
 from streamer.ledger import MOST_ATTEMPTS
 from streamer.memory import trend
+from streamer.runtime.messages import Drain, Drop, Retire
+from streamer.supervisor.endings import how_it_ended, how_it_was_killed
+from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Start, Tell
 from streamer.units import show_size
 
 if TYPE_CHECKING:
     from streamer.errors import StreamerError
+    from streamer.supervisor.seats import Order, Seat
 
 MOST_CRASHES = 5  # without a commit in between
+MOST_KILLS = 20  # from outside, without a commit in between
 MOST_QUARANTINED = 20  # frames; beyond that, it is not the frames
 _NEARLY = 0.8  # of the memory that a generation may hold: time to start its successor
 _LEAST_LIFE = 2  # chunks that a generation lives at least, whatever it holds
@@ -29,108 +34,6 @@ _FULL_AT_ONCE = 3  # generations in a row that hold too much from the start: the
 _FIRST_WAIT, _LONGEST_WAIT, _CLOSING_WAIT = 0.5, 30.0, 5.0
 _WARM_UP = 120.0  # seconds that every process has for it, whatever its deadline: imports are slow on a busy machine
 _AHEAD = 1.5  # times the last warm-up, by which a successor is started before it is needed
-
-
-class Start(NamedTuple):
-    """Start a process for a generation; it warms up and touches no output."""
-
-    name: str
-    generation: int
-
-
-class Activate(NamedTuple):
-    """Let a generation begin, for so many chunks (None: to the end)."""
-
-    name: str
-    generation: int
-    chunks: int | None
-
-
-class Gone(NamedTuple):
-    """Tell the reader that a generation has ended, so that its leases are free."""
-
-    name: str
-    generation: int
-
-
-class Retire(NamedTuple):
-    """Tell the reader to let a consumer's generation end with the chunk that it is in."""
-
-    name: str
-
-
-class Kill(NamedTuple):
-    """End a generation's process now."""
-
-    name: str
-    generation: int
-
-
-class Drop(NamedTuple):
-    """Tell the reader that a consumer is given up."""
-
-    name: str
-
-
-class Drain(NamedTuple):
-    """Tell the reader to let every generation finish its chunk, and then to end."""
-
-
-Order = Start | Activate | Gone | Retire | Kill | Drop | Drain
-
-
-class Phase(Enum):
-    """Where a consumer stands."""
-
-    STARTING = auto()  # its next generation is warming up
-    READY = auto()  # … and waits for the run to begin
-    ACTIVE = auto()
-    CLOSING = auto()  # has ended well; the reader has not yet confirmed that its outputs are finished
-    JUDGING = auto()  # has ended at its last attempt; the reader has yet to say at which frame
-    WAITING = auto()  # after a crash, for its time to come
-    STOPPED = auto()  # ended by a drain; a later run goes on from its cursor
-    DONE = auto()
-    FAILED = auto()
-
-
-@dataclass(slots=True)
-class Seat:
-    """One consumer's life."""
-
-    name: str
-    recycle_chunks: int | None = None
-    recycle_memory: int | None = None  # bytes
-    recycle_growth: int | None = None  # bytes a chunk
-    isolate: bool = False
-    quarantine: bool = False
-    deadline: float = float("inf")
-    phase: Phase = Phase.STARTING
-    generation: int = 0
-    standby: int | None = None
-    standby_ready: bool = False
-    cursor: int = 0
-    began_at: int = 0  # the cursor when the present generation was activated
-    samples: list[tuple[int, int]] = field(default_factory=list)  # (chunk, bytes) of the present generation
-    full_at_once: int = 0  # generations in a row that held too much at their first commit
-    told: bool = False  # to make way because of its memory
-    retiring: bool = False
-    ending: bool = False
-    closed: bool = False
-    crashes: int = 0  # since the last commit
-    attempts: int = 0  # at the present chunk
-    wait_until: float = 0.0
-    started_at: float = 0.0  # its youngest process
-    active_since: float = 0.0
-    warm_up: float = 0.0  # seconds that the last process took for it
-    pace: float = float("inf")  # seconds a chunk, in the generation that committed last
-    warming_since: float | None = None  # seen in its warm-up for the first time; infinity: killed there
-    planned: int = 0
-    crashed: int = 0
-    generations: int = 0
-    frame: int | None = None  # at which its last attempt at a chunk ended
-    quarantined: int = 0  # frames
-    error: StreamerError | None = None  # why its last process ended, where it is known
-    fatal: bool = False
 
 
 @dataclass(slots=True)
@@ -170,7 +73,7 @@ class Policy:
         if generation == seat.standby:
             seat.standby_ready = True
             return []
-        if generation != seat.generation or seat.phase is not Phase.STARTING or seat.warming_since == float("inf"):
+        if generation != seat.generation or seat.phase is not Phase.STARTING or seat.too_late:
             return []
         seat.phase = Phase.READY
         return self._activate(seat) if self.begun else self._begin()
@@ -180,7 +83,8 @@ class Policy:
         seat = self.seats[name]
         seat.cursor = chunk + 1
         seat.pace = (self.now - seat.active_since) / max(1, seat.cursor - seat.began_at)
-        seat.crashes = seat.attempts = 0
+        seat.crashes = seat.kills = seat.attempts = 0
+        seat.committed_at = self.now
         return self._prepare_successor(seat)
 
     def warmed_up(self, name: str, generation: int, anonymous: int) -> list[Order]:
@@ -227,10 +131,16 @@ class Policy:
         seat.crashed += 1
         return [Kill(seat.name, seat.generation), *self._give_up(seat)]
 
-    def judged(self, name: str, frame: int | None) -> list[Order]:
-        """Take in at which frame a process ended that was shown them one at a time; None: at no frame."""
+    def judged(self, name: str, frame: int | None, *, proven: bool = True) -> list[Order]:
+        """Take in at which frame a process ended that was shown them one at a time; None: at no frame.
+
+        It is not ``proven`` that the frame is to blame where the process was killed from outside.
+        """
         seat = self.seats[name]
         if seat.phase is not Phase.JUDGING:
+            return []
+        if not proven:
+            seat.phase = Phase.WAITING
             return []
         if frame is None or not seat.quarantine:
             seat.frame = frame
@@ -240,9 +150,9 @@ class Policy:
             error = seat.error or ConsumerError("it failed again", consumer=name)
             seat.error = error.within(hint=f"{MOST_QUARANTINED} frames are quarantined already: it is not the frames")
             return self._give_up(seat)
-        seat.crashes = 0
+        seat.crashes = seat.kills = 0
         seat.phase, seat.wait_until = Phase.WAITING, 0.0
-        return []
+        return [self._tell(seat, f"frame {frame} is quarantined; it goes on without it", frame=frame)]
 
     def attempted(self, name: str, count: int) -> list[Order]:
         """Take in how often the present chunk has been begun."""
@@ -275,20 +185,31 @@ class Policy:
             seat.error, seat.fatal = error, type(error) is not ConsumerError
         return []
 
-    def exited(self, name: str, generation: int, code: int, now: float) -> list[Order]:
-        """Take in the proven end of a process."""
+    def exited(self, name: str, generation: int, code: int, now: float, *, out_of_memory: bool = False) -> list[Order]:
+        """Take in the proven end of a process; ``out_of_memory`` says that the kernel has killed one for that."""
         seat = self.seats[name]
         if generation == seat.standby:
             seat.standby, seat.standby_ready = None, False
-            return []
+            return [Gone(name, generation)]
         if generation != seat.generation or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED):
-            return []
+            return [Gone(name, generation)]
         if seat.ending and code == 0 and not seat.closed:  # it has said so; the reader has yet to take it in
             seat.phase, seat.wait_until = Phase.CLOSING, now + _CLOSING_WAIT
             return []
-        return [Gone(name, generation), *self._after(seat, code, now)]
+        killed = self._blame(seat, code, now, out_of_memory=out_of_memory)
+        return [Gone(name, generation, killed), *self._after(seat, code, now, killed=killed)]
 
-    def _after(self, seat: Seat, code: int, now: float) -> list[Order]:
+    def _blame(self, seat: Seat, code: int, now: float, *, out_of_memory: bool) -> bool:
+        """Say why a process ended that has not said so itself; tell whether it was killed from outside."""
+        if seat.error is not None or (code == 0 and (seat.retiring or seat.closed)):
+            return False
+        killed = code == -signal.SIGKILL and not self.draining
+        since = None if seat.committed_at is None else now - seat.committed_at
+        how = how_it_was_killed(out_of_memory=out_of_memory, since_commit=since) if killed else how_it_ended(code)
+        seat.error = ConsumerError(how, consumer=seat.name)
+        return killed
+
+    def _after(self, seat: Seat, code: int, now: float, *, killed: bool) -> list[Order]:
         """Decide what follows the end of a consumer's present generation."""
         if seat.closed:
             seat.phase = Phase.DONE
@@ -300,12 +221,12 @@ class Policy:
             seat.retiring = False
             seat.planned += 1
             return self._next(seat)
-        return self._crash(seat, now, raised=code > 0)
+        return self._kill(seat, now) if killed else self._crash(seat, now, raised=code > 0)
 
     def silent(self, name: str, seconds: float) -> list[Order]:
         """Take in how long a consumer with work has said nothing; end it beyond its deadline."""
         seat = self.seats[name]
-        if seat.phase is not Phase.ACTIVE or seconds <= seat.deadline:
+        if seat.phase is not Phase.ACTIVE or seat.deadline is None or seconds <= seat.deadline:
             return []
         why = f"it was silent for {seconds:.1f} s with work at hand (deadline: {seat.deadline:.1f} s)"
         seat.error = ConsumerError(why, consumer=name)
@@ -320,6 +241,8 @@ class Policy:
             elif now < seat.wait_until:
                 continue
             elif seat.phase is Phase.CLOSING:
+                why = "it ended without having finished its outputs"
+                seat.error = seat.error or ConsumerError(why, consumer=seat.name)
                 orders += [Gone(seat.name, seat.generation), *self._crash(seat, now, raised=False)]
             elif seat.phase is Phase.WAITING:
                 orders += self._next(seat)
@@ -337,22 +260,26 @@ class Policy:
             orders += self._dismiss_standby(seat)
         return orders
 
-    def next_wake(self) -> float:
-        """Return the time at which `tick` has something to do; infinity where it has not."""
+    def next_wake(self) -> float | None:
+        """Return the time at which `tick` has something to do; None where it has not."""
         seats = self.seats.values()
         waits = [s.wait_until for s in seats if s.phase in (Phase.WAITING, Phase.CLOSING)]
-        waits += [(s.warming_since or 0.0) + max(s.deadline, _WARM_UP) for s in seats if s.phase is Phase.STARTING]
-        return min(waits, default=float("inf"))
+        waits += [
+            (s.warming_since or 0.0) + max(s.deadline or 0.0, _WARM_UP)
+            for s in seats
+            if s.phase is Phase.STARTING and not s.too_late
+        ]
+        return min(waits, default=None)
 
     # ---- decisions
 
     def _watch_warm_up(self, seat: Seat, now: float) -> list[Order]:
         if seat.warming_since is None:
             seat.warming_since = now
-        longest = max(seat.deadline, _WARM_UP)
-        if now - seat.warming_since <= longest:
+        longest = max(seat.deadline or 0.0, _WARM_UP)
+        if seat.too_late or now - seat.warming_since <= longest:
             return []
-        seat.warming_since = float("inf")
+        seat.too_late = True
         why = f"it was not ready after {longest:.0f} s of import and construction"
         seat.error = ConsumerError(why, consumer=seat.name)
         return [Kill(seat.name, seat.generation)]
@@ -367,6 +294,8 @@ class Policy:
     def _start_next(self, seat: Seat) -> Order:
         seat.generation = seat.generations = seat.generations + 1
         seat.phase, seat.warming_since, seat.started_at = Phase.STARTING, None, self.now
+        seat.too_late = False
+        seat.fatal, seat.error = False, None
         return Start(seat.name, seat.generation)
 
     def _activate(self, seat: Seat) -> list[Order]:
@@ -384,7 +313,7 @@ class Policy:
         if share is None or seat.standby is not None or self.draining or seat.phase is not Phase.ACTIVE:
             return []
         left = seat.began_at + share - seat.cursor
-        if seat.began_at + share >= self.chunks or (left > 1 and left * seat.pace >= _AHEAD * seat.warm_up):
+        if seat.began_at + share >= self.chunks or (left > 1 and _in_time(seat, left)):
             return []
         return self._start_successor(seat)
 
@@ -401,6 +330,8 @@ class Policy:
             return [self._start_next(seat)]
         seat.generation, ready = seat.standby, seat.standby_ready
         seat.standby, seat.standby_ready, seat.warming_since = None, False, None
+        seat.too_late = False
+        seat.fatal, seat.error = False, None
         seat.phase = Phase.READY if ready else Phase.STARTING
         return self._activate(seat) if ready else []
 
@@ -411,20 +342,38 @@ class Policy:
         hopeless = seat.fatal or (raised and not self.begun)  # a constructor that raises will raise again
         if hopeless or seat.crashes >= MOST_CRASHES:
             return self._give_up(seat)
-        if seat.attempts >= MOST_ATTEMPTS:
-            seat.phase = Phase.JUDGING
-            return []
-        seat.phase = Phase.WAITING
-        seat.wait_until = now + min(_FIRST_WAIT * 2 ** (seat.crashes - 1), _LONGEST_WAIT)
-        return []
+        return self._try_again(seat, now, seat.crashes)
+
+    def _kill(self, seat: Seat, now: float) -> list[Order]:
+        """Go on after a kill from outside: it is not the consumer's fault, but it may not go on for ever."""
+        seat.retiring = False
+        seat.crashed += 1
+        seat.killed += 1
+        seat.kills += 1
+        if seat.kills < MOST_KILLS:
+            return self._try_again(seat, now, seat.kills)
+        why = f"it was killed from outside {seat.kills} times without a commit in between"
+        seat.error, seat.fatal = BusyError(why, consumer=seat.name, hint="see who does that; --resume goes on"), True
+        return self._give_up(seat)
+
+    def _try_again(self, seat: Seat, now: float, times: int) -> list[Order]:
+        """Start another process in a while: the wait doubles each time."""
+        seat.wait_until = now + min(_FIRST_WAIT * 2 ** (times - 1), _LONGEST_WAIT)
+        seat.phase = Phase.JUDGING if seat.attempts >= MOST_ATTEMPTS else Phase.WAITING
+        return [self._tell(seat, "starting again")]
+
+    def _tell(self, seat: Seat, what: str, *, frame: int | None = None) -> Tell:
+        error = seat.error or ConsumerError("it failed", consumer=seat.name)
+        return Tell(seat.name, seat.generation, seat.cursor, error, what, frame)
 
     def _give_up(self, seat: Seat) -> list[Order]:
         seat.phase = Phase.FAILED
         orders: list[Order] = [*self._dismiss_standby(seat), Drop(seat.name)]
         if seat.isolate and self.begun:
             self.isolated.append(seat.name)
-            return orders
+            return [*orders, self._tell(seat, "it is given up, the others go on")]
         self.failure = self.failure or seat.name
+        orders.append(Fail(seat.name))
         return orders if self.draining else orders + self.drain()
 
     def _dismiss_standby(self, seat: Seat) -> list[Order]:
@@ -432,3 +381,8 @@ class Policy:
             return []
         dismissed, seat.standby, seat.standby_ready = seat.standby, None, False
         return [Kill(seat.name, dismissed)]
+
+
+def _in_time(seat: Seat, chunks: int) -> bool:
+    """Tell whether a successor that is started after the next chunk is still ready in time."""
+    return seat.pace is None or chunks * seat.pace >= _AHEAD * seat.warm_up

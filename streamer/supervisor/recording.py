@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import selectors
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamer.config.settings import provenance, stream_settings, timeline_settings
-from streamer.errors import StreamerError, UsageError
+from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
+from streamer.errors import BusyError, StreamerError, UsageError
 from streamer.ledger import Ledger
+from streamer.runtime.continuation import check_settings
 from streamer.runtime.job import ConsumerSeat, ReaderJob
 from streamer.supervisor import report
 from streamer.supervisor.context import RunContext, reported
@@ -24,10 +27,12 @@ if TYPE_CHECKING:
 
     from streamer.config.load import Loaded
     from streamer.config.model import Config
-    from streamer.supervisor.session import Observer, Outcome
+    from streamer.supervisor.session import Outcome
     from streamer.supervisor.signals import Stops
+    from streamer.supervisor.status import Display
 
-_MOST_DEATHS = 5  # of the reader, without a commit in between
+_MOST_DEATHS, _MOST_KILLS = 5, 20  # of the reader, by itself and from outside, without a commit in between
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Recording:
     part: bool = False
 
 
-def run_recording(loaded: Loaded, recording: Recording, observer: Observer, stops: Stops) -> report.Report:
+def run_recording(loaded: Loaded, recording: Recording, display: Display, stops: Stops) -> report.Report:
     """Stream one recording of many in a work folder of its own, from where an earlier run ended.
 
     Raises:
@@ -52,7 +57,7 @@ def run_recording(loaded: Loaded, recording: Recording, observer: Observer, stop
 
     """
     with open_workdir(loaded.workdir) as workdir:
-        status = Status(observer, workdir.status, str(loaded.path))
+        status = Status(display, workdir.status, str(loaded.path))
         context = RunContext(loaded, workdir, status, stops)
         return reported(context, stream(context, recording, "resume"))
 
@@ -62,6 +67,7 @@ def stream(context: RunContext, recording: Recording, mode: str) -> Iterator[rep
 
     Raises:
         UsageError: an earlier run is unfinished, and ``mode`` is fresh.
+        ConfigError: it is to be continued, and a consumer has other settings now.
 
     """
     done = _is_done(context, recording.path, mode)
@@ -83,26 +89,50 @@ def _is_done(context: RunContext, path: Path, mode: str) -> bool:
         if mode != "resume":
             ledger.forget(context.pipeline)
             return False
-        return known is not None and known.state == "done"
+        if known is None or known.state != "done":
+            return False
+        check_settings(ledger, known.number, consumer_settings(context.loaded.config))
+        return True
 
 
 def _stream(context: RunContext, recording: Recording) -> report.Streamed:
     """Hold sessions until one ends well: a reader that dies is replaced, and everyone goes on from the last commit."""
     tallies = Tallies({name: Tally() for name in context.loaded.config.consumers})
     began = time.time()
-    deaths = 0
+    deaths = kills = 0
     while True:
         outcome = _session(context, recording, tallies)
-        deaths = 1 if outcome.committed else deaths + 1
+        killed = outcome.code == -signal.SIGKILL  # from outside: nobody here does that to a reader
+        deaths = (0 if outcome.committed else deaths) + (not killed)
+        kills = (0 if outcome.committed else kills) + killed
         if outcome.state != "died":
             break
-        if deaths >= _MOST_DEATHS:
-            log = f"its log: {context.workdir.logs / 'reader.log'}"
-            outcome.error = StreamerError(f"the reader ended {deaths} times", hint=log)
-            outcome.state = "failed"
+        if deaths >= _MOST_DEATHS or kills >= _MOST_KILLS:
+            outcome.error, outcome.state = _given_up(context, deaths, kills), "failed"
+            break
+        _pause(context, min(_FIRST_WAIT * 2 ** (deaths + kills - 1), _LONGEST_WAIT))
+        if context.stops.asked:
+            outcome.state = "interrupted"
             break
         context.status.note("the reader is started again")
     return report.streamed(recording.path, outcome, tallies, began)
+
+
+def _given_up(context: RunContext, deaths: int, kills: int) -> StreamerError:
+    if kills >= _MOST_KILLS:
+        msg = f"the reader was killed from outside {kills} times without a commit in between"
+        return BusyError(msg, hint="see who does that; --resume goes on")
+    return StreamerError(f"the reader ended {deaths} times", hint=f"its log: {context.workdir.logs / 'reader.log'}")
+
+
+def _pause(context: RunContext, seconds: float) -> None:
+    """Wait, but no longer than until a stop is asked for."""
+    end = time.monotonic() + seconds
+    while not context.stops.asked and (left := end - time.monotonic()) > 0:
+        with selectors.DefaultSelector() as selector:
+            selector.register(context.stops, selectors.EVENT_READ)
+            selector.select(left)
+        context.stops.clear()
 
 
 def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Outcome:
@@ -124,6 +154,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         streams=stream_settings(config),
         consumers=_seats(config),
         salvage=config.source.salvage,
+        trust=trust(config),
         prove=config.source.after != "keep",
         provenance=provenance(loaded),
     )
@@ -145,14 +176,29 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
 
 def _seats(config: Config) -> dict[str, ConsumerSeat]:
     """Return what the reader has to know of each consumer."""
-    everything = tuple(config.streams)
+    everything, settings = tuple(config.streams), consumer_settings(config)
     return {
         name: ConsumerSeat(
             tuple(c.streams) if c.streams is not None else everything,
             c.mode == "latest",
             c.every,
             c.on_error == "quarantine",
+            settings[name],
         )
+        for name, c in config.consumers.items()
+    }
+
+
+def consumer_settings(config: Config) -> dict[str, dict[str, Any]]:
+    """Return of each consumer the settings that decide what it writes; how it is run (recycling, …) is left out."""
+    return {
+        name: {
+            "use": c.use or name,
+            "mode": c.mode,
+            "every": c.every,
+            "streams": list(config.streams if c.streams is None else c.streams),
+            "options": c.options,
+        }
         for name, c in config.consumers.items()
     }
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import BusyError, OutputError, StorageError, StreamerError
 from streamer.libraries import versions
+from streamer.runtime import messages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,14 +93,12 @@ class Report:
 
 def streamed(path: Path, outcome: Outcome, tallies: Tallies, began: float) -> Streamed:
     """Put together what is known of one recording."""
-    ready, told = outcome.ready, outcome.report
-    skipped = dict(ready.get("skipped", {}))
-    for reason, count in told.get("skipped", {}).items():
+    plan, told = outcome.planned, outcome.streamed or messages.Streamed()
+    skipped = dict(plan.skipped) if plan is not None else {}
+    for reason, count in told.skipped.items():
         skipped[reason] = skipped.get(reason, 0) + count
-    quarantined = told.get("quarantined", [])
-    planned = ready.get("planned", 0)
-    left_out = sum(told.get("skipped_reached", {}).values())
-    delivered = told.get("reached", 0) - left_out
+    planned = plan.planned if plan is not None else 0
+    delivered = told.reached - sum(told.skipped_reached.values())
     values = {
         "frames": {
             "planned": planned,
@@ -107,36 +106,33 @@ def streamed(path: Path, outcome: Outcome, tallies: Tallies, began: float) -> St
             "skipped": skipped,
             "remaining": planned - delivered - sum(skipped.values()),
         },
-        "streams": {
-            name: {key: stream[key] for key in ("held", "interpolated", "gaps", "none", "max_offset_ms")}
-            for name, stream in ready.get("streams", {}).items()
-        },
+        "streams": {name: asdict(stream) for name, stream in plan.streams.items()} if plan is not None else {},
         "consumers": {
-            name: _consumer(tally, told.get("consumers", {}).get(name, {}))
-            | {"quarantined": [q for q in quarantined if q["consumer"] == name]}
+            name: _consumer(tally, told.consumers.get(name, messages.Shown()))
+            | {"quarantined": [_quarantined(q) for q in told.quarantined if q.consumer == name]}
             for name, tally in tallies.consumers.items()
         },
         "reader": {
-            "anon_mb": _mb(told.get("anon", {})),
-            "loads": told.get("loads", 0),
-            "rejected": told.get("rejected", 0),
+            "anon_mb": {key: _mb(size) for key, size in asdict(told.anon).items()},
+            "loads": told.loads,
+            "rejected": told.rejected,
             "memory": tallies.reader.memory(),
         },
         "supervisor": {"memory": tallies.supervisor.memory()},
         "pool": {
-            "budget_mb": round(ready.get("pool", 0) / _MB, 3),
-            "allocated_mb": round(told.get("pool_allocated", 0) / _MB, 3),
-            "peak_mb": round(told.get("pool_peak", 0) / _MB, 3),
-            "slots": ready.get("slots", 0),
+            "budget_mb": _mb(plan.pool if plan is not None else 0),
+            "allocated_mb": _mb(told.pool_allocated),
+            "peak_mb": _mb(told.pool_peak),
+            "slots": plan.slots if plan is not None else 0,
         },
         "seconds": {
-            **{key: round(value, 6) for key, value in ready.get("seconds", {"open": 0.0, "plan": 0.0}).items()},
-            "stream": round(told.get("stream_seconds", 0.0), 6),
+            **(_seconds(plan.seconds) if plan is not None else {"open": 0.0, "plan": 0.0}),
+            "stream": round(told.stream_seconds, 6),
         },
-        "warnings": ready.get("warnings", []),
-        "damage": ready.get("damage", []),
+        "warnings": list(plan.warnings) if plan is not None else [],
+        "damage": [asdict(damage) for damage in plan.damage] if plan is not None else [],
         "began": began,
-        "opened": ready.get("opened"),
+        "opened": plan.opened if plan is not None else None,
     }
     return Streamed(path, outcome.state, values, outcome.error)
 
@@ -148,21 +144,30 @@ def already_done(path: Path) -> Streamed:
     )
 
 
-def _consumer(tally: Tally, told: dict[str, Any]) -> dict[str, Any]:
+def _consumer(tally: Tally, told: messages.Shown) -> dict[str, Any]:
     return {
-        "frames": told.get("frames", 0),
-        "chunks": told.get("chunks", 0),
+        "frames": told.frames,
+        "chunks": told.chunks,
         "generations": tally.generations,
         "restarts": {"planned": tally.planned, "crash": tally.crash},
+        "killed": tally.killed,
         "failed": tally.failed,
-        "anon_mb": {key: round(getattr(tally, key) / _MB, 3) for key in ("start", "peak", "end")},
+        "anon_mb": {key: _mb(getattr(tally, key)) for key in ("start", "peak", "end")},
         "memory": tally.memory(),
         "escaped": tally.escaped,
     }
 
 
-def _mb(sizes: dict[str, int]) -> dict[str, float]:
-    return {key: round(sizes.get(key, 0) / _MB, 3) for key in ("start", "peak", "end")}
+def _quarantined(found: messages.Quarantined) -> dict[str, Any]:
+    return {"consumer": found.consumer, "frame": found.frame, "reason": found.why, "trace": found.trace}
+
+
+def _seconds(seconds: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 6) for key, value in seconds.items()}
+
+
+def _mb(size: int) -> float:
+    return round(size / _MB, 3)
 
 
 def _add_up(parts: list[dict[str, Any]]) -> dict[str, Any]:

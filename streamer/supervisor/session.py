@@ -8,23 +8,51 @@ import secrets
 import selectors
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from streamer import memfd
-from streamer.errors import ConfigError, ConsumerError, StreamerError
+from streamer.errors import ConfigError, ConsumerError
 from streamer.memory import anonymous
-from streamer.runtime.job import WorkerJob, to_wire
-from streamer.supervisor.child import Child, how_it_ended
-from streamer.supervisor.policy import Activate, Drain, Drop, Gone, Kill, Phase, Policy, Retire, Seat, Start
+from streamer.runtime.job import WorkerJob
+from streamer.runtime.messages import (
+    Anonymous,
+    Attempted,
+    Begin,
+    Closed,
+    Committed,
+    Drain,
+    Drop,
+    Ending,
+    Escaped,
+    Expect,
+    Failed,
+    GenerationEnded,
+    Grown,
+    HandedOver,
+    Judged,
+    Measured,
+    Planned,
+    Progress,
+    Retire,
+    Retiring,
+    Shown,
+    Streamed,
+    WarmedUp,
+)
+from streamer.supervisor.child import Child
+from streamer.supervisor.endings import how_it_ended, out_of_memory_kills
+from streamer.supervisor.policy import Policy
+from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Seat, Start, Tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from streamer.config.model import ConsumerConfig
+    from streamer.errors import StreamerError
     from streamer.runtime.job import ReaderJob
-    from streamer.supervisor.policy import Order
+    from streamer.supervisor.seats import Order
     from streamer.supervisor.signals import Stops
     from streamer.supervisor.tally import Tallies
 
@@ -41,11 +69,11 @@ _log = logging.getLogger("streamer.supervisor")
 class Observer(Protocol):
     """Who shows a person what goes on."""
 
-    def planned(self, about: dict[str, Any]) -> None:
-        """Take in the plan: the reader's ``ready`` message."""
+    def planned(self, plan: Planned) -> None:
+        """Take in the plan."""
 
-    def progress(self, values: dict[str, Any]) -> None:
-        """Take in how far everyone is, several times a second: the reader's message, with each consumer's process."""
+    def progress(self, progress: Progress, lives: dict[str, dict[str, Any]], memory: dict[str, Any]) -> None:
+        """Take in how far everyone is, several times a second: each consumer's process too, and who holds how much."""
 
     def note(self, text: str, **about: Any) -> None:
         """Take in something that a person should know now; ``about`` has the consumer, generation, chunk or frame."""
@@ -57,9 +85,10 @@ class Outcome:
 
     state: str
     error: StreamerError | None = None
-    ready: dict[str, Any] = field(default_factory=dict)
-    report: dict[str, Any] = field(default_factory=dict)
+    planned: Planned | None = None
+    streamed: Streamed | None = None
     committed: bool = False  # whether anything was committed
+    code: int = 0  # the exit status of a reader that died
 
 
 class Session:
@@ -96,10 +125,10 @@ class Session:
         self._ending = False  # whether the reader has said why it will end
         self._error: StreamerError | None = None
         self._traces: dict[str, str] = {}
-        self._given_up: set[str] = set()  # while the others went on
         self._asked = 0
-        self._last_progress: dict[str, Any] = {}
+        self._last_progress: Progress | None = None
         self._began = time.monotonic()
+        self._memory_kills = out_of_memory_kills()
         self._outcome = Outcome("died")
         self._policy = Policy(
             {
@@ -129,7 +158,7 @@ class Session:
                 environment=_READERS_OWN,
             )
             stack.callback(self._end_all)
-            self._reader.channel.send("job", job=to_wire(self._job) | {"pool_fd": writable})
+            self._reader.channel.send(replace(self._job, pool_fd=writable))
             self._policy.now = time.monotonic()
             self._carry_out(self._policy.start())
             while not self._over():
@@ -151,7 +180,8 @@ class Session:
 
     def _wait(self) -> None:
         now = time.monotonic()
-        seconds = max(0.0, min(self._policy.next_wake() - now, _LONGEST_SLEEP))
+        wake = self._policy.next_wake()
+        seconds = _LONGEST_SLEEP if wake is None else max(0.0, min(wake - now, _LONGEST_SLEEP))
         with selectors.DefaultSelector() as selector:
             for child in (self._reader, *self._children.values()):
                 for what in child.watched():
@@ -165,10 +195,10 @@ class Session:
         self._policy.now = time.monotonic()
         ended = {key: code for key, child in self._children.items() if (code := child.ended()) is not None}
         for message in self._reader.heard():  # after the look at who has ended: it says before why they will
-            self._hear_reader(message)
-        for key, child in list(self._children.items()):
+            self._from_reader[type(message)](self, message)
+        for (name, generation), child in list(self._children.items()):
             for message in child.heard():
-                self._hear_consumer(key, message)
+                self._from_worker[type(message)](self, name, generation, message)
         for key, code in ended.items():
             self._bury(key, code)
         if self._stops.asked > self._asked:
@@ -180,77 +210,70 @@ class Session:
 
     def _bury(self, key: tuple[str, int], code: int) -> None:
         name, generation = key
-        seat = self._policy.seats[name]
-        told = seat.retiring or seat.ending or seat.closed or self._policy.draining
-        expected = (code == 0 and told) or seat.phase in (Phase.DONE, Phase.FAILED, Phase.STOPPED)
-        if not expected and generation in (seat.generation, seat.standby):
-            seat.error = seat.error or ConsumerError(how_it_ended(code), consumer=name)
-            _log.warning("%s.%d ended: %s", name, generation, seat.error)
-        before = seat.crashed
-        about = {"consumer": name, "generation": generation, "chunk": seat.cursor}
-        self._tallies.consumers[name].ended(
-            generation, "planned" if seat.retiring and code == 0 else how_it_ended(code)
-        )
-        orders = self._policy.exited(name, generation, code, time.monotonic())
-        if seat.crashed > before and seat.phase in (Phase.WAITING, Phase.JUDGING):  # a final failure is told at the end
-            self._observer.note(f"{name}: {seat.error or how_it_ended(code)}; starting again", **about)
+        planned = self._policy.seats[name].retiring and code == 0
+        self._tallies.consumers[name].ended(generation, "planned" if planned else how_it_ended(code))
+        kills, self._memory_kills = self._memory_kills, out_of_memory_kills()
+        orders = self._policy.exited(name, generation, code, time.monotonic(), out_of_memory=self._memory_kills > kills)
         self._children.pop(key).close()
         self._carry_out(orders)
-        if seat.phase is not Phase.CLOSING and key in self._identities:  # a successor that was not needed
-            self._gone(Gone(name, generation))
-        self._take_in_failure(seat)
 
-    def _take_in_failure(self, seat: Seat) -> None:
-        if seat.phase is Phase.FAILED and seat.name in self._policy.isolated and seat.name not in self._given_up:
-            self._given_up.add(seat.name)
-            self._observer.note(
-                f"{seat.name} is given up, the others go on: {self._error_of(seat)}", consumer=seat.name
-            )
-        if seat.phase is Phase.FAILED and self._error is None and self._policy.failure == seat.name:
-            self._error = self._error_of(seat)
+    def _with_log(self, name: str, error: StreamerError) -> StreamerError:
+        """Name the consumer in an error, and its log; one about a setting says more than any log."""
+        if isinstance(error, ConfigError):
+            return error
+        return error.within(consumer=name, hint=f"its log: {self._logs / (name + '.log')}")
 
-    def _error_of(self, seat: Seat) -> StreamerError:
-        error = seat.error or ConsumerError("it failed", consumer=seat.name)
-        if isinstance(error, ConfigError):  # it names the setting: no log says more
+    def _final(self, seat: Seat) -> StreamerError:
+        """Return the error because of which a consumer was given up."""
+        error = self._with_log(seat.name, seat.error or ConsumerError("it failed"))
+        if seat.fatal or not self._policy.begun or isinstance(error, ConfigError):
             return error
         at = "" if seat.frame is None else f", at frame {seat.frame}"
-        tries = "" if seat.fatal or not self._policy.begun else f" (after {seat.crashed} failures{at})"
-        log = f"its log: {self._logs / (seat.name + '.log')}"
-        return error.at(text=f"{error.text}{tries}").within(consumer=seat.name, hint=log)
+        return error.at(text=f"{error.text} (after {seat.crashed} failures{at})")
 
-    # ---- what the children say
+    # ---- what the reader says
 
-    def _hear_reader(self, message: dict[str, Any]) -> None:
-        event = message.pop("event")
-        policy = self._policy
-        if event == "ready":
-            self._outcome.ready = message
-            self._observer.planned(message)
-            self._carry_out(policy.reader_ready(message["chunks"], message["cursors"], message["done"]))
-        elif event == "progress":
-            more = {"seats": self._lives(), "memory": self._tallies.brief(time.monotonic())}
-            self._observer.progress(message | more)
-            self._last_progress = message
-            for name, values in message["consumers"].items():
-                self._carry_out(policy.silent(name, values["silent"]))
-        elif event == "committed":
-            self._outcome.committed = True
-            self._tallies.reader.sample(1, message["chunk"], message["anon"], message["shared"])
-            self._tallies.supervisor.sample(1, message["chunk"], anonymous(), 0)
-            self._carry_out(policy.committed(message["name"], message["chunk"]))
-        elif event == "attempt":
-            self._carry_out(policy.attempted(message["name"], message["count"]))
-        elif event in ("retiring", "ending", "closed"):
-            self._carry_out(getattr(policy, event)(message["name"]))
-        elif event == "handover":
-            self._tallies.consumers[message["name"]].handovers.append(message["seconds"])
-        elif event == "judged":
-            self._judged(policy.seats[message["name"]], message["frame"])
-        elif event == "error":
-            self._error = self._error or StreamerError.from_wire(message["error"])
-            self._ending = True
-        elif event == "report":
-            self._outcome.report = message
+    def _planned(self, message: Planned) -> None:
+        self._outcome.planned = message
+        self._observer.planned(message)
+        self._carry_out(self._policy.reader_ready(message.chunks, message.cursors, list(message.done)))
+
+    def _progressed(self, message: Progress) -> None:
+        self._last_progress = message
+        self._observer.progress(message, self._lives(), self._tallies.brief(time.monotonic()))
+        for name, position in message.consumers.items():
+            self._carry_out(self._policy.silent(name, position.silent))
+
+    def _committed(self, message: Committed) -> None:
+        self._outcome.committed = True
+        self._tallies.reader.sample(1, message.chunk, message.anon, message.shared)
+        self._tallies.supervisor.sample(1, message.chunk, anonymous(), 0)
+        self._carry_out(self._policy.committed(message.name, message.chunk))
+
+    def _attempted(self, message: Attempted) -> None:
+        self._carry_out(self._policy.attempted(message.name, message.count))
+
+    def _retiring(self, message: Retiring) -> None:
+        self._carry_out(self._policy.retiring(message.name))
+
+    def _ending_outputs(self, message: Ending) -> None:
+        self._carry_out(self._policy.ending(message.name))
+
+    def _closed(self, message: Closed) -> None:
+        self._carry_out(self._policy.closed(message.name))
+
+    def _handed_over(self, message: HandedOver) -> None:
+        self._tallies.consumers[message.name].handovers.append(message.seconds)
+
+    def _judged(self, message: Judged) -> None:
+        self._carry_out(self._policy.judged(message.name, message.frame, proven=message.proven))
+
+    def _reader_failed(self, message: Failed) -> None:
+        self._error = self._error or message.cause
+        self._ending = True
+
+    def _streamed(self, message: Streamed) -> None:
+        self._outcome.streamed = message
 
     def _lives(self) -> dict[str, dict[str, Any]]:
         """Say of each consumer which process it has, and how many were replaced or failed."""
@@ -264,36 +287,49 @@ class Session:
             for name, seat in self._policy.seats.items()
         }
 
-    def _judged(self, seat: Seat, frame: int | None) -> None:
-        """Take in at which frame a process ended at its last attempt."""
-        before = seat.quarantined
-        self._carry_out(self._policy.judged(seat.name, frame))
-        if seat.quarantined > before and seat.phase is Phase.WAITING:
-            self._observer.note(f"{seat.name}: frame {frame} is quarantined; it goes on without it", consumer=seat.name)
-        self._take_in_failure(seat)
+    # ---- what the workers say
 
-    def _hear_consumer(self, key: tuple[str, int], message: dict[str, Any]) -> None:
-        name, generation = key
-        event = message["event"]
-        tally = self._tallies.consumers[name]
-        if event == "ready":
-            tally.began(generation, message["anon"])
-            self._carry_out(self._policy.warmed_up(name, generation, message["anon"]))
-            self._take_in_failure(self._policy.seats[name])
-            self._carry_out(self._policy.consumer_ready(name, generation))
-        elif event == "memory":
-            tally.sample(generation, message["chunk"], message["anon"], message["shared"])
-            if message["chunk"] is not None:
-                self._carry_out(self._policy.measured(name, generation, message["chunk"], message["anon"]))
-                self._take_in_failure(self._policy.seats[name])
-        elif event == "grown":
-            tally.grown(generation, message["lines"])
-        elif event == "escaped":
-            tally.escaped += 1
-        elif event == "error":
-            self._traces[name] = message["trace"]
-            error = StreamerError.from_wire(message["error"])
-            self._carry_out(self._policy.failed(name, generation, error))
+    def _warmed_up(self, name: str, generation: int, message: WarmedUp) -> None:
+        self._tallies.consumers[name].began(generation, message.anon)
+        self._carry_out(self._policy.warmed_up(name, generation, message.anon))
+        self._carry_out(self._policy.consumer_ready(name, generation))
+
+    def _measured(self, name: str, generation: int, message: Measured) -> None:
+        self._tallies.consumers[name].sample(generation, message.chunk, message.anon, message.shared)
+        if message.chunk is not None:
+            self._carry_out(self._policy.measured(name, generation, message.chunk, message.anon))
+
+    def _grown(self, name: str, generation: int, message: Grown) -> None:
+        self._tallies.consumers[name].grown(generation, message.lines)
+
+    def _escaped(self, name: str, generation: int, message: Escaped) -> None:
+        del generation, message
+        self._tallies.consumers[name].escaped += 1
+
+    def _worker_failed(self, name: str, generation: int, message: Failed) -> None:
+        self._traces[name] = message.trace
+        self._carry_out(self._policy.failed(name, generation, message.cause))
+
+    _from_reader: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
+        Planned: _planned,
+        Progress: _progressed,
+        Committed: _committed,
+        Attempted: _attempted,
+        Retiring: _retiring,
+        Ending: _ending_outputs,
+        Closed: _closed,
+        HandedOver: _handed_over,
+        Judged: _judged,
+        Failed: _reader_failed,
+        Streamed: _streamed,
+    }
+    _from_worker: ClassVar[dict[type, Callable[[Any, str, int, Any], None]]] = {
+        WarmedUp: _warmed_up,
+        Measured: _measured,
+        Grown: _grown,
+        Escaped: _escaped,
+        Failed: _worker_failed,
+    }
 
     # ---- what the policy orders
 
@@ -308,7 +344,7 @@ class Session:
         config = self._consumers[order.name]
         identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"
         self._identities[key] = identity
-        self._reader.channel.send("expect", identity=identity)
+        self._reader.channel.send(Expect(identity))
         child = Child(
             "streamer.runtime.worker",
             f"{order.name}.{order.generation}",
@@ -331,41 +367,45 @@ class Session:
             str(self._folder / config.memray) if config.memray else None,
             part=self._part and order.name in self._sharing,
         )
-        child.channel.send("job", job=to_wire(job))
+        child.channel.send(job)
         self._children[key] = child
         self._tallies.consumers[order.name].generations += 1
 
     def _activate(self, order: Activate) -> None:
         identity = self._identities[order.name, order.generation]
-        self._reader.channel.send("activate", name=order.name, identity=identity, chunks=order.chunks)
+        self._reader.channel.send(Begin(order.name, identity, order.chunks))
 
     def _gone(self, order: Gone) -> None:
-        identity = self._identities.pop((order.name, order.generation))
-        seat, trace = self._policy.seats[order.name], self._traces.pop(order.name, "")
-        self._reader.channel.send("gone", name=order.name, identity=identity, why=str(seat.error or ""), trace=trace)
+        identity = self._identities.pop((order.name, order.generation), None)
+        if identity is None:  # it has been told already
+            return
+        why, trace = str(self._policy.seats[order.name].error or ""), self._traces.pop(order.name, "")
+        self._reader.channel.send(GenerationEnded(order.name, identity, why, trace, order.killed))
 
-    def _retire(self, order: Retire) -> None:
-        self._reader.channel.send("retire", name=order.name)
+    def _pass_on(self, order: Retire | Drop | Drain) -> None:
+        self._reader.channel.send(order)
 
     def _kill(self, order: Kill) -> None:
         if child := self._children.get((order.name, order.generation)):
             child.kill()
 
-    def _drop(self, order: Drop) -> None:
-        self._reader.channel.send("drop", name=order.name)
+    def _tell(self, order: Tell) -> None:
+        about = {"consumer": order.name, "generation": order.generation, "chunk": order.chunk}
+        about |= {} if order.frame is None else {"frame": order.frame}
+        _log.warning("%s.%d: %s; %s", order.name, order.generation, order.error, order.what)
+        self._observer.note(f"{order.error.within(consumer=order.name)}; {order.what}", **about)
 
-    def _drain(self, order: Drain) -> None:
-        del order
-        self._reader.channel.send("drain")
+    def _fail(self, order: Fail) -> None:
+        self._error = self._error or self._final(self._policy.seats[order.name])
 
     _do: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
         Start: _start,
         Activate: _activate,
         Gone: _gone,
-        Retire: _retire,
         Kill: _kill,
-        Drop: _drop,
-        Drain: _drain,
+        Tell: _tell,
+        Fail: _fail,
+        **dict.fromkeys((Retire, Drop, Drain), _pass_on),
     }
 
     # ---- the end
@@ -381,43 +421,45 @@ class Session:
             else:
                 break
         for message in self._reader.heard():
-            self._hear_reader(message)
+            self._from_reader[type(message)](self, message)
         for name, seat in self._policy.seats.items():
             self._tallies.consumers[name].planned += seat.planned
             self._tallies.consumers[name].crash += seat.crashed
-            self._tallies.consumers[name].failed = str(self._error_of(seat)) if seat.phase is Phase.FAILED else None
-        if not self._outcome.report and self._outcome.ready:
-            self._outcome.report = self._report_for_the_reader()
+            self._tallies.consumers[name].killed += seat.killed
+            self._tallies.consumers[name].failed = str(self._final(seat)) if seat.phase is Phase.FAILED else None
+        if self._outcome.streamed is None and self._outcome.planned is not None:
+            self._outcome.streamed = self._streamed_so_far(self._outcome.planned)
         self._outcome.error = self._error
         if self._error is None and self._policy.isolated:
-            self._outcome.error = self._error_of(self._policy.seats[self._policy.isolated[0]])
+            self._outcome.error = self._final(self._policy.seats[self._policy.isolated[0]])
         if self._error is not None:
             self._outcome.state = "failed"
-        elif code == 0 and self._outcome.report.get("finished"):
+        elif code == 0 and self._outcome.streamed is not None and self._outcome.streamed.finished:
             self._outcome.state = "done"
         elif self._stops.asked or self._policy.draining:
             self._outcome.state = "interrupted"
         elif code is not None and code != 0:
+            self._outcome.code = code
             self._observer.note(f"the reader ended ({how_it_ended(code)})")
 
-    def _report_for_the_reader(self) -> dict[str, Any]:
+    def _streamed_so_far(self, planned: Planned) -> Streamed:
         """Say what is known of a session whose reader was ended before it could report."""
-        frames, chunks = self._outcome.ready["frames"], self._outcome.ready["chunks"]
         cursors = {name: seat.cursor for name, seat in self._policy.seats.items()}
-        done = {name: frames if c >= chunks else c * self._job.chunk_size for name, c in cursors.items()}
+        size = self._job.chunk_size
+        done = {name: planned.frames if c >= planned.chunks else c * size for name, c in cursors.items()}
         lossless = [name for name, seat in self._job.consumers.items() if not seat.latest]
-        used = self._last_progress.get("anon", 0)
-        return {
-            "reached": min(done[name] for name in lossless),
-            "consumers": {
-                name: {"frames": -(-done[name] // seat.every), "chunks": cursors[name]}
-                for name, seat in self._job.consumers.items()
+        last = self._last_progress
+        used, slots, allocated = (last.anon, last.slots, last.allocated) if last is not None else (0, 0, 0)
+        return Streamed(
+            reached=min(done[name] for name in lossless),
+            consumers={
+                name: Shown(-(-done[name] // seat.every), cursors[name]) for name, seat in self._job.consumers.items()
             },
-            "pool_peak": self._last_progress.get("slots", 0) * self._outcome.ready["slot_size"],
-            "pool_allocated": self._last_progress.get("allocated", 0) * self._outcome.ready["slot_size"],
-            "stream_seconds": time.monotonic() - self._began,
-            "anon": {"start": used, "peak": used, "end": used},
-        }
+            pool_peak=slots * planned.slot_size,
+            pool_allocated=allocated * planned.slot_size,
+            stream_seconds=time.monotonic() - self._began,
+            anon=Anonymous(used, used, used),
+        )
 
     def _leaving(self) -> list[Child]:
         """Return the processes that end by themselves: those that were not only standing by."""

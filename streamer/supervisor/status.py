@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
@@ -15,9 +15,22 @@ from streamer.supervisor.workdir import STATUS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streamer.supervisor.session import Observer
+    from streamer.runtime.messages import Planned, Position, Progress
 
 _WINDOW = 5.0  # seconds over which speed is told
+
+
+class Display(Protocol):
+    """Who shows a person what goes on."""
+
+    def planned(self, plan: Planned, recording: str = "") -> None:
+        """Take in the plan of a recording; that of one of many is named."""
+
+    def progress(self, values: dict[str, Any]) -> None:
+        """Take in a snapshot, several times a second."""
+
+    def note(self, text: str, **about: Any) -> None:
+        """Take in something that a person should know now; ``about`` has the consumer, generation, chunk or frame."""
 
 
 class Pace:
@@ -26,62 +39,60 @@ class Pace:
     def __init__(self) -> None:
         """Begin with nothing known."""
         self._seen: deque[tuple[float, int, int]] = deque()
-        self._about: dict[str, Any] = {"frames": 0, "chunks": 0, "slots": 0, "slot_size": 0}
+        self._frames = self._slots = self._slot_size = 0
 
-    def planned(self, about: dict[str, Any]) -> None:
-        """Take in the reader's ``ready`` message."""
-        self._about = about
+    def planned(self, frames: int, slots: int, slot_size: int) -> None:
+        """Take in how much there is; a slot's size in bytes."""
+        self._frames, self._slots, self._slot_size = frames, slots, slot_size
         self._seen.clear()
 
-    def take(self, values: dict[str, Any], now: float) -> dict[str, Any]:
-        """Take in a ``progress`` message; return frames (done, all, a second), bytes a second, seconds left, and more.
+    def take(self, progress: Progress, now: float) -> dict[str, Any]:
+        """Take in how far everyone is; return frames (done, all, a second), bytes a second, seconds left, and more.
 
         ``pool`` counts slots; ``waits_for`` is ``reader``, or the consumer that is furthest behind.
         """
-        self._seen.append((now, values["reached"], values["bytes"]))
+        self._seen.append((now, progress.reached, progress.bytes))
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW:
             self._seen.popleft()
         then, frames, loaded = self._seen[0]
         seconds = max(now - then, 1e-6)
-        rate = (values["reached"] - frames) / seconds if len(self._seen) > 1 else 0.0
-        left = self._about["frames"] - values["reached"]
-        ahead = max((c["position"] for c in values["consumers"].values()), default=0)
+        rate = (progress.reached - frames) / seconds if len(self._seen) > 1 else 0.0
+        left = self._frames - progress.reached
+        ahead = max((c.position for c in progress.consumers.values()), default=0)
         return {
-            "frames": {"done": values["reached"], "all": self._about["frames"], "per_second": round(rate, 3)},
-            "bytes_per_second": round((values["bytes"] - loaded) / seconds) if len(self._seen) > 1 else 0,
+            "frames": {"done": progress.reached, "all": self._frames, "per_second": round(rate, 3)},
+            "bytes_per_second": round((progress.bytes - loaded) / seconds) if len(self._seen) > 1 else 0,
             "seconds_left": round(left / rate, 1) if rate > 0 else None,
             "pool": {
-                "in_use": values["slots"],
-                "allocated": values["allocated"],
-                "most": self._about["slots"],
-                "slot_bytes": self._about["slot_size"],
+                "in_use": progress.slots,
+                "allocated": progress.allocated,
+                "most": self._slots,
+                "slot_bytes": self._slot_size,
             },
-            "waits_for": _bottleneck(values["consumers"]),
-            "reader_anon_bytes": values["anon"],
-            "memory": values.get("memory", {}),
+            "waits_for": _bottleneck(progress.consumers),
+            "reader_anon_bytes": progress.anon,
             "consumers": {
                 name: {
-                    "position": c["position"],
-                    "behind": ahead - c["position"],
-                    "committed_chunks": c["cursor"],
-                    "holds": c["holds"],
-                    **values.get("seats", {}).get(name, {}),
+                    "position": c.position,
+                    "behind": ahead - c.position,
+                    "committed_chunks": c.cursor,
+                    "holds": c.holds,
                 }
-                for name, c in values["consumers"].items()
+                for name, c in progress.consumers.items()
             },
         }
 
 
-def _bottleneck(consumers: dict[str, dict[str, Any]]) -> str:
+def _bottleneck(consumers: dict[str, Position]) -> str:
     """Name the one for which the others wait: a consumer with work that is furthest behind, else the reader."""
-    busy = {name: c["position"] for name, c in consumers.items() if c["silent"] > 0}
+    busy = {name: c.position for name, c in consumers.items() if c.silent > 0}
     return min(busy, key=lambda name: busy[name]) if busy else "reader"
 
 
 class Status:
-    """An observer in front of another one, which gets snapshots; the newest is kept in the work folder."""
+    """The observer of a session that makes snapshots for a display; the newest is kept in the work folder."""
 
-    def __init__(self, inner: Observer, path: Path, config: str) -> None:
+    def __init__(self, inner: Display, path: Path, config: str) -> None:
         """Write to ``path``, whole or not at all, for as long as the run goes on."""
         self._inner = inner
         self._path = path
@@ -97,21 +108,23 @@ class Status:
         """Take in that a recording is begun: ``number`` of ``count``, from 1."""
         self._write(state="opening", recording=str(path), number=number, of=count)
 
-    def planned(self, about: dict[str, Any]) -> None:
+    def planned(self, plan: Planned) -> None:
         """Pass on, and remember how much there is."""
-        self._pace.planned(about)
+        self._pace.planned(plan.frames, plan.slots, plan.slot_size)
         self._write(state="streaming")
-        self._inner.planned(about)
+        self._inner.planned(plan)
 
-    def progress(self, values: dict[str, Any]) -> None:
-        """Pass the snapshot on, and write it."""
-        snapshot = self._pace.take(values, time.monotonic())
+    def progress(self, progress: Progress, lives: dict[str, dict[str, Any]], memory: dict[str, Any]) -> None:
+        """Make a snapshot of it, write it, and pass it on."""
+        snapshot = self._pace.take(progress, time.monotonic()) | {"memory": memory}
+        for name, life in lives.items():
+            snapshot["consumers"].setdefault(name, {}).update(life)
         self._write(**snapshot)
         self._inner.progress(snapshot)
 
-    def planned_one(self, name: str, about: dict[str, Any]) -> None:
+    def planned_one(self, name: str, plan: Planned) -> None:
         """Take in the plan of one of many recordings that are under way."""
-        self._inner.planned(about | {"recording": name})
+        self._inner.planned(plan, name)
 
     def many(self, snapshot: dict[str, Any]) -> None:
         """Take in how far many recordings are together: ``recordings`` counts them, ``running`` has each one's."""

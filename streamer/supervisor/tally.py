@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from streamer.memory import thinned, trend
+
+if TYPE_CHECKING:
+    from streamer.runtime.messages import GrownLine
 
 _MB = 10**6
 _MOST_SAMPLES = 500  # of one process that are reported
@@ -28,7 +31,7 @@ class Life:
     shared: int = 0
     samples: list[tuple[int, int]] = field(default_factory=list)
     ended: str = ""
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    lines: tuple[GrownLine, ...] = ()
 
     def take(self, chunk: int | None, anonymous: int, shared: int) -> None:
         """Take in a measurement; ``chunk`` is None where none was committed."""
@@ -50,7 +53,7 @@ class Life:
             **{f"{key}_mb": round(getattr(self, key) / _MB, 3) for key in ("start", "peak", "end", "shared")},
             "chunks": [chunk for chunk, _ in kept],
             "anon_mb": [round(anonymous / _MB, 3) for _, anonymous in kept],
-            "growing_lines": self.lines,
+            "growing_lines": [asdict(line) for line in self.lines],
         }
 
 
@@ -61,6 +64,7 @@ class Tally:
     generations: int = 0  # started
     planned: int = 0
     crash: int = 0
+    killed: int = 0  # of those, from outside
     escaped: int = 0  # frames of which an array was kept, with `escape: warn`
     failed: str | None = None  # why it was given up
     handovers: list[float] = field(default_factory=list)  # seconds from a last commit to the successor's opening
@@ -79,7 +83,7 @@ class Tally:
         """Take in what a process holds at a commit, or at its end (``chunk`` None)."""
         self._life(generation).take(chunk, anonymous, shared)
 
-    def grown(self, generation: int, lines: list[dict[str, Any]]) -> None:
+    def grown(self, generation: int, lines: tuple[GrownLine, ...]) -> None:
         """Take in the lines of code whose memory grew most in a process."""
         self._life(generation).lines = lines[:_MOST_LINES]
 

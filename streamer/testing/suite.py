@@ -118,6 +118,21 @@ class ConsumerContract:
         assert finished.restarts["crash"] == 1, finished
         self.compare(finished, clean)
 
+    def test_a_committed_part_that_is_removed_is_noticed(self, tmp_path: Path, clean: _Run) -> None:
+        """Somebody removes a file that holds committed frames while the consumer is between two processes.
+
+        The run must fail, or the output be whole all the same; where all is in the state, there is nothing to remove.
+        """
+        point = next(point for point in clean.points if point.startswith("on_frame.14."))
+        finished = self.run(tmp_path, wounded=True, deaths=[point], robs=True)
+        removed = (tmp_path / "removed.txt").read_text(encoding="utf-8")
+        if finished.code == 0:
+            assert self.digest(finished.out) == self.digest(clean.out), (
+                f"{removed} was removed and not missed: {finished}"
+            )
+        else:
+            assert removed, finished
+
     def test_a_recording_without_frames_is_no_fault(self, tmp_path: Path) -> None:
         """`open` and `close` are called; the shapes of the streams are not known."""
         self.run(tmp_path, skip=_FRAMES // 2 + 1).succeeded(frames=0)
@@ -176,12 +191,13 @@ class ConsumerContract:
     def _use(self) -> str:
         return self.use if isinstance(self.use, str) else f"{self.use.__module__}:{self.use.__qualname__}"
 
-    def run(
+    def run(  # noqa: PLR0913 - what a test of one's own may want otherwise
         self,
         folder: Path,
         *,
         wounded: bool = False,
         deaths: list[str] | None = None,
+        robs: bool = False,
         options: dict[str, Any] | None = None,
         recycle: dict[str, Any] | None = None,
         skip: int = 0,
@@ -194,6 +210,7 @@ class ConsumerContract:
             folder: Where the configuration, the work folder and ``out`` lie.
             wounded: Whether points and memory are noted.
             deaths: The points at which the process is killed, once at each; it must be ``wounded``.
+            robs: Whether a file that has been committed is removed then.
             options: Options that replace those of `options`.
             recycle: As a configuration has it.
             skip: Ticks that are left out at both ends; 10 of the 21 leave one, 11 none.
@@ -205,7 +222,7 @@ class ConsumerContract:
         given = (self.options_for_none(out) if optional else self.options(out)) | (options or {})
         consumer: dict[str, Any] = {"use": self._use, "options": given, "recycle": recycle or {}}
         if wounded:
-            inner = {"use": self._use, "options": given, "folder": str(folder), "deaths": deaths or []}
+            inner = {"use": self._use, "options": given, "folder": str(folder), "deaths": deaths or [], "robs": robs}
             consumer |= {"use": "streamer.testing.wounded:Wounded", "options": inner}
         config = {
             "source": {"path": str(_recording(long=long))},

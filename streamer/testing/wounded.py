@@ -31,11 +31,17 @@ class Wounded(Consumer):
     """Passes every call on to the consumer that ``use`` and ``options`` name.
 
     It notes every point that it passes in ``<folder>/points.txt`` and its anonymous memory behind every chunk in
-    ``<folder>/memory.txt``, and dies at the points named in ``deaths``.
+    ``<folder>/memory.txt``, and dies at the points named in ``deaths``. Where ``robs`` is set, it first removes one of
+    the files below ``<folder>/out`` that have not changed since its first commit, and notes which in
+    ``<folder>/removed.txt``.
     """
 
-    def __init__(self, use: str, options: dict[str, Any], folder: str, deaths: Sequence[str] = ()) -> None:
+    def __init__(
+        self, use: str, options: dict[str, Any], folder: str, deaths: Sequence[str] = (), *, robs: bool = False
+    ) -> None:
         """Construct the inner consumer."""
+        self._robs = robs
+        self._committed: dict[Path, int] = {}  # the files behind the first commit, and when they were written
         self._consumer = make_consumer("inner", use, options)
         self.many_recordings = self._consumer.many_recordings
         self._folder = Path(folder)
@@ -59,7 +65,18 @@ class Wounded(Consumer):
         with self._calling("on_chunk", chunk.number):
             state = self._consumer.on_chunk(chunk)
         _append(self._folder / "memory.txt", str(anonymous()))
+        if chunk.number == 0:
+            self._committed = {path: path.stat().st_mtime_ns for path in self._files()}
         return state
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in (self._folder / "out").rglob("*") if path.is_file())
+
+    def _rob(self) -> None:
+        same = [path for path in self._files() if self._committed.get(path) == path.stat().st_mtime_ns]
+        (self._folder / "removed.txt").write_text(str(same[-1]) if same else "", encoding="utf-8")
+        if same:
+            same[-1].unlink()
 
     def close(self, recording: Recording) -> None:
         """Pass on."""
@@ -90,6 +107,9 @@ class Wounded(Consumer):
         died = self._folder / f"died.{point}"
         if point in self._deaths and not died.exists():
             died.touch()
+            if self._robs:
+                self._call = ""  # what is done now is none of its points
+                self._rob()
             os.kill(os.getpid(), signal.SIGKILL)
 
 

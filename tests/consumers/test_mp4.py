@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from consumers import files
 from consumers.mp4 import Coding, Part, Segment, alike, check_encoder, check_size, fraction, join
 from streamer.errors import ConfigError
 
@@ -141,3 +142,15 @@ def test_an_encoder_that_pyav_was_built_without_is_named_before_anything_starts(
     monkeypatch.setattr(av, "codecs_available", {"libx264"})
     with pytest.raises(ConfigError, match=rf"av {re.escape(version('av'))} .*libsvtav1.*'codec: h264'"):
         check_encoder("libsvtav1")
+
+
+def test_a_library_that_is_older_than_what_is_declared_is_named_with_both_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for there in ("15.0", "15.0.1", "19.0.2", "99"):
+        monkeypatch.setattr(files, "version", lambda _, there=there: there)
+        assert files.require("av", "video") is av
+    for there in ("14.4.0", "9.2.0", "15.rc1"):
+        monkeypatch.setattr(files, "version", lambda _, there=there: there)
+        with pytest.raises(ConfigError, match=rf"av {re.escape(there)} is too old, 15.0 .*rosbag-streamer\[video\]"):
+            files.require("av", "video")

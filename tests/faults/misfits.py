@@ -13,11 +13,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import numpy as np
 
 from consumers.checksum import Checksum
 from streamer.contract import Consumer
-from streamer.transport import ConsumerSocket, Kind
+from streamer.transport import ConsumerSocket
 from tests.pipeline.driver import wait_until
 
 if TYPE_CHECKING:
@@ -288,15 +289,19 @@ class Hostile(Checksum):
         for size in (0, 1, 7, 300):
             mine.socket.send(rng.bytes(size))
         mine.socket.send_multipart([b"", b"one part too many"])
-        mine.send(Kind.RELEASE, [frame.number + 50, -1, 2**63, -(2**63), 10**6])
-        mine.send(Kind.RELEASE, ["frame", None, 1.5])
-        mine.send(Kind.RELEASE, 5)
-        mine.send(Kind.COMMIT, 10**9, b"state")
-        mine.send(Kind.COMMIT, -1, None)
-        mine.send(Kind.COMMIT, frame.number // 5 + 1, None)
-        mine.send(Kind.CLOSED)
-        mine.send(Kind.OPEN, {}, None)
-        mine.send(Kind.END)
+        messages: list[tuple[object, ...]] = [
+            (2, [frame.number + 50, -1, 2**63, -(2**63), 10**6]),  # releases
+            (2, ["frame", None, 1.5]),
+            (2, 5),
+            (3, 10**9, b"state"),  # commits
+            (3, -1, None),
+            (3, frame.number // 5 + 1, None),
+            (4,),  # its outputs are finished
+            (10, {}, 1, 1, None),  # what only the reader says
+            (13,),
+        ]
+        for message in messages:
+            mine.socket.send(msgpack.packb(message))
 
 
 class Numbers(Consumer):

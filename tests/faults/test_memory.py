@@ -17,6 +17,8 @@ from tests.pipeline.driver import ROOT, digests, run
 if TYPE_CHECKING:
     import pytest
 
+    from streamer.runtime.messages import Planned
+
 LEAK_LINE = next(
     n for n, text in enumerate((ROOT / "configs" / "leaking.py").read_text().splitlines(), 1) if "append" in text
 )
@@ -101,7 +103,7 @@ def test_a_run_gives_all_memory_back(tmp_path: Path, config: Config, monkeypatch
 class _Silent:
     """An observer that shows nothing."""
 
-    def planned(self, about: dict[str, Any]) -> None:
+    def planned(self, plan: Planned, recording: str = "") -> None:
         """Show nothing."""
 
     def progress(self, values: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import stat
@@ -289,6 +290,29 @@ def test_a_recording_is_filed_only_when_all_is_committed(
         assert not path.exists()
         assert (incoming / "done" / "a.bag").exists() == (after == "move")
         assert daemon.states() == {"a": "done"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", ["move", "delete"])
+def test_bytes_that_nobody_read_are_neither_deleted_nor_moved(
+    tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, after: str
+) -> None:
+    watching["source"] |= {"after": after} | ({"move_to": str(tmp_path / "archive")} if after == "move" else {})
+    watching["consumers"]["gate"] = GATE
+    path = drop(small_bag, incoming, "a.bag")
+    with Watch(tmp_path, watching) as daemon:
+        wait_until((tmp_path / "here").exists, "the gate")
+        times = path.stat()
+        with path.open("r+b") as file:  # size, both ends and times stay as they were
+            file.seek(times.st_size // 2)
+            file.write(b"nobody has read this")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        content = path.read_bytes()
+        (tmp_path / "go").touch()
+        wait_until(lambda: daemon.events("filed"), "the decision")
+        assert daemon.events("filed")[0]["what"].startswith("kept: a.bag is another file than was read")
+        assert "kept: " in daemon.one("a")["note"]
+        assert path.read_bytes() == content
 
 
 def test_nothing_is_begun_while_a_disk_is_too_full(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ from streamer.ingest.scan import Candidate, scan
 from streamer.ingest.sights import Sights
 from streamer.ingest.watcher import Watcher
 from tests.ingest.numbered import make
-from tests.pipeline.driver import wait_until
+from tests.pipeline.driver import ROOT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -71,7 +73,10 @@ def test_folders_are_scanned_however_deep_they_are(tmp_path: Path) -> None:
         here = below
     os.close(here)
     (tmp_path / "z.bag").touch()
-    assert [candidate.path.name for candidate in scan([tmp_path], ["*"])] == ["z.bag"]
+    try:
+        assert [candidate.path.name for candidate in scan([tmp_path], ["*"])] == ["z.bag"]
+    finally:  # Python's own removal goes down folder by folder
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)  # noqa: S607 - the system's
 
 
 def test_a_file_that_is_listed_again_and_again_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,3 +172,47 @@ def test_a_check_that_somebody_ended_is_tried_again_later(
     monkeypatch.setattr("sys.executable", str(fake))
     with pytest.raises(error, match="could not be checked"):
         _checked(config, [])
+
+
+WATCH = """
+import logging, sys
+import streamer.ingest.watcher as module
+from pathlib import Path
+from streamer.ingest.scan import scan
+from streamer.ingest.sights import Sights
+from streamer.ingest.watcher import Watcher
+from tests.pipeline.driver import wait_until
+
+module._REPORT_SECONDS = 1
+said = []
+class Handler(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+
+logging.getLogger("streamer").addHandler(Handler())
+folder = Path(sys.argv[1])
+watcher = Watcher([folder], lambda *_: scan([folder], ["*"]), Sights(60.0), 0.1, lambda: None)
+watcher.start()
+wait_until(lambda: said, "the warning")
+(folder / "a.bag").touch()
+wait_until(lambda: watcher.sights, "the recording")
+print(said[0])
+watcher.stop()
+"""
+
+
+@pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
+def test_where_the_kernel_reports_no_more_changes_the_scans_go_on(tmp_path: Path, limit: str) -> None:
+    (tmp_path / "below").mkdir()
+    script = f"echo 0 > /proc/sys/user/{limit} && exec {sys.executable} -c '{WATCH}' {tmp_path}"
+    done = subprocess.run(
+        ["unshare", "-Ur", "sh", "-c", script],  # noqa: S607 - the system's
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr:
+        pytest.skip("takes a user namespace of its own")
+    assert "changes are" in done.stdout, done.stderr
+    assert "a scan every 0.1 s finds them" in done.stdout

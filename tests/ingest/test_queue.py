@@ -69,3 +69,26 @@ def test_a_queue_of_a_newer_version_is_refused(path: Path) -> None:
     newer.close()
     with pytest.raises(StorageError, match="newer version"):
         Queue(path)
+
+
+def test_a_clock_that_jumps_puts_no_attempt_off_for_longer_than_any_back_off(path: Path) -> None:
+    year, longest = 365 * 86400.0, 3600.0
+    with Queue(path) as queue:
+        entry = queue.add("run", Path("/in/run.bag"), "who", MARK)
+        queue.failed(queue.begun(entry, "configuration"), "why", 1_000_030.0)
+        assert queue.next_try() == 1_000_030.0
+        assert queue.due(1_000_029.0, longest) == []
+        for now in (1_000_030.0, 1_000_000.0 + year, 1_000_000.0 - year):
+            assert [one.id for one in queue.due(now, longest)] == [entry.id]
+
+
+def test_a_queue_of_the_version_before_is_gone_on_with(path: Path) -> None:
+    with Queue(path) as queue:
+        queue.add("run", Path("/in/run.bag"), "who", MARK)
+    with sqlite3.connect(path) as older:
+        older.execute("ALTER TABLE entries DROP COLUMN read")
+        older.execute("PRAGMA user_version = 1")
+    older.close()
+    with Queue(path) as queue:
+        (entry,) = queue.find("run")
+        assert entry.read == {}  # so nothing is deleted of what was done before

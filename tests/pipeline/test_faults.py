@@ -103,6 +103,30 @@ def test_nobody_survives_a_killed_supervisor_and_the_run_can_be_continued(
     assert digests(tmp_path / "digest.json") == expected
 
 
+def test_a_run_is_not_continued_with_other_settings_of_a_consumer(
+    tmp_path: Path, gated: Config, expected: dict[str, Any]
+) -> None:
+    with start(tmp_path, gated) as running:
+        at_the_gate(tmp_path)
+        running.signal(signal.SIGTERM)
+        wait_until(lambda: "finishes its chunk" in running.said(), "the announcement")
+        open_gate(tmp_path)
+        assert running.end().code == 75
+    for change, told in (
+        ("consumers.digest.every=3", "consumers.digest.every: it was 1 in the run to be continued and is 3 now"),
+        ("consumers.digest.options.out=other.json", "consumers.digest.options.out: it was"),
+    ):
+        refused = run(tmp_path, gated, "--resume", change)
+        assert refused.code == 78, refused
+        assert told in refused.err
+        assert "the command line: " in refused.err
+        assert "--restart" in refused.err
+    assert not (tmp_path / "digest.json").exists()
+    assert run(tmp_path, gated, "--resume", "consumers.digest.recycle.chunks=3").code == 0  # how it is run, is free
+    assert digests(tmp_path / "digest.json") == expected
+    assert run(tmp_path, gated, "--resume", "consumers.digest.every=3").code == 78  # what is done, too
+
+
 def alive(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE

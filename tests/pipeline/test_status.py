@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from streamer.runtime.messages import Position, Progress
 from streamer.supervisor.status import Pace
 from tests.pipeline.driver import Finished, Run, run, start, wait_until
 
@@ -118,14 +119,11 @@ def test_a_folder_without_a_run_is_said_to_be_one(tmp_path: Path) -> None:
 
 def test_pace_is_that_of_the_last_seconds() -> None:
     pace = Pace()
-    pace.planned({"frames": 1000, "chunks": 10, "slots": 9, "slot_size": 100})
+    pace.planned(1000, slots=9, slot_size=100)
 
     def say(reached: int, now: float, silent: float) -> dict[str, Any]:
-        seat = {"cursor": 0, "holds": 0}
-        ahead, behind = {"position": reached + 5, "silent": 0.0}, {"position": reached, "silent": silent}
-        consumers = {"a": ahead | seat, "b": behind | seat}
-        values = {"reached": reached, "bytes": 100 * reached, "slots": 3, "allocated": 9, "anon": 1}
-        return pace.take(values | {"consumers": consumers}, now)
+        consumers = {"a": Position(reached + 5, 0, 0, 0.0), "b": Position(reached, 0, 0, silent)}
+        return pace.take(Progress(consumers, reached, slots=3, allocated=9, bytes=100 * reached, anon=1), now)
 
     assert say(0, 0.0, 0.0)["seconds_left"] is None
     for second in range(1, 21):

@@ -25,17 +25,17 @@ NOW = 1000.0
 
 
 def failed(error: type[StreamerError]) -> Ended:
-    return Ended("failed", error.exit_code, "it failed", kind=error.__name__)
+    return Ended("failed", error("it failed"))
 
 
 @pytest.mark.parametrize("rule", [RUN, DAEMON])
 def test_what_is_done_is_done_and_what_was_stopped_goes_on_another_time(rule: Rule) -> None:
     assert decide(Ended("done"), 1, NOW, rule) == Done()
-    assert decide(Ended("interrupted", 75), 3, NOW, rule) == Stopped()
+    assert decide(Ended("interrupted", BusyError("interrupted")), 3, NOW, rule) == Stopped()
     assert decide(Ended("waiting"), 1, NOW, rule) == Stopped()
 
 
-@pytest.mark.parametrize("ended", [failed(BusyError), Ended("died", 70, "killed by SIGKILL")])
+@pytest.mark.parametrize("ended", [failed(BusyError), Ended("died", StreamerError("killed by SIGKILL"))])
 def test_a_run_tries_again_after_a_death_or_where_somebody_is_busy_each_time_later(ended: Ended) -> None:
     assert decide(ended, 1, NOW, RUN) == AgainAt(1001.0)
     assert decide(ended, 2, NOW, RUN) == AgainAt(1002.0)
@@ -59,7 +59,9 @@ def test_the_daemon_waits_for_the_machine_for_ever_and_counts_no_attempt(error: 
     assert decide(failed(error), 50, NOW, DAEMON) == AgainAt(4600.0, counted=False)
 
 
-@pytest.mark.parametrize("ended", [failed(RecordingError), failed(ConsumerError), Ended("died", 70)])
+@pytest.mark.parametrize(
+    "ended", [failed(RecordingError), failed(ConsumerError), Ended("died", StreamerError("its supervisor ended"))]
+)
 def test_the_daemon_tries_a_recording_so_often_and_then_puts_it_aside(ended: Ended) -> None:
     assert [decide(ended, attempt, NOW, DAEMON) for attempt in (1, 2, 3)] == [
         AgainAt(1030.0),
@@ -78,8 +80,8 @@ def test_waits_double_up_to_the_longest_whatever_the_number_of_attempts() -> Non
 
 
 def test_who_was_killed_from_outside_has_not_failed() -> None:
-    killed = Ended("died", BusyError.exit_code, "killed by SIGKILL")
+    killed = Ended("died", BusyError("killed by SIGKILL"))
     assert decide(killed, 9, NOW, DAEMON) == AgainAt(NOW + back_off(9, DAEMON), counted=False)
     assert decide(killed, 1, NOW, RUN) == AgainAt(NOW + 1.0)
     assert decide(killed, 3, NOW, RUN) == GiveUp()
-    assert decide(Ended("died", 70, "killed by SIGSEGV"), 3, NOW, DAEMON) == GiveUp()
+    assert decide(Ended("died", StreamerError("killed by SIGSEGV")), 3, NOW, DAEMON) == GiveUp()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
+from streamer.plain import from_plain, to_plain
 from streamer.records import Decoding, StreamSettings, TimelineSettings
-from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.about import AboutRecording, about_recording, recording_of
 from streamer.runtime.prepare import prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -29,7 +30,9 @@ def test_names_and_unit_of_a_stream_come_through_the_socket(tmp_path: Path) -> N
         stream = replace(found.streams[0], spec=spec)
         place = replace(found.layout.places[0], spec=spec)
         told = replace(found, streams=(stream,), layout=replace(found.layout, places=(place,)))
-        about = msgpack.unpackb(msgpack.packb(about_recording(told, "bag", 10, {})))
+        about = from_plain(
+            AboutRecording, msgpack.unpackb(msgpack.packb(to_plain(about_recording(told, "bag", 10, {}))))
+        )
         recording, places = recording_of(about)
     assert recording.streams["arm"].names == ("waist", "shoulder", "élbow")
     assert recording.streams["arm"].unit == "rad"

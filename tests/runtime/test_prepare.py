@@ -15,11 +15,12 @@ import pytest
 from streamer import memfd, pool
 from streamer.delivery import Load
 from streamer.errors import ConfigError, DecodeError, RecordingError
-from streamer.records import Alignment, Decoding, Moment, Spec, StreamSettings, TimelineSettings
+from streamer.records import Alignment, Decoding, Flag, Moment, Spec, StreamSettings, TimelineSettings
 from streamer.runtime.loader import Loaded, Loader
 from streamer.runtime.prepare import Prepared, prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
+from streamer.tf import NAMES
 from tests.bags import (
     CLOUD,
     COMPRESSED,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     Prepare = Callable[..., Prepared]
 
 MS = 10**6
+TF = "tf2_msgs/msg/TFMessage"
 POSE = "geometry_msgs/msg/PoseStamped"
 GRID = TimelineSettings("grid", rate=(10, 1))
 
@@ -247,6 +249,73 @@ def test_a_window_on_a_header_clock_begins_where_the_recorder_began(prepared: Pr
     timeline = TimelineSettings("s", start=Moment(2 * SECOND, absolute=False))
     found = prepared(messages, timeline, stream("s", "/j", field="position", clock="header"))
     assert found.plan.ticks.tolist() == [stamp - 10**15 for stamp in stamps(30)[10:]]
+
+
+# Poses of one coordinate frame in another
+
+
+def transforms(topic: str, when: list[int], parent: str, child: str, x: Callable[[int], float]) -> list[Message]:
+    """Messages of one transform each, in CDR, along x."""
+    return [
+        Message(
+            topic,
+            stamp,
+            encoded(
+                "cdr",
+                TF,
+                transforms=[
+                    make(
+                        "cdr",
+                        "geometry_msgs/msg/TransformStamped",
+                        header=header(stamp + MS, parent),
+                        child_frame_id=child,
+                        transform={"translation": {"x": x(n)}, "rotation": {"w": 1.0}},
+                    )
+                ],
+            ),
+            TF,
+        )
+        for n, stamp in enumerate(when)
+    ]
+
+
+def test_a_pose_is_put_together_from_moving_and_static_transforms_at_each_tick(prepared: Prepare) -> None:
+    messages = [
+        *transforms("/tf", stamps(20, 100 * MS), "base", "arm", float),
+        *transforms("/tf", stamps(7, 300 * MS), "arm", "hand", lambda n: 10.0 * n),
+        *transforms("/tf_static", [START + 5 * SECOND], "hand", "tool", lambda _: 0.5),
+    ]
+    tool = stream("tool", "/tf", "/tf_static", align="linear", tf=("base", "tool"))
+    messages.sort(key=lambda message: message.stamp)
+    found = prepared(messages, TimelineSettings("grid", rate=(20, 1)), tool, form="mcap")
+    assert found.streams[0].spec.names == NAMES
+    assert found.plan.ticks.tolist() == stamps(37, 50 * MS)  # to the last message of the link that ends first
+    for frame in (0, 1, 7, 36):
+        (pose,) = load(found, frame)
+        seconds = frame * 0.05
+        assert pose is not None
+        assert pose.tolist() == pytest.approx([seconds * 10 + seconds / 0.3 * 10 + 0.5, 0, 0, 0, 0, 0, 1])
+    assert [bool(flag & Flag.INTERPOLATED) for flag in found.streams[0].plan.flags[:3]] == [False, True, True]
+
+
+def test_a_pose_follows_the_transforms_own_stamps_on_the_header_clock_and_may_be_taken_later(prepared: Prepare) -> None:
+    messages = transforms("/tf", stamps(20), "base", "arm", float)
+    arm = stream("arm", "/tf", align="linear", tf=("base", "arm"), clock="header", at=50 * MS)
+    found = prepared(messages, TimelineSettings("arm"), arm, form="mcap")
+    assert found.plan.ticks.tolist() == [stamp + MS for stamp in stamps(19)]
+    (pose,) = load(found, 3)
+    assert pose is not None
+    assert pose[0] == pytest.approx(3.5)
+    assert dict(found.plan.skipped) == {"at arm": 1}
+
+
+def test_frames_that_nothing_connects_are_told_with_the_pieces_of_the_tree(prepared: Prepare) -> None:
+    messages = transforms("/tf", stamps(3), "base", "arm", float)
+    messages += transforms("/tf", stamps(3, start=START + SECOND), "map", "odom", float)
+    with pytest.raises(RecordingError, match=r"streams\.s: .*'base' and 'odom'. Pieces: base → arm; map → odom"):
+        prepared(messages, GRID, stream("s", "/tf", tf=("base", "odom")), form="mcap")
+    with pytest.raises(ConfigError, match=r"/a holds std_msgs/msg/Float64, not transforms"):
+        prepared(numbers("/a", stamps(3)), GRID, stream("s", "/a", tf=("base", "odom")))
 
 
 # Ticks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,28 +10,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streamer.errors import ConfigError, ConsumerError, OutputError
-from streamer.supervisor.policy import (
-    MOST_QUARANTINED,
-    Activate,
-    Drain,
-    Drop,
-    Gone,
-    Kill,
-    Phase,
-    Policy,
-    Retire,
-    Seat,
-    Start,
-)
+from streamer.errors import BusyError, ConfigError, ConsumerError, OutputError
+from streamer.runtime.messages import Drain, Drop, Retire
+from streamer.supervisor.policy import MOST_QUARANTINED, Policy
+from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Seat, Start, Tell
 
 if TYPE_CHECKING:
-    from streamer.supervisor.policy import Order
+    from streamer.supervisor.seats import Order
 
 
 def brief(orders: list[Order]) -> list[str]:
-    """Write orders as ``Start a.1``: as tuples, orders of different kinds would be equal."""
-    return [f"{type(order).__name__} {'.'.join(map(str, tuple(order)))}".strip() for order in orders]
+    """Write orders as ``Start a.1``; what is told to a person is left out."""
+    told = [order for order in orders if not isinstance(order, Tell | Fail)]
+    values = [".".join(str(value) for value in astuple(order) if not isinstance(value, bool)) for order in told]
+    return [f"{type(order).__name__} {value}".strip() for order, value in zip(told, values, strict=True)]
 
 
 def phase(policy: Policy, name: str = "a") -> Phase:
@@ -88,7 +80,7 @@ def test_who_had_closed_in_an_earlier_run_is_ended_and_not_waited_for() -> None:
     policy.start()
     policy.consumer_ready("b", 1)
     assert brief(policy.reader_ready(10, {"a": 10, "b": 3}, ["a"])) == ["Kill a.1", "Activate b.1.None"]
-    assert policy.exited("a", 1, -9, 0.0) == []
+    assert brief(policy.exited("a", 1, -9, 0.0)) == ["Gone a.1"]
     assert policy.seats["b"].cursor == 3
 
 
@@ -193,7 +185,7 @@ def test_no_successor_is_started_where_the_present_generation_reaches_the_end(
 def test_a_standby_that_dies_is_replaced_and_harms_nobody() -> None:
     policy = begun(Seat("a", recycle_chunks=2))
     assert commit(policy, "a", 0) == ["Start a.2"]
-    assert brief(policy.exited("a", 2, 1, 0.0)) == []
+    assert brief(policy.exited("a", 2, 1, 0.0)) == ["Gone a.2"]
     assert phase(policy) is Phase.ACTIVE
     assert commit(policy, "a", 1) == ["Start a.3"]
     policy.retiring("a")
@@ -257,7 +249,7 @@ def test_crashes_back_off_doubling_and_the_fifth_without_a_commit_is_the_last() 
     assert crash(policy) == ["Gone a.5", "Drop a", "Drain"]
     assert phase(policy) is Phase.FAILED
     assert policy.failure == "a"
-    assert policy.next_wake() == float("inf")
+    assert policy.next_wake() is None
 
 
 def test_a_commit_makes_the_count_of_crashes_and_the_wait_begin_anew() -> None:
@@ -311,7 +303,7 @@ def test_what_an_unknown_generation_says_counts_for_nothing() -> None:
     assert brief(policy.consumer_ready("a", 2)) == ["Activate a.2.None"]
     policy.failed("a", 1, OutputError("too late"))
     assert policy.consumer_ready("a", 1) == []
-    assert policy.exited("a", 1, 1, 0.0) == []
+    assert brief(policy.exited("a", 1, 1, 0.0)) == ["Gone a.1"]  # its leases, if it had any
     assert phase(policy) is Phase.ACTIVE
     assert crash(policy) == ["Gone a.2"]
 
@@ -400,7 +392,7 @@ def test_a_drain_ends_who_still_starts_or_is_ready() -> None:
     assert brief(policy.drain()) == ["Drain", "Kill a.1", "Kill b.1"]
     assert policy.consumer_ready("a", 1) == []
     assert policy.reader_ready(10, {"a": 0, "b": 0}, []) == []
-    assert policy.exited("a", 1, -9, 0.0) == []
+    assert brief(policy.exited("a", 1, -9, 0.0)) == ["Gone a.1"]
     assert {seat.phase for seat in policy.seats.values()} == {Phase.STOPPED}
 
 
@@ -410,7 +402,7 @@ def test_a_drain_ends_a_wait_after_a_crash() -> None:
     assert brief(policy.drain()) == ["Drain"]
     assert phase(policy) is Phase.STOPPED
     assert policy.tick(1e9) == []
-    assert policy.next_wake() == float("inf")
+    assert policy.next_wake() is None
 
 
 def test_a_drain_dismisses_the_standby_and_starts_no_other() -> None:
@@ -771,3 +763,101 @@ class Supervising(RuleBasedStateMachine):
 
 TestSupervising = Supervising.TestCase
 TestSupervising.settings = settings(deadline=None, max_examples=200, stateful_step_count=50)
+
+
+# ---- deaths from outside
+
+
+def killed(policy: Policy, name: str = "a", *, now: float = 0.0, out_of_memory: bool = False) -> list[Order]:
+    """End the present generation by a SIGKILL that nobody of the run has sent."""
+    return policy.exited(name, policy.seats[name].generation, -9, now, out_of_memory=out_of_memory)
+
+
+def test_kills_from_outside_do_not_count_as_crashes_and_back_off_longer_than_these() -> None:
+    policy = begun(Seat("a"))
+    for wait in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+        assert Gone("a", policy.seats["a"].generation, killed=True) in killed(policy, now=100.0)
+        assert policy.next_wake() == 100.0 + wait
+        revive(policy)
+    assert policy.seats["a"].crashes == 0
+    assert (policy.seats["a"].crashed, policy.seats["a"].killed) == (8, 8)
+    assert phase(policy) is Phase.ACTIVE
+
+
+def test_twenty_kills_from_outside_without_a_commit_end_the_run_until_later() -> None:
+    policy = begun(Seat("a"))
+    for _ in range(19):
+        killed(policy)
+        revive(policy)
+    assert brief(killed(policy)) == ["Gone a.20", "Drop a", "Drain"]
+    error = policy.seats["a"].error
+    assert isinstance(error, BusyError)  # exit code 75: try again later
+    assert "killed from outside 20 times without a commit" in str(error)
+
+
+def test_a_commit_makes_the_count_of_kills_begin_anew() -> None:
+    policy = begun(Seat("a"))
+    for _ in range(19):
+        killed(policy)
+        revive(policy)
+    commit(policy, "a", 0)
+    killed(policy, now=50.0)
+    assert policy.next_wake() == 50.5
+
+
+def test_kills_and_crashes_are_counted_apart() -> None:
+    policy = begun(Seat("a"))
+    for _ in range(4):
+        crash(policy)
+        revive(policy)
+        killed(policy)
+        revive(policy)
+    assert crash(policy) == ["Gone a.9", "Drop a", "Drain"]  # its fifth
+
+
+@pytest.mark.parametrize(
+    ("out_of_memory", "committed", "words"),
+    [
+        (False, False, "killed by SIGKILL from outside, by an operator or the kernel, before its first commit"),
+        (True, True, "killed by SIGKILL by the kernel, which was out of memory, 5.0 s after its last commit"),
+    ],
+)
+def test_who_killed_it_is_told_and_how_long_after_its_last_commit(
+    words: str, *, out_of_memory: bool, committed: bool
+) -> None:
+    policy = begun(Seat("a"))
+    policy.now = 10.0
+    if committed:
+        commit(policy, "a", 0)
+    (told,) = [order for order in killed(policy, now=15.0, out_of_memory=out_of_memory) if isinstance(order, Tell)]
+    assert words in str(told.error)
+
+
+def test_a_process_that_we_end_ourselves_is_not_killed_from_outside() -> None:
+    policy = begun(Seat("a", deadline=10.0))
+    policy.silent("a", 10.1)
+    assert not any(order.killed for order in killed(policy) if isinstance(order, Gone))
+    assert (policy.seats["a"].crashes, policy.seats["a"].kills) == (1, 0)
+
+
+def test_a_frame_is_not_to_blame_for_a_kill_from_outside_until_a_second_one_ends_at_it() -> None:
+    policy = begun(Seat("a", quarantine=True))
+    policy.attempted("a", 3)
+    killed(policy, now=100.0)
+    assert phase(policy) is Phase.JUDGING
+    assert brief(policy.judged("a", 17, proven=False)) == []
+    assert phase(policy) is Phase.WAITING
+    revive(policy)
+    policy.attempted("a", 4)
+    killed(policy, now=200.0)
+    policy.judged("a", 17)
+    assert policy.seats["a"].quarantined == 1
+
+
+def test_a_process_that_is_killed_while_it_starts_is_killed_from_outside_too() -> None:
+    policy = Policy({"a": Seat("a")})
+    policy.start()
+    for _ in range(6):
+        assert any(order.killed for order in killed(policy) if isinstance(order, Gone))
+        policy.tick(policy.seats["a"].wait_until)
+    assert policy.failure is None

@@ -1,0 +1,102 @@
+"""What an earlier run committed, and what this run is asked for → whether it may be continued, and if not, why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from streamer.errors import ConfigError
+from streamer.plan import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamer.ledger import Ledger
+    from streamer.runtime.job import ReaderJob
+    from streamer.runtime.prepare import Prepared
+
+_ANEW = "undo the change, or begin anew with --restart"
+_MOST = 4  # differences that a message lists
+
+
+def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
+    """Enter the recording into the ledger; return its number.
+
+    Raises:
+        ConfigError: something was committed under another plan, or under other settings of a consumer.
+
+    """
+    plan, fingerprint = digest(prepared.plan, _decoding(prepared), job.chunk_size), prepared.source.fingerprint()
+    settings = {name: seat.settings for name, seat in job.consumers.items()}
+    known = ledger.recordings(job.pipeline).get(job.path)
+    if known and known.committed:
+        if (known.plan, known.fingerprint) != (plan, fingerprint):
+            msg = (
+                "the unfinished run had another plan (other streams, timeline, chunk_size, or the recording was "
+                "changed), so it cannot be continued"
+            )
+            raise ConfigError(msg, path=job.path, hint=_ANEW)
+        check_settings(ledger, known.number, settings)
+    chunks = -(-prepared.plan.frames // job.chunk_size)
+    number = ledger.begin(job.pipeline, job.path, fingerprint, plan, prepared.plan.frames, chunks)
+    if known and not known.committed:
+        ledger.reset(number)
+    note_settings(ledger, number, settings)
+    return number
+
+
+def _decoding(prepared: Prepared) -> str:
+    return json.dumps(
+        [
+            [s.topic.name, s.settings.clock, asdict(s.settings.decoding), s.spec.names, s.spec.unit]
+            for s in prepared.streams
+        ]
+    )
+
+
+def note_settings(ledger: Ledger, recording: int, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Store the settings under which consumers write the outputs of a recording."""
+    for name, values in settings.items():
+        ledger.note_settings(recording, name, json.dumps(values, sort_keys=True, default=str))
+
+
+def check_settings(ledger: Ledger, recording: int, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Make sure that consumers go on under the settings with which they have committed.
+
+    Raises:
+        ConfigError: one has others now; what differs is shown.
+
+    """
+    for name, values in settings.items():
+        cursor, text = ledger.cursor(recording, name), ledger.settings(recording, name)
+        if text is None or not (cursor.chunk or cursor.closed):
+            continue
+        now = json.loads(json.dumps(values, default=str))
+        found = list(differences(json.loads(text), now))
+        if found:
+            key, before, after = found[0]
+            others = ", ".join(key for key, _, _ in found[1:_MOST])
+            more = f" (and {others})" if others else ""
+            msg = f"it was {before} in the run to be continued and is {after} now{more}: one output would mix both"
+            raise ConfigError(msg, key=f"consumers.{name}.{key}", hint=_ANEW)
+
+
+def differences(before: Any, after: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield the dotted keys under which two settings differ, and both values as JSON; ``unset`` for none."""
+    if before == after:
+        return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in sorted({*before, *after}):
+            inner = f"{key}.{name}" if key else str(name)
+            yield from differences(before.get(name, _UNSET), after.get(name, _UNSET), inner)
+        return
+    yield key, _shown(before), _shown(after)
+
+
+_UNSET = object()
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is _UNSET else json.dumps(value, default=str)
