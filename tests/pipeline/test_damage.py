@@ -129,7 +129,7 @@ def test_a_message_of_garbage_ends_the_run_or_costs_its_frame(tmp_path: Path, fo
     garbage[:4] = messages[17].data[:4]
     messages[17] = messages[17]._replace(data=bytes(garbage))
     config = configure(record(tmp_path / "bag", form, messages), FIELD)
-    failed(run(tmp_path / "error", config), "streams.j: message 17, needed for frame 17", "'undecodable: skip'")
+    failed(run(tmp_path / "error", config), "streams.j", "the message is damaged", "'undecodable: skip'")
     skipped = run(tmp_path / "skip", config, "streams.j.undecodable=skip")
     assert skipped.code == 0, skipped
     assert skipped.report["frames"] == {
@@ -183,10 +183,9 @@ def shown(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize(("form", "clock"), [("ros1-lz4", "header"), ("mcap", "receive"), ("db3", "receive")])
 def test_stamps_that_go_backwards_come_in_order(tmp_path: Path, form: str, clock: str) -> None:
-    """The recorder got them in another order than that of their stamps; all are shown, each with its own values."""
+    """The recorder got neighbours in another order than that of their stamps; each is shown with its own values."""
     in_order = joints("/j", TENTHS, encoding_of(form))
-    order = list(range(40))
-    random.Random(6).shuffle(order)  # noqa: S311 - no secret
+    order = [n + 1 if n % 4 == 1 else n - 1 if n % 4 == 2 else n for n in range(40)]
     shuffled = [in_order[n] for n in order]
     if clock == "header":
         shuffled = [message._replace(stamp=stamp) for message, stamp in zip(shuffled, TENTHS, strict=True)]
@@ -200,15 +199,13 @@ def test_stamps_that_go_backwards_come_in_order(tmp_path: Path, form: str, clock
 
 
 @pytest.mark.parametrize("form", ["ros1", "db3"])
-def test_stamps_that_repeat_make_one_tick_and_the_first_message_is_shown(tmp_path: Path, form: str) -> None:
-    messages = joints("/j", [*TENTHS, *TENTHS[5:20]], encoding_of(form))
-    once = record(tmp_path / "once", form, messages[:40])
-    twice = record(tmp_path / "twice", form, messages)
-    for path in (once, twice):
-        finished = run(tmp_path / f"run-{path.stem}", configure(path, FIELD))
-        assert finished.code == 0, finished
-    assert shown(tmp_path / "run-twice") == list(TENTHS)
-    assert Hasher.read(tmp_path / "run-twice" / "hashes") == Hasher.read(tmp_path / "run-once" / "hashes")
+def test_messages_with_one_stamp_are_a_frame_each_and_a_second_pass_is_refused(tmp_path: Path, form: str) -> None:
+    twice = joints("/j", sorted([*TENTHS, *TENTHS[5:20]]), encoding_of(form))
+    finished = run(tmp_path / "run-twice", configure(record(tmp_path / "twice", form, twice), FIELD))
+    assert finished.code == 0, finished
+    assert finished.report["frames"]["delivered"] == 55
+    again = joints("/j", [*TENTHS, *TENTHS[5:20]], encoding_of(form))
+    failed(run(tmp_path / "run-again", configure(record(tmp_path / "again", form, again), FIELD)), "'source.resets'")
 
 
 @pytest.mark.parametrize("form", ["ros1", "mcap"])
@@ -219,7 +216,7 @@ def test_header_stamps_that_are_all_zero_are_refused(tmp_path: Path, form: str) 
 
 
 @pytest.mark.parametrize(("form", "clock"), [("ros1", "receive"), ("mcap", "header")])
-def test_stamps_that_are_zero_among_others_do_not_make_half_a_century_of_ticks(
+def test_stamps_that_are_zero_among_others_are_refused_before_they_make_half_a_century_of_ticks(
     tmp_path: Path, form: str, clock: str
 ) -> None:
     zero = {3, 4, 30}
@@ -228,7 +225,4 @@ def test_stamps_that_are_zero_among_others_do_not_make_half_a_century_of_ticks(
         messages = [m._replace(stamp=0 if n in zero else m.stamp) for n, m in enumerate(messages)]
     path = record(tmp_path / "bag", form, messages)
     streams = {"j": FIELD["j"] | {"clock": clock}}
-    followed = run(tmp_path / "follow", configure(path, streams, rate="10 Hz"))
-    assert followed.code == 0, followed
-    assert shown(tmp_path / "follow") == [0, *(stamp for n, stamp in enumerate(TENTHS) if n not in zero)]
-    failed(run(tmp_path / "grid", configure(path, streams, **{"from": "grid", "rate": "10 Hz"})), "are some of them 0")
+    failed(run(tmp_path / "follow", configure(path, streams, rate="10 Hz")), "40 are 0", "'source.resets'")
