@@ -168,7 +168,7 @@ def test_info_describes_the_dataset_as_the_format_does(written: Path) -> None:
             },
             DEPTH: {"dtype": "image", "shape": [240, 320, 1], "names": IMAGE_NAMES},
             STATE: {"dtype": "float32", "shape": [7], "names": NAMES[STATE]},
-            ACTION: {"dtype": "float32", "shape": [1], "names": ["gripper_0"]},
+            ACTION: {"dtype": "float32", "shape": [1], "names": ["data"]},
             "timestamp": {"dtype": "float32", "shape": [1], "names": None},
             "frame_index": {"dtype": "int64", "shape": [1], "names": None},
             "episode_index": {"dtype": "int64", "shape": [1], "names": None},
