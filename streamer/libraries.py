@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from traceback import walk_tb
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -25,6 +24,8 @@ _DOTTED = re.compile(r"\b([A-Za-z_]\w*)(?:\.\w+)+")
 
 def versions() -> dict[str, str]:
     """Return the versions of this program, Python, the system and every library that is installed."""
+    from importlib.metadata import PackageNotFoundError, version  # a tenth of what a process takes to start
+
     found = {NAME: version(NAME), "python": platform.python_version(), "platform": platform.platform()}
     for name in LIBRARIES:
         try:
@@ -42,6 +43,8 @@ def blamed(error: BaseException) -> str:
     """
     if not isinstance(error, _MISMATCH):
         return ""
+    from importlib.metadata import packages_distributions, version
+
     owners = packages_distributions()
     named = {owner for module in _modules(error) for owner in owners.get(module, ())} - {NAME}
     if not named:

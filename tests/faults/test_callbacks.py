@@ -39,7 +39,7 @@ def test_whatever_ends_a_callback_once_is_told_and_changes_no_output(
     assert finished.code == 0, finished
     for how, why in FAILS_ONCE.items():
         assert finished.report["consumers"][how]["restarts"] == {"planned": 0, "crash": 1}
-        assert any(line.startswith(f"{how}: ") and why in line for line in finished.err.splitlines()), finished
+        assert any(line.startswith(f"consumer {how}: ") and why in line for line in finished.err.splitlines()), finished
     for name in config["consumers"]:
         assert digests(tmp_path / f"{name}.json") == expected, name
     assert finished.report["frames"] == {"planned": 60, "delivered": 60, "skipped": {}, "remaining": 0}
@@ -57,8 +57,8 @@ def test_it_does_not_matter_in_which_callback_it_happens(
     for name in names:
         assert finished.report["consumers"][name]["restarts"] == {"planned": 0, "crash": 1}, name
         assert digests(tmp_path / f"{name}.json") == expected, name
-    assert "raise-on_chunk: consumer raise-on_chunk: on_chunk, chunk 3, raised KeyError" in finished.err
-    assert "raise-close: consumer raise-close: close raised KeyError" in finished.err
+    assert "consumer raise-on_chunk: on_chunk, chunk 3, raised KeyError" in finished.err
+    assert "consumer raise-close: close raised KeyError" in finished.err
 
 
 @pytest.mark.slow

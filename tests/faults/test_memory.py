@@ -76,7 +76,7 @@ def test_a_limit_that_a_fresh_process_exceeds_is_the_configurations_fault(tmp_pa
     finished = run(tmp_path, config)
     assert finished.code == 78, finished
     last = finished.err.strip().splitlines()[-1]
-    for words in ("consumers.tight.recycle.memory is 5 MB", "too low", "a fresh process of it holds", "MB or more"):
+    for words in ("consumers.tight.recycle.memory: 5 MB is too low", "a fresh process holds", "MB or more"):
         assert words in last
     assert finished.report["consumers"]["tight"]["generations"] <= 4  # no storm
 
