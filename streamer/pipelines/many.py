@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from streamer.config.load import Loaded
     from streamer.pipelines.unit import Unit
     from streamer.supervisor.context import RunContext
 
@@ -66,7 +65,7 @@ def stream_many(context: RunContext, recordings: Recordings, mode: str) -> Itera
 
             start: Callable[[Work], Unit] = stack.enter_context(cluster(loaded, mode, needed(loaded)))
         else:
-            start = _local(loaded, mode, max(1, min(config.jobs, len(works))))
+            start = _local(context, mode, max(1, min(config.jobs, len(works))))
         many = _Many(context, ledger, works, start, None if ray else config.jobs)
         stack.callback(many.close)
         many.run()
@@ -76,14 +75,16 @@ def stream_many(context: RunContext, recordings: Recordings, mode: str) -> Itera
         merge(context, parts, len(works))
 
 
-def _local(loaded: Loaded, mode: str, jobs: int) -> Callable[[Work], Unit]:
+def _local(context: RunContext, mode: str, jobs: int) -> Callable[[Work], Unit]:
     """Return what starts a pipeline on this machine, with its share of the decoding threads."""
+    loaded, ledger = context.loaded, context.workdir.ledger
     threads = max(1, loaded.config.threads // jobs)
 
     def start(work: Work) -> Unit:
         if mode != "resume" and work.tries == 1:
             shutil.rmtree(work.folder, ignore_errors=True)  # what it knows is of an earlier run
-        return Pipeline(loaded, work.path, work.name, work.folder, settings={"threads": threads}, part=True)
+        settings = {"threads": threads}
+        return Pipeline(loaded, work.path, work.name, work.folder, settings=settings, part=True, together=ledger)
 
     return start
 

@@ -45,11 +45,12 @@ class Pipeline:
         settings: dict[str, Any] | None = None,
         flush: bool = False,
         part: bool = False,
+        together: Path | None = None,
     ) -> None:
         """Start it, or go on where an earlier one ended; ``folder`` is its work folder, ``name`` the recording's.
 
         ``settings`` replace those of the configuration, with ``flush`` the outputs are on the disk before it is done;
-        ``part`` says that they are merged later.
+        ``part`` says that they are merged later. ``together`` is the ledger of the run: elements must agree with it.
 
         Raises:
             OSError: the system refuses a process or the folder.
@@ -61,7 +62,9 @@ class Pipeline:
         self._ended: Ended | None = None
         self._said: list[Planned | Note] = []
         own = {"workdir": str(folder), **(settings or {})}
-        self._child.channel.send(PipelineJob(str(loaded.path), loaded.values, own, str(path), name, flush, part))
+        ledger = "" if together is None else str(together)
+        job = PipelineJob(str(loaded.path), loaded.values, own, str(path), name, flush, part, ledger)
+        self._child.channel.send(job)
 
     @property
     def pid(self) -> int:
@@ -160,7 +163,7 @@ def main(channel: Channel) -> None:
     job = channel.receive_one(PipelineJob)
     config, path = Path(job.config), Path(job.path)
     loaded = Loaded(config, checked(config, job.values | job.own).config, job.values)
-    recording = Recording(path, job.name, sharing(loaded.config), job.part)
+    recording = Recording(path, job.name, sharing(loaded.config), job.part, job.together)
     found = run_recording(loaded, recording, _Told(channel), _Asked(channel))
     streamed = found.recordings[0] if found.recordings else None
     state = "failed" if streamed is None or found.error else streamed.state

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import ConfigError, RecordingError, names_differ
+from streamer.ledger import Ledger
 from streamer.plan import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streamer.ledger import Ledger
     from streamer.runtime.job import ReaderJob
     from streamer.runtime.prepare import Prepared
 
@@ -45,6 +46,9 @@ def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
     if known and not known.committed:
         ledger.reset(number)
     check_elements(ledger, number, prepared, job.path)
+    if job.together:
+        with Ledger(Path(job.together)) as together:
+            check_elements(together, together.recordings(job.pipeline)[job.path].number, prepared, job.path)
     note_settings(ledger, number, settings)
     return number
 

@@ -48,6 +48,7 @@ class ReaderJob:
     trust: Trust = field(default_factory=Trust)
     prove: bool = False  # whether somebody will delete or move the recording
     provenance: dict[str, Any] = field(default_factory=dict)
+    together: str = ""  # the ledger of all recordings of the run, if that is another than this one's
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class MergeJob:
 class PipelineJob:
     """One recording of many, for a process of its own: ``values`` of the configuration, ``own`` in place of some.
 
-    ``flush`` wants the outputs on the disk before it is done, ``part`` says that they are merged later.
+    ``flush`` wants the outputs on the disk before it is done, ``part`` says that they are merged later. ``together`` is
+    the ledger of all recordings of the run, where this process can open it.
     """
 
     config: str
@@ -98,3 +100,4 @@ class PipelineJob:
     name: str
     flush: bool = False
     part: bool = False
+    together: str = ""

@@ -40,13 +40,14 @@ class Recording:
     """One recording of a run: its path, and its name among all of the run.
 
     ``sharing`` names the consumers that write to the ``out`` of other recordings as well, ``part`` says that what
-    those write is merged later.
+    those write is merged later, ``together`` is the ledger of all recordings of the run ("" if it has this one only).
     """
 
     path: Path
     name: str
     sharing: frozenset[str] = frozenset()
     part: bool = False
+    together: str = ""
 
 
 def run_recording(loaded: Loaded, recording: Recording, display: Display, stops: Stops) -> report.Report:
@@ -157,6 +158,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         trust=trust(config),
         prove=config.source.after != "keep",
         provenance=provenance(loaded),
+        together=recording.together,
     )
     name = recording.name
     consumers = {n: c.model_copy(update={"options": fill_in(c.options, name)}) for n, c in config.consumers.items()}

@@ -71,9 +71,13 @@ def previous(stamps: Sequence[int], tick: int) -> int:
 def chained(ticks: Iterable[int], found: Seen, choose: Callable[[Sequence[int], int], int] = nearest) -> str:
     """Compute what the checksum consumer says of a stream, by the formula in its docstring."""
     stamps = [stamp for stamp, _ in found]
+    return linked((tick, *found[choose(stamps, tick)]) for tick in ticks)
+
+
+def linked(seen: Iterable[tuple[int, int, NDArray[np.float64]]]) -> str:
+    """Compute it of ticks, stamps and values that are known."""
     digest = bytes(32)
-    for tick in ticks:
-        stamp, value = found[choose(stamps, tick)]
+    for tick, stamp, value in seen:
         link = hashlib.sha256(digest)
         link.update(struct.pack("<qq", tick, stamp))
         link.update(f"{value.dtype.str} {value.shape}".encode())
@@ -370,28 +374,25 @@ def test_messages_out_of_order_in_the_file_come_in_the_order_of_their_stamps(tmp
 
 
 @pytest.mark.parametrize("form", ["mcap", pytest.param("mcap-lz4", marks=pytest.mark.slow)])
-def test_chunks_that_overlap_and_stamps_that_repeat_show_the_first_or_the_last_in_the_file(
-    tmp_path: Path, form: str
-) -> None:
-    """Ten chunks cover the same second, and each stamp occurs in every chunk; a value is its place in the file."""
+def test_chunks_that_cover_the_same_second_are_passes_that_are_never_mixed(tmp_path: Path, form: str) -> None:
+    """Ten chunks hold the same stamps; a value is its place in the file."""
     grid = [START + n * 20 * MS for n in range(50)]
-    stamps = grid * 10
-    path = record(tmp_path / "bag", form, numbers("/a", stamps, "cdr"), chunk=50 * (31 + 12) - 1)
+    path = record(tmp_path / "bag", form, numbers("/a", grid * 10, "cdr"), chunk=50 * (31 + 12) - 1)
     config: Config = {
         "source": {"path": str(path)},
-        "timeline": {"from": "first"},
+        "timeline": {"from": "a"},
         "chunk_size": 9,
-        "streams": {
-            "first": {"topic": "/a", "field": "data"},
-            "last": {"topic": "/a", "field": "data", "align": "previous"},
-        },
+        "streams": {"a": {"topic": "/a", "field": "data"}},
         "consumers": DIGEST,
     }
-    finished = run(tmp_path / "run", config)
-    assert finished.code == 0, finished
-    known = {
-        "first": [(stamp, np.array([float(n)])) for n, stamp in enumerate(grid)],
-        "last": [(stamp, np.array([float(n + 450)])) for n, stamp in enumerate(grid)],
-    }
-    expected = {name: chained(grid, found) for name, found in known.items()}
-    assert digests(tmp_path / "run" / "digest.json") == {"frames": 50, "streams": expected}
+    refused = run(tmp_path / "run", config)
+    assert refused.code == 65, refused
+    assert "set 'source.resets'" in refused.err
+    for resets, first, count in [("first", 0, 50), ("last", 450, 50), ("split", 0, 500)]:
+        config["source"]["resets"] = resets
+        finished = run(tmp_path / resets, config)
+        assert finished.code == 0, finished
+        ticks = (grid * 10)[:count]
+        values = [np.array([float(first + n)]) for n in range(count)]
+        expected = {"a": linked(zip(ticks, ticks, values, strict=True))}
+        assert digests(tmp_path / resets / "digest.json") == {"frames": count, "streams": expected}
