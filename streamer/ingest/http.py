@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from streamer.errors import ConfigError
+from streamer.ingest.address import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,14 +115,6 @@ class HttpServer:
 
     def _alive(self) -> bool:
         return self._beat is None or time.monotonic() - self._beat < _SILENT_SECONDS
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can connect to an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

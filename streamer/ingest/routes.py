@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route, Router
 
 from streamer.ingest import metrics
-from streamer.ingest.http import is_loopback
+from streamer.ingest.address import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -164,7 +164,7 @@ class Reader:
         for what in (self._socket.socket, self._channel.fileno(), self._loader.descriptor):
             poller.register(what, zmq.POLLIN)
         told = 0.0
-        while not self._over():
+        while not self._finished():
             self._act(self._table.step())
             now = time.monotonic()
             if now - told >= _PROGRESS_SECONDS:
@@ -181,7 +181,7 @@ class Reader:
                     self._take(loaded)
         self._finish()
 
-    def _over(self) -> bool:
+    def _finished(self) -> bool:
         return self._table.finished or ((self._draining or self._error is not None) and self._table.idle)
 
     def _act(self, actions: Iterator[Action]) -> None:

@@ -103,7 +103,7 @@ class Session:
             self._reader.channel.send(replace(self._job, pool_fd=writable))
             self._policy.now = time.monotonic()
             self._carry_out(self._policy.start())
-            while not self._over():
+            while not self._finished():
                 self._wait()
                 self._look()
             self._settle()
@@ -111,7 +111,7 @@ class Session:
 
     # ---- the loop
 
-    def _over(self) -> bool:
+    def _finished(self) -> bool:
         if self._reader.ended() is not None:
             return True
         return self._stop_now or (not self._policy.begun and self._policy.failure is not None)
