@@ -161,8 +161,9 @@ def test_names_of_any_kind_come_out_and_one_that_is_no_text_is_told(
         make(incoming / "draft", 100 + n).rename(incoming / f"{name}.bag")
     drop(one, incoming, os.fsdecode(b"bytes\xff\xfe.bag"))
     with Watch(tmp_path, watching | {"jobs": 2}) as daemon:
-        daemon.wait(**dict.fromkeys(names, "done"))
-        assert {path.stem for path in (tmp_path / "out").iterdir()} == set(names)
+        shown = {"new%0Aline", "Straße ü", "quote'\"s", "%2Drf", "a b", "%s{recording}", "$(id)"}
+        daemon.wait(**dict.fromkeys(shown, "done"))
+        assert {path.stem for path in (tmp_path / "out").iterdir()} == shown
         (warning,) = daemon.status()["warnings"]
         assert "bytes\\xff\\xfe.bag is left out: its name is not UTF-8" in warning
         assert "rename it" in command(tmp_path, "status", "watch.yaml").stdout.replace("\n", " ")
