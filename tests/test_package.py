@@ -43,7 +43,7 @@ def test_the_readmes_consumer_keeps_the_contract_as_the_readme_tests_it(tmp_path
     named = {block.name: block.text for block in blocks("README.md")}
     for name in ("joints.py", "test_joints.py"):
         (tmp_path / name).write_text(named[name])
-    assert len([line for line in named["joints.py"].splitlines() if line.strip() and line[0] != "#"]) <= 15
+    assert len([line for line in named["joints.py"].splitlines() if line.strip() and line[0] != "#"]) <= 18
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", which, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
