@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _ENCODERS = {"libsvtav1": "libsvtav1", "h264": "libx264"}
 _PRESET = "12"  # of SVT-AV1, the fastest; LeRobot's choice, too
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _KEPT = 2**30  # bytes: larger pieces, or more at the end of the heap, go back to the system at once
+_SMALLEST, _TAKES_SMALL = 32, (17, 1)  # pixels; from which version on PyAV brings an SVT-AV1 that takes fewer
 _MOST_QUALITY = {"libsvtav1": 63, "h264": 51}
 
 
@@ -72,6 +74,10 @@ class Coding:
         return chosen | {"bf": "0", "sc_threshold": "0"} | ({"threads": str(self.threads)} if self.threads else {})
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
 @cache
 def _keep_memory() -> None:
     """Let the allocator keep what an encoder frees for the encoder of the next segment.
@@ -101,13 +107,19 @@ def check_encoder(codec: str) -> None:
         raise ConfigError(msg)
 
 
-def check_size(stream: str, shape: tuple[int, ...]) -> None:
+def check_size(stream: str, shape: tuple[int, ...], codec: str = "h264") -> None:
     """Make sure that pictures of a shape can be encoded.
 
     Raises:
-        ConfigError: their height or width is odd, for which 4:2:0 has no half.
+        ConfigError: their height or width is odd, for which 4:2:0 has no half, or they are too small for the encoder.
 
     """
+    if codec == "libsvtav1" and max(shape[:2]) < _SMALLEST and _numbers(version("av")) < _TAKES_SMALL:
+        msg = (
+            f"{shape[1]}x{shape[0]} pixels: SVT-AV1 in av {version('av')} crashes on pictures below "
+            f"{_SMALLEST}x{_SMALLEST}; choose 'codec: h264', or install av 17.1 or newer"
+        )
+        raise ConfigError(msg, key=f"streams.{stream}")
     if shape[0] % 2 or shape[1] % 2:
         even = [shape[1] // 2 * 2, shape[0] // 2 * 2]
         msg = f"{shape[1]}x{shape[0]} pixels: video needs even numbers; 'resize: {even}' gives them"
@@ -158,6 +170,7 @@ class Segment:
     def _encode(self, frame: VideoFrame) -> None:
         if self._stream is None:
             encoder = _ENCODERS[self._coding.codec]
+            check_size(self._path.stem, (frame.height, frame.width), self._coding.codec)
             self._stream = self._file.add_stream(encoder, rate=self._rate, options=self._coding.options)
             self._stream.width, self._stream.height, self._stream.pix_fmt = frame.width, frame.height, "yuv420p"
             self._stream.codec_context.time_base = self._time_base

@@ -147,8 +147,8 @@ class Parquet(Consumer):
         return table.cast(self._pa.schema(fields))
 
     def _type(self, stream: StreamInfo) -> Any:
-        number = self._pa.from_numpy_dtype(stream.dtype)
-        return self._pa.list_(number) if stream.variable else self._pa.list_(number, stream.shape[0])
+        # a list of fixed size with a missing value in between is what Arrow before 26 writes and cannot read (GH-35692)
+        return self._pa.list_(self._pa.from_numpy_dtype(stream.dtype))
 
     def close(self, recording: Recording) -> None:
         """Put the chunks together, one row group each."""

@@ -76,7 +76,7 @@ class Video(Consumer):
         """Hold sizes and rate against what a video can have."""
         for name, stream in outlook.recording.streams.items():
             if _is_picture(stream) and outlook.recording.frames:
-                mp4.check_size(name, stream.shape)
+                mp4.check_size(name, stream.shape, self._coding.codec)
         self._choose_rate(outlook.recording)
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
@@ -84,7 +84,7 @@ class Video(Consumer):
         make_folder(self._out)
         self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
         for name, stream in self._streams.items():
-            mp4.check_size(name, stream.shape)
+            mp4.check_size(name, stream.shape, self._coding.codec)
         self._start = recording.start
         self._rate = self._choose_rate(recording)
         self._parts = working_folder(self._out / f".{recording.name}.video", anew=state is None)

@@ -116,7 +116,7 @@ def environment(folder: Path, python: Path, what: Sequence[str], *options: str) 
 def install(commands: Path, what: Sequence[str], *options: str) -> None:
     """Add libraries to an environment."""
     to = ["--python", str(commands / "python")]
-    _do([uv(), "pip", "install", "--quiet", *to, *options, *what], commands)
+    _do([uv(), "pip", "install", "--quiet", "--compile-bytecode", *to, *options, *what], commands)
 
 
 def declared(*extras: str) -> list[Requirement]:
@@ -174,7 +174,7 @@ def run(python: str, libraries: str, folder: Path, wheel: Path, *, tests: bool =
         _use(trial, place, commands)
         if tests:
             trial.steps["tests"] = "began"
-            command = [str(commands / "python"), "-m", "pytest", "-m", "not soak", "-n", "2", *_TESTS]
+            command = [str(commands / "python"), "-m", "pytest", "-n", "2", *_TESTS]
             _do(command, place)
             trial.steps["tests"] = "ok"
     except StepError as error:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from consumers import files
+from consumers import files, mp4
 from consumers.mp4 import Coding, Part, Segment, alike, check_encoder, check_size, fraction, join
 from streamer.errors import ConfigError
 
@@ -116,6 +116,18 @@ def test_odd_sizes_are_refused_with_an_even_one_to_use() -> None:
     check_size("head", (480, 640, 3))
     with pytest.raises(ConfigError, match=r"641x480 pixels.*resize: \[640, 480\]"):
         check_size("head", (480, 641, 3))
+
+
+def test_pictures_on_which_an_older_encoder_crashes_are_refused_by_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen of PyAV 15.0 to 17.0: 16x12 and 24x24 pixels end the process or hang, 32x16 are encoded."""
+    for there in ("15.0.0", "16.1.0", "17.0.0"):
+        monkeypatch.setattr(mp4, "version", lambda _, there=there: there)
+        with pytest.raises(ConfigError, match=rf"16x12 pixels: SVT-AV1 in av {re.escape(there)} .*'codec: h264'"):
+            check_size("depth", (12, 16), "libsvtav1")
+        check_size("depth", (16, 32), "libsvtav1")
+        check_size("depth", (12, 16), "h264")
+    monkeypatch.setattr(mp4, "version", lambda _: "17.1.0")
+    check_size("depth", (12, 16), "libsvtav1")
 
 
 class _Rational:

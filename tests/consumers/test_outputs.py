@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 FRAMES, CHUNK = 20, 5
 RNG = np.random.default_rng(3)
 PICTURES = RNG.integers(0, 255, (FRAMES, 24, 32, 3), np.uint8)
-DEPTHS = RNG.integers(300, 4000, (FRAMES, 12, 16), np.uint16)
+DEPTHS = RNG.integers(300, 4000, (FRAMES, 24, 40), np.uint16)
 JOINTS = RNG.normal(size=(FRAMES, 3))
 POINT = np.dtype([("x", "<f4"), ("ring", "<u2")])
 MS = 10**6
@@ -46,7 +46,7 @@ MS = 10**6
 def recording(frames: int = FRAMES) -> Recording:
     streams = [
         StreamInfo("camera", "/camera", "sensor_msgs/msg/Image", "image", (24, 32, 3), np.dtype(np.uint8)),
-        StreamInfo("depth", "/depth", "sensor_msgs/msg/Image", "depth", (12, 16), np.dtype(np.uint16)),
+        StreamInfo("depth", "/depth", "sensor_msgs/msg/Image", "depth", (24, 40), np.dtype(np.uint16)),
         StreamInfo("joints", "/joints", "sensor_msgs/msg/JointState", "vector", (3,), np.dtype(np.float64)),
         StreamInfo("cloud", "/cloud", "sensor_msgs/msg/PointCloud2", "points", (4,), POINT, variable=True),
     ]
