@@ -13,10 +13,12 @@ import typer
 import yaml
 
 from streamer.errors import RecordingError, UsageError
+from streamer.inspect.conventions import lerobot_features
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from streamer.inspect.contents import TopicFacts
     from streamer.inspect.suggestion import Suggestion
 
 _DEMO = "demo://"
@@ -77,8 +79,7 @@ def init(
         msg = f"no topic can be read as a stream without being asked more:\n{reasons}" if reasons else "it has no topic"
         raise RecordingError(msg, path=path)
     address = recording if recording.startswith(_DEMO) else _address(path, folder)
-    speed = {t.name: t.rate_hz or 0.0 for t in topics}
-    text = "\n".join(_write(found, about, address, speed)) + "\n"
+    text = "\n".join(_write(found, about, address, {t.name: t for t in topics})) + "\n"
     if to_screen:
         print(text, end="")
         return
@@ -107,7 +108,7 @@ def _save(out: Path, text: str) -> None:
         os.replace(draft, out)
 
 
-def _write(found: Suggestion, about: str, address: str, speed: dict[str, float]) -> Iterator[str]:
+def _write(found: Suggestion, about: str, address: str, topics: dict[str, TopicFacts]) -> Iterator[str]:
     timeline, streams = found.values["timeline"], found.values["streams"]
     yield f"# yaml-language-server: $schema={_SCHEMA}"
     yield f"# {about}"
@@ -122,7 +123,7 @@ def _write(found: Suggestion, about: str, address: str, speed: dict[str, float])
     if timeline["from"] == "grid":
         yield "  # no camera: a fixed grid of instants; a stream's name follows that stream instead"
     else:
-        pace = speed[streams[timeline["from"]]["topic"]]
+        pace = topics[streams[timeline["from"]]["topic"]].rate_hz or 0.0
         yield f"  # every picture of the busiest camera ({pace:.3g} Hz) becomes a frame"
         if pace > _THIN:
             yield f"# timeline: {_flow({**timeline, 'rate': '10 Hz', 'skip': 10})}  # thinned; ends left out"
@@ -151,24 +152,18 @@ def _write(found: Suggestion, about: str, address: str, speed: dict[str, float])
         if name in installed:
             yield f"  # {name + ':':<10}{text}  # {what}{_lacking(name)}"
     if "lerobot" in installed and "image" in found.kinds.values():
-        yield f"  # a LeRobot dataset{_lacking('lerobot')}:"
-        options = {"out": "out/lerobot", "task": "say what the robot does", "features": _features(found)}
-        yield f"  # {'lerobot:':<10}{_flow({'options': options})}"
+        yield from _dataset(found, {name: facts.type for name, facts in topics.items()})
     for name in sorted(installed - {*_ACTIVE, *_OFFERED, "lerobot"}):
         yield f"  # {name}: {{}}  # installed; its options are in its own documentation"
 
 
-def _features(found: Suggestion) -> dict[str, Any]:
-    """Sort the streams into what a policy sees and what it does."""
-    names = found.kinds
-    features: dict[str, Any] = {f"observation.images.{n}": n for n, kind in names.items() if kind == "image"}
-    vectors = [n for n, kind in names.items() if kind == "vector"]
-    actions = [n for n in vectors if any(word in n.lower() for word in ("action", "command", "cmd", "traj", "target"))]
-    if state := [n for n in vectors if n not in actions]:
-        features["observation.state"] = state
-    if actions or vectors:
-        features["action"] = actions or vectors
-    return features
+def _dataset(found: Suggestion, types: dict[str, str]) -> Iterator[str]:
+    features = lerobot_features(found, types)
+    yield f"  # a LeRobot dataset{_lacking('lerobot')}:"
+    for name, settings in features.added.items():
+        yield f"  # put this below 'streams:', for the action: {name}: {_flow(settings)}"
+    options = {"out": "out/lerobot", "task": "say what the robot does", "features": features.keys}
+    yield f"  # {'lerobot:':<10}{_flow({'options': options})}"
 
 
 def _lacking(name: str) -> str:

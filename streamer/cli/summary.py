@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from streamer.supervisor.report import Report
 
 
-def show_summary(report: Report, loaded: Loaded, workdir: Path) -> None:
-    """Print what became of each recording, and where things are: the processes of one, of many a line for each."""
+def show_summary(report: Report, loaded: Loaded, workdir: Path, again: str = "") -> None:
+    """Print what became of each recording, and where things are: the processes of one, of many a line for each.
+
+    ``again`` is the command that goes on with what is missing; that of a configuration's run where it is left out.
+    """
+    again = again or f"streamer run {loaded.path} --resume"
     console = screen()
     many = len(report.recordings) > 1
     for streamed in report.recordings:
@@ -39,12 +43,10 @@ def show_summary(report: Report, loaded: Loaded, workdir: Path) -> None:
     if report.error is not None:
         screen(stderr=True).print(Text(f"streamer: {loaded.locate(report.error)}"), soft_wrap=True)
         if many:
-            console.print(Text(f"Only what is missing: streamer run {loaded.path} --resume"), soft_wrap=True)
+            console.print(Text(f"Only what is missing: {again}"), soft_wrap=True)
     elif report.exit_code:
         begun = any(streamed.values["frames"]["delivered"] for streamed in report.recordings)
-        advice = (
-            f"continue with: streamer run {loaded.path} --resume" if begun else "nothing was committed: run it again"
-        )
+        advice = f"continue with: {again}" if begun else "nothing was committed: run it again"
         console.print(Text(f"Stopped before the end; {advice}"), soft_wrap=True)
 
 

@@ -33,7 +33,7 @@ def prove(contents: Contents, found: Suggestion, *, quick: bool = False) -> Sugg
             break
         camera = found.streams.get(found.values["timeline"]["from"], {}).get("topic", "")
         try:
-            prepared = _plan(contents, found)
+            prepared = plan_of(contents, found)
         except StreamerError as error:
             name = error.where.stream or error.where.key.removeprefix("streams.").partition(".")[0]
             if name not in found.streams:
@@ -51,7 +51,8 @@ def prove(contents: Contents, found: Suggestion, *, quick: bool = False) -> Sugg
     return found
 
 
-def _plan(contents: Contents, found: Suggestion) -> Prepared:
+def plan_of(contents: Contents, found: Suggestion) -> Prepared:
+    """Plan what is suggested, as a run would."""
     config = checked(Path("suggestion.yaml"), found.values).config
     return prepare(contents.source, contents.types, timeline_settings(config), stream_settings(config))
 

@@ -24,6 +24,7 @@ def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path,
     assert "Exit codes: 0 done" in whole
     verbs = re.findall(r"^│ (\w+) ", whole.partition("Commands")[2], re.MULTILINE)
     once = {
+        "convert",
         "init",
         "info",
         "check",

@@ -1,0 +1,166 @@
+"""``streamer convert RECORDING… --to KIND``: recordings → a dataset, a table, a video, … in one command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamer.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamer.config.load import Loaded
+    from streamer.supervisor.report import Report
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+_WORK = Path(".streamer") / "convert"
+
+
+def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
+    recordings: Annotated[
+        list[str],
+        typer.Argument(metavar="RECORDING...", help="files, folders, globs or demo://tabletop", show_default=False),
+    ],
+    to: Annotated[str, typer.Option("--to", help="lerobot, parquet, zarr, video, preview, …", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="the folder for the output; out/KIND where left out")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="frames per second; the busiest camera's where left out", show_default=False)
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="what the robot does, for lerobot", show_default=False)] = None,
+    streams: Annotated[
+        str | None, typer.Option(help="only these, by the names of 'streamer init': front,joints", show_default=False)
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="seconds from the beginning, or an ISO 8601 time", show_default=False)
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="seconds from the beginning, or an ISO 8601 time", show_default=False)
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="also write the configuration, for 'streamer run'", show_default=False)
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="forget what an earlier conversion has done")] = False,
+    salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
+    ] = None,
+) -> None:
+    """Convert recordings: streams, timeline and options are chosen by what they hold, as 'streamer init' would.
+
+    Several recordings become episodes of one dataset, or a file each. A conversion that was interrupted goes on
+    where it was; what is done is not done again.
+
+    Example: streamer convert demo://tabletop --to lerobot --task "stack the blocks" --rate 10 -o out/blocks
+    """
+    from streamer.inspect.conversion import Wish
+
+    target = (out or Path("out") / to).absolute()
+    if save is not None and save.exists():
+        msg = f"{save} exists already: give another name with --save"
+        raise UsageError(msg)
+    wish = Wish(
+        to,
+        str(target),
+        _with_unit(rate, "Hz"),
+        task,
+        [name.strip() for name in streams.split(",") if name.strip()] if streams else (),
+        _with_unit(start, "s"),
+        _with_unit(end, "s"),
+    )
+    loaded, remarks = _choose(recordings, wish, salvage=salvage, types=types or ())
+    if save is not None:
+        _save(save, loaded)
+    _run(loaded, target, remarks, restart=restart)
+
+
+def _choose(addresses: Sequence[str], wish: Any, *, salvage: bool, types: Sequence[str]) -> tuple[Loaded, list[str]]:
+    """Make the configuration from the first recording; the others must hold the same."""
+    from streamer.config.load import checked
+    from streamer.inspect import open_contents
+    from streamer.inspect.conversion import conversion
+    from streamer.pipelines.recordings import recordings
+
+    key = hashlib.sha256(json.dumps([wish.to, wish.out]).encode()).hexdigest()[:12]
+    source: dict[str, Any] = {"path": list(addresses), **({"on_damage": "salvage"} if salvage else {})}
+    values: dict[str, Any] = {"source": source, "consumers": {wish.to: {}}, "workdir": str(Path.cwd() / _WORK / key)}
+    path = Path.cwd() / "convert.yaml"  # the name under which the work folder remembers it; nobody writes it
+    first, *others = recordings(checked(path, {**values, "streams": {"any": {"topic": "/any"}}}))
+    with open_contents(first, salvage=salvage, types=types) as inside:
+        found = conversion(inside, wish)
+    values |= found.values
+    values["source"] = {**found.values["source"], **source}
+    remarks = list(found.remarks)
+    if others:
+        remarks.append(f"streams were chosen by {first.name}, the first of {len(others) + 1} recordings")
+    return checked(path, values), remarks
+
+
+def _with_unit(text: str | None, unit: str) -> str | None:
+    return f"{text} {unit}" if text is not None and _NUMBER.fullmatch(text.strip()) else text
+
+
+def _save(path: Path, loaded: Loaded) -> None:
+    """Write the configuration; paths in it are absolute, as it may lie anywhere."""
+    import yaml
+
+    from streamer.cli.pictures import written
+
+    values = {key: value for key, value in loaded.values.items() if key != "workdir"}
+    addresses = values["source"]["path"]
+    whole = [a if a.startswith("demo://") else str(Path(a).expanduser().absolute()) for a in addresses]
+    values["source"] = {**values["source"], "path": whole}
+    with written(path):
+        path.write_text(yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120), encoding="utf-8")
+
+
+def _run(loaded: Loaded, target: Path, remarks: list[str], *, restart: bool) -> None:
+    from streamer.cli.progress import make_observer
+    from streamer.cli.summary import show_summary
+    from streamer.pipelines.run import run, workdir_of
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        anew = restart or not target.exists() or not any(target.iterdir())
+    except OSError as error:
+        msg = f"{target}: it cannot be made: {error.strerror}"
+        raise OutputError(msg) from error
+    began = time.monotonic()
+    with make_observer() as observer:
+        found = run(loaded, "restart" if anew else "resume", observer)
+    if found.exit_code:
+        show_summary(found, loaded, workdir_of(loaded), "the same command again")
+    else:
+        _show(found, loaded, target, remarks, time.monotonic() - began)
+    raise typer.Exit(found.exit_code)
+
+
+def _show(report: Report, loaded: Loaded, target: Path, remarks: list[str], seconds: float) -> None:
+    """Say in a line what was written, then what was left out and chosen, then where more is to be read."""
+    from streamer.cli.screen import say
+    from streamer.pipelines.run import workdir_of
+
+    done = [one.values["frames"]["delivered"] for one in report.recordings if not one.values.get("earlier")]
+    streams = len(loaded.config.streams)
+    many = f" of {len(report.recordings)} recordings" if len(report.recordings) > 1 else ""
+    shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
+    if done:
+        mark = "✓" if sum(done) else "!"
+        say(f"{mark} {sum(done)} frames{many}, {streams} stream{'s' * (streams > 1)} → {shown} ({seconds:.1f} s)")
+    else:
+        say(f"✓ {shown}: all was done in an earlier run (--restart does it again)")
+    for one in report.recordings:
+        for reason, count in one.values["frames"].get("skipped", {}).items():
+            say(f"  {one.path.name}: {count} frame{'s' * (count > 1)} left out: {reason}")
+    for remark in remarks:
+        say(f"  {remark}")
+    say(f"  more: {workdir_of(loaded) / 'report.json'}")

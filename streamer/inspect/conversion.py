@@ -1,0 +1,126 @@
+"""A recording and a kind of output → the configuration that writes it, without a file to edit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from streamer.errors import RecordingError, UsageError, nearest_name
+from streamer.inspect.conventions import lerobot_features
+from streamer.inspect.proof import plan_of, prove
+from streamer.inspect.suggestion import set_timeline, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streamer.inspect.contents import Contents
+    from streamer.inspect.suggestion import Suggestion
+
+_FILES = {"checksum": "{recording}.checksum.json"}  # consumers whose ``out`` is a file, and not a folder
+_WHOLE = 0.005  # as a part of the rate: what the writer rounds
+_FASTER = 1.01  # times a stream's own rate: all of its messages are taken still
+_RATE = "10 Hz"  # of a dataset whose timeline has none
+_WITHOUT = ("null",)  # consumers without outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted of a conversion; what is left out is chosen by what the recording holds.
+
+    ``rate`` is in Hz, ``start`` and ``end`` as `timeline.start` has them, ``streams`` are names as ``init`` gives them.
+    """
+
+    to: str
+    out: str
+    rate: str | None = None
+    task: str | None = None
+    streams: Sequence[str] = ()
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The values of a configuration, and what a person should know of the choices, a line each."""
+
+    values: dict[str, Any]
+    remarks: list[str] = field(default_factory=list)
+
+
+def outputs() -> list[str]:
+    """Return what a recording can be converted to: the consumers that are installed and write something."""
+    return sorted({entry.name for entry in entry_points(group="streamer.consumers")} - set(_WITHOUT))
+
+
+def conversion(contents: Contents, wish: Wish) -> Conversion:
+    """Choose streams, timeline and the consumer's options by what a recording holds.
+
+    Raises:
+        UsageError: there is no such output or stream. RecordingError: nothing can be read without being asked more.
+
+    """
+    if wish.to not in outputs():
+        msg = f"--to {wish.to}: there is no such output{nearest_name(wish.to, outputs())}"
+        raise UsageError(msg, hint=f"there are {', '.join(outputs())}")
+    found = suggestion(contents)
+    _choose(found, wish.streams, {t.name: t.count for t in contents.topics})
+    found.values["timeline"] |= _window(wish)
+    leader = found.streams.get(found.values["timeline"]["from"], {}).get("topic")
+    if wish.to == "lerobot" and any(t.name == leader and not t.rate_hz for t in contents.topics):
+        found.values["timeline"].setdefault("rate", _RATE)  # of a single picture
+    found = prove(contents, found)
+    remarks = [f"{topic} is not read: {why}" for topic, why in found.left_out.items()]
+    if not found.streams:
+        reasons = "; ".join(remarks) or "it has no topic"
+        msg = f"no topic can be read as a stream without being asked more: {reasons}"
+        raise RecordingError(msg, path=contents.source.path)
+    options: dict[str, Any] = {"out": f"{wish.out}/{_FILES[wish.to]}" if wish.to in _FILES else wish.out}
+    if wish.to == "lerobot":
+        features = lerobot_features(found, {t.name: t.type for t in contents.topics})
+        used = {name for names in features.keys.values() for name in ([names] if isinstance(names, str) else names)}
+        found.values["streams"] = {n: s for n, s in (found.streams | features.added).items() if n in used}
+        options |= {"features": features.keys, "task": wish.task or "{recording}"}
+        remarks += [*features.remarks, *_whole_rate(contents, found)]
+        if wish.task is None:
+            remarks.append("the task is each recording's name: say what the robot does with --task")
+    elif wish.task is not None:
+        msg = f"--task is for lerobot: {wish.to} has no tasks"
+        raise UsageError(msg)
+    found.values["consumers"] = {wish.to: {"options": options}}
+    return Conversion(found.values, remarks)
+
+
+def _whole_rate(contents: Contents, found: Suggestion) -> Iterator[str]:
+    """Thin the timeline to a whole number of frames a second, as LeRobot has it; say so."""
+    rate = plan_of(contents, found).rate
+    if rate is None or "rate" in found.values["timeline"] or abs(rate - round(rate)) <= _WHOLE * rate:
+        return
+    whole = round(rate) if round(rate) <= rate * _FASTER else math.floor(rate)
+    if whole:
+        found.values["timeline"]["rate"] = f"{whole} Hz"
+        yield f"{whole} frames a second of the timeline's {rate:.4g}: a LeRobot dataset has a whole number"
+
+
+def _choose(found: Suggestion, wanted: Sequence[str], counts: dict[str, int]) -> None:
+    """Keep the streams that are wanted; the busiest camera among them leads the timeline."""
+    for name in wanted:
+        if name not in found.streams:
+            msg = f"--streams: there is no {name!r}{nearest_name(name, found.streams)}"
+            raise UsageError(msg, hint=f"there are {', '.join(found.streams)}")
+    for name in [name for name in found.streams if wanted and name not in wanted]:
+        topic = found.streams[name]["topic"]
+        found.drop(name, "it was not asked for")
+        found.left_out.pop(topic)
+    cameras = [settings["topic"] for name, settings in found.streams.items() if found.kinds[name] == "image"]
+    set_timeline(found, max(cameras, key=lambda topic: counts[topic], default=""))
+    leader = found.streams.get(found.values["timeline"]["from"])
+    if leader is not None:
+        leader.pop("align", None)
+        leader.pop("missing", None)
+
+
+def _window(wish: Wish) -> dict[str, Any]:
+    said = {"rate": wish.rate, "start": wish.start, "end_at": wish.end}
+    return {key: value for key, value in said.items() if value is not None}

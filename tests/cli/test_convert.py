@@ -1,0 +1,104 @@
+"""`streamer convert`: from a recording to an output that its users' tools open, without a file to edit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+from rosbags.highlevel import AnyReader
+
+from streamer.demo import Workload, make
+from tests.pipeline.driver import Run, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipeline.driver import Finished
+
+WORK = Workload(cameras=1, width=64, height=48, hz=30, image="jpeg", joint_topics=1, joint_hz=100, seconds=2, seed=5)
+
+
+def command(folder: Path, *arguments: str) -> Finished:
+    with Run(folder, "convert", *arguments) as running:
+        return running.end()
+
+
+def positions(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the joints as rosbags does: stamps and positions."""
+    with AnyReader([path]) as reader:
+        found = [
+            (stamp, reader.deserialize(data, connection.msgtype).position)  # type: ignore[attr-defined]
+            for connection, stamp, data in reader.messages()
+            if connection.topic == "/joints_0"
+        ]
+    return np.array([stamp for stamp, _ in found]), np.array([values for _, values in found])
+
+
+def test_two_recordings_become_a_dataset_whose_action_is_the_next_state(tmp_path: Path) -> None:
+    make(tmp_path / "a.bag", WORK)
+    make(tmp_path / "b.bag", WORK)
+    what = ["*.bag", "--to", "lerobot", "--rate", "10", "--task", "stack the blocks", "-o", "set"]
+    finished = command(tmp_path, *what, "--save", "c.yaml")
+    assert finished.code == 0, finished
+    first, *more = finished.out.splitlines()
+    assert first.startswith("✓ ")
+    assert " frames of 2 recordings, " in first
+    assert "→ set" in first
+    assert any("no topic holds commands: the action is joints_0 one tick later" in line for line in more)
+    info = json.loads((tmp_path / "set/meta/info.json").read_text())
+    assert (info["fps"], info["total_episodes"]) == (10, 2)
+    assert {"observation.images.camera_0", "observation.state", "action"} <= info["features"].keys()
+    rows = pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet").to_pydict()
+    for episode in (0, 1):
+        mine = [n for n, value in enumerate(rows["episode_index"]) if value == episode]
+        state = np.array([rows["observation.state"][n] for n in mine])
+        action = np.array([rows["action"][n] for n in mine])
+        assert np.array_equal(action[:-1], state[1:])
+    stamps, values = positions(tmp_path / "a.bag")
+    assert all(np.abs(values - one).sum(axis=1).min() < 1e-5 for one in np.array(rows["observation.state"]))
+    assert len(stamps) > len(mine)
+
+    again = command(tmp_path, *what)
+    assert again.code == 0, again
+    assert "all was done in an earlier run" in again.out
+    saved = yaml.safe_load((tmp_path / "c.yaml").read_text())
+    saved["consumers"]["lerobot"]["options"]["out"] = str(tmp_path / "other")
+    finished = run(tmp_path / "saved", saved)
+    assert finished.code == 0, finished
+    other = pq.read_table(tmp_path / "other/data/chunk-000/file-000.parquet").to_pydict()
+    assert other["action"] == rows["action"]
+
+
+def test_a_part_of_some_streams_becomes_a_table(tmp_path: Path) -> None:
+    make(tmp_path / "a.bag", WORK)
+    what = ["a.bag", "--to", "parquet", "--streams", "joints_0", "--start", "0.5", "--end", "1.5", "--rate", "20"]
+    finished = command(tmp_path, *what)
+    assert finished.code == 0, finished
+    assert "1 stream → out/parquet" in finished.out
+    table = pq.read_table(tmp_path / "out/parquet/a.parquet")
+    stamps, values = positions(tmp_path / "a.bag")
+    known = dict(zip(stamps.tolist(), values.tolist(), strict=True))
+    assert table["joints_0"].to_pylist() == [known[stamp] for stamp in table["joints_0.stamp"].to_pylist()]
+    ticks = np.array(table["tick"].to_pylist())
+    assert np.all(np.diff(ticks) == 50_000_000)
+    assert 0.9e9 <= ticks[-1] - ticks[0] <= 1e9
+
+
+def test_what_cannot_be_converted_is_told_with_what_there_is(tmp_path: Path) -> None:
+    make(tmp_path / "a.bag", WORK)
+    for options, code, words in (
+        (("a.bag", "--to", "lerobt"), 64, "did you mean 'lerobot'?"),
+        (("a.bag", "--to", "zarr", "--streams", "joint_0"), 64, "did you mean 'joints_0'?"),
+        (("a.bag", "--to", "zarr", "--task", "x"), 64, "zarr has no tasks"),
+        (("b.bag", "--to", "zarr"), 65, "b.bag: no such file"),
+        (("a.bag", "--to", "zarr", "--rate", "fast"), 78, "fast"),
+        (("a.bag", "--to", "stats", "--start", "5"), 0, "the plan has no frame"),
+    ):
+        finished = command(tmp_path, *options)
+        assert finished.code == code, (options, finished)
+        assert words in finished.err, (options, finished)
+        assert "Traceback" not in finished.err
+    assert not (tmp_path / "out/zarr").exists()
