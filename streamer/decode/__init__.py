@@ -12,6 +12,7 @@ from streamer.decode.compressed import CompressedDecoder
 from streamer.decode.image import ImageDecoder
 from streamer.decode.points import PointsDecoder
 from streamer.decode.vector import VectorDecoder
+from streamer.decode.video import VIDEO_TYPES, VideoDecoder
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ _BY_TYPE = {
     "sensor_msgs/msg/Image": ImageDecoder,
     "sensor_msgs/msg/CompressedImage": CompressedDecoder,
     "sensor_msgs/msg/PointCloud2": PointsDecoder,
+    **dict.fromkeys(VIDEO_TYPES, VideoDecoder),
 }
-IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"})
+IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}) | VIDEO_TYPES
 
 
 class Decoder(Protocol):
@@ -77,6 +79,8 @@ def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
         _refuse(how, ("resize", "color", "scale", "dtype", "elements", "names_field"), "images or vectors")
         return PointsDecoder(encoding, how)
     _refuse(how, ("scale", "dtype", "capacity", "elements", "names_field"), "vectors")
+    if special is VideoDecoder:
+        return VideoDecoder(topic.msgtype, encoding, how)
     if special is CompressedDecoder:
         return CompressedDecoder(encoding, how, depth=topic.name.endswith("/compressedDepth"))
     return ImageDecoder(encoding, how)

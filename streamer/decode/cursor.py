@@ -24,14 +24,14 @@ class Cursor:
 
     __slots__ = ("_cdr", "_encapsulation", "_head", "_position", "_u32", "big_endian")
 
-    def __init__(self, head: memoryview, encoding: str) -> None:
-        """Step over the header."""
+    def __init__(self, head: memoryview, encoding: str, *, seq: bool = True) -> None:
+        """Step over the header; without ``seq``, ROS 1 has no sequence number before the stamp."""
         self._cdr = encoding == "cdr"
         self.big_endian = self._cdr and is_big_endian(head, _READ)
         self._u32 = _U32[self.big_endian]
         self._encapsulation = head[:4]
         self._head = head[4:] if self._cdr else head
-        self._position = 8 if self._cdr else 12
+        self._position = 12 if seq and not self._cdr else 8
         self.text()
 
     def require_version_1(self) -> None:
@@ -63,6 +63,19 @@ class Cursor:
         self._position += 4
         return int(value)
 
+    def long(self) -> int:
+        """Read an unsigned 64-bit number; the second version of CDR aligns it as if it had 32."""
+        if self._cdr:
+            mask = 7 if bytes(self._encapsulation[:2]) in PLAIN else 3
+            self._position = (self._position + mask) & ~mask
+        low, high = (self._u32(self._head, self._position + n)[0] for n in (0, 4))
+        self._position += 8
+        return int(high | low << 32 if self.big_endian else low | high << 32)
+
+    def skip(self, count: int) -> None:
+        """Step over bytes."""
+        self._position += count
+
     def text(self) -> str:
         """Read a string."""
         length = self.number()
@@ -75,7 +88,7 @@ class Cursor:
         return value.rstrip(b"\x00").decode(errors="replace")
 
 
-def parse_head(payload: Payload, encoding: str, parse: Callable[[Cursor], T]) -> T:
+def parse_head(payload: Payload, encoding: str, parse: Callable[[Cursor], T], *, seq: bool = True) -> T:
     """Apply ``parse`` to the head of a message; to all of it where the head is too short.
 
     Raises:
@@ -84,11 +97,11 @@ def parse_head(payload: Payload, encoding: str, parse: Callable[[Cursor], T]) ->
     """
     head = payload.head()
     try:
-        return parse(Cursor(head, encoding))
+        return parse(Cursor(head, encoding, seq=seq))
     except (struct.error, IndexError) as error:
         try:
             if len(head) < len(payload):
-                return parse(Cursor(payload.all(), encoding))
+                return parse(Cursor(payload.all(), encoding, seq=seq))
         except (struct.error, IndexError):
             pass  # the message itself is too short: said below
         msg = f"a message of {len(payload)} bytes is too short for its type"

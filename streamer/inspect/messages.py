@@ -34,7 +34,7 @@ def misfits(prepared: Prepared) -> Iterator[Misfit]:
         count = 0
         shapes: set[tuple[int, ...]] = set()
         for number in planned_messages(stream.plan, averaged=stream.settings.alignment.align == "mean"):
-            spec, error = _look(prepared, stream, number)
+            spec, error = _look(stream, number)
             if spec is not None:
                 shapes.add(spec.shape)
             if error is not None:
@@ -44,11 +44,11 @@ def misfits(prepared: Prepared) -> Iterator[Misfit]:
             yield Misfit(stream, first, count, frozenset(shapes))
 
 
-def _look(prepared: Prepared, stream: Stream, number: int) -> tuple[Spec | None, StreamerError | None]:
+def _look(stream: Stream, number: int) -> tuple[Spec | None, StreamerError | None]:
     """Return what one message looks like, and what is wrong with it."""
     name = stream.settings.name
     try:
-        payload = prepared.source.payload(stream.index, number)
+        payload = stream.source.payload(stream.index, number)
         rows = stream.decoder.rows(payload) if stream.spec.variable else 0
         if stream.spec.variable and rows == 0:
             return None, None

@@ -61,9 +61,9 @@ def latency(prepared: Prepared, camera: str, reference: str) -> Latency:
 
     """
     images, vectors = _find(prepared, camera, ("image", "depth")), _find(prepared, reference, ("vector",))
-    pictures = np.array([_small(array) for array in _arrays(prepared, images)])
+    pictures = np.array([_small(array) for array in _arrays(images)])
     change = np.abs(np.diff(pictures, axis=0)).mean(axis=(1, 2)) if len(pictures) > 1 else np.empty(0)
-    return estimate(images.index.stamps, change, vectors.index.stamps, np.array(list(_arrays(prepared, vectors))))
+    return estimate(images.index.stamps, change, vectors.index.stamps, np.array(list(_arrays(vectors))))
 
 
 def estimate(
@@ -165,14 +165,14 @@ def _find(prepared: Prepared, name: str, kinds: tuple[str, ...]) -> Stream:
     raise ConfigError(msg)
 
 
-def _arrays(prepared: Prepared, stream: Stream) -> Iterator[NDArray[Any]]:
+def _arrays(stream: Stream) -> Iterator[NDArray[Any]]:
     """Yield the arrays of all messages of a stream, whatever the plan takes of them."""
     if stream.spec.variable:
         msg = "its messages vary in length"
         raise RecordingError(msg, stream=stream.settings.name)
     out = np.empty(stream.spec.shape, np.dtype(stream.spec.dtype))
     for number in range(len(stream.index.stamps)):
-        stream.decoder.decode(prepared.source.payload(stream.index, number), out)
+        stream.decoder.decode(stream.source.payload(stream.index, number), out)
         yield out.copy() if stream.decoder.kind == "vector" else out
 
 

@@ -14,6 +14,7 @@ from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import DecodeError, RecordingError
 from streamer.runtime.names import UNDECODABLE
+from streamer.runtime.video import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +59,7 @@ class Loader:
         self._prepared = prepared
         self._pool = pool
         self._work = list(zip(prepared.streams, prepared.layout.places, strict=True))
+        self._videos = [(s.source, s.plan.first) for s in prepared.streams if isinstance(s.source, Pictures)]
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="loader")
         self._light = prepared.layout.slot_size <= _LIGHT
         self._running: dict[int, Future[_Done]] = {}
@@ -68,6 +70,10 @@ class Loader:
 
     def submit(self, orders: list[Order]) -> None:
         """Order frames; small ones are loaded together, as handing each to a thread would cost more."""
+        for load, _ in orders if self._videos else ():
+            for pictures, first in self._videos:
+                if first[load.frame] >= 0:
+                    pictures.expect(int(first[load.frame]))
         for group in [orders] if self._light and orders else [[order] for order in orders]:
             before = {load.frame - 1: self._running.get(load.frame - 1) for load, _ in group if load.source is not None}
             future = self._threads.submit(self._load, group, before)
@@ -115,6 +121,9 @@ class Loader:
                 ]
             except Exception as error:  # noqa: BLE001 - codecs are foreign code; the reader's thread decides
                 done[load.frame] = error
+            for pictures, first in self._videos:
+                if first[load.frame] >= 0:
+                    pictures.release(int(first[load.frame]))
         return done
 
     def _fill(self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None) -> int | None:

@@ -15,12 +15,14 @@ import numpy as np
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.cdr import PLAIN, PLAIN_2, foreign
 from streamer.decode.vector import VectorDecoder
+from streamer.decode.video import FOXGLOVE
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
 from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.schedule import schedule
+from streamer.runtime.video import find_video
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
 
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
     from streamer.runtime.names import Fit
     from streamer.runtime.poses import Payloads
     from streamer.runtime.schedule import Pass
+    from streamer.runtime.video import Video
     from streamer.source.source import Source
     from streamer.source.types import Types
 
-_STAMP_AT, _STAMP_END = 4, 12  # behind `seq` in ROS 1, behind the encapsulation in CDR
+_STAMP_AT = 4  # behind `seq` in ROS 1, behind the encapsulation in CDR
 _PLAIN = [known[1] for known in (*PLAIN, *PLAIN_2)]
 _PIECE = 1 << 16  # frames that are looked at at once
 
@@ -105,6 +108,9 @@ def prepare(
     by_receipt = source.index({topic.name for topic in topics.values()})
     warnings: list[str] = []
     own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
+    videos = _find_videos(source, streams, topics, own)
+    own |= {name: video.index for name, video in videos.items()}
+    decoders |= {name: video.decoder for name, video in videos.items()}
     indexes = {
         s.name: chains[s.name].index
         if s.name in chains
@@ -116,9 +122,9 @@ def prepare(
     timed = schedule(source, timeline, streams, images, own, indexes, ticks, chains)
     plan, used = timed.plan, timed.indexes
     fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
-    sources: dict[str, Payloads] = {
-        s.name: chains[s.name].rows(timed.ticks, s.alignment) if s.name in chains else source for s in streams
-    }
+    sources: dict[str, Payloads] = dict.fromkeys(own, source)
+    sources |= {s.name: chains[s.name].rows(timed.ticks, s.alignment) for s in streams if s.name in chains}
+    sources |= {name: video.pictures(used[name]) for name, video in videos.items()}
     specs = {s.name: _spec(s, sources[s.name], used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
     ready = tuple(
         Stream(
@@ -158,6 +164,25 @@ def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> D
     except ConfigError as error:
         placed = error.under("streams", settings.name)
         raise placed from error
+
+
+def _find_videos(
+    source: Source, streams: Sequence[StreamSettings], topics: Mapping[str, Topic], indexes: Mapping[str, Index]
+) -> dict[str, Video]:
+    """Find the streams whose messages hold the packets of a video."""
+    found = {}
+    for settings in streams:
+        name = settings.name
+        try:
+            video = find_video(source, topics[name], indexes[name], settings.decoding) if settings.tf is None else None
+        except ConfigError as error:
+            placed = error.under("streams", name)
+            raise placed from error
+        except RecordingError as error:
+            raise error.within(stream=name) from error
+        if video is not None:
+            found[name] = video
+    return found
 
 
 def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
@@ -209,10 +234,10 @@ def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Sour
     if settings.clock == "receive":
         return _shifted(index, settings.shift)
     first = types[topic.msgtype][1][:1]
-    if not first or first[0][1][1] != "std_msgs/msg/Header":
+    if topic.msgtype != FOXGLOVE and (not first or first[0][1][1] != "std_msgs/msg/Header"):
         msg = f"{topic.msgtype} has no header, so no header stamp; use 'receive'"
         raise ConfigError(msg, key=f"streams.{settings.name}.clock")
-    stamps = header_stamps(source, index, topic.encoding)
+    stamps = header_stamps(source, index, topic.encoding, seq=topic.msgtype != FOXGLOVE)
     if len(stamps) and not stamps.any():
         msg = f"all header stamps of {topic.name} are 0; use 'receive'"
         raise ConfigError(msg, key=f"streams.{settings.name}.clock")
@@ -223,20 +248,21 @@ def _shifted(index: Index, shift: int) -> Index:
     return Index(index.stamps + shift, index.block, index.offset) if shift else index
 
 
-def header_stamps(source: Source, index: Index, encoding: str) -> NDArray[np.int64]:
+def header_stamps(source: Source, index: Index, encoding: str, *, seq: bool = True) -> NDArray[np.int64]:
     """Return the header stamps (n,), in nanoseconds, of messages that begin with a std_msgs/Header.
 
     ROS 1: uint32 seconds and nanoseconds behind `seq`. CDR: int32 and uint32 behind the encapsulation, whose second
-    byte says whether they are little-endian.
+    byte says whether they are little-endian. Without ``seq``, ROS 1 has none before the stamp.
 
     Raises:
         RecordingError: a message is too short for one.
 
     """
-    heads = source.heads(index, _STAMP_END)
+    at = _STAMP_AT if seq or encoding == "cdr" else 0
+    heads = source.heads(index, at + 8)
     if encoding == "cdr" and (odd := np.flatnonzero((heads[:, 0] != 0) | ~np.isin(heads[:, 1], _PLAIN))).size:
         raise foreign(heads[odd[0], :4].tobytes())
-    numbers = np.ascontiguousarray(heads[:, _STAMP_AT:])
+    numbers = np.ascontiguousarray(heads[:, at:])
     order = 1 - (heads[:, 1] & 1).astype(np.intp) if encoding == "cdr" else np.zeros(len(heads), np.int64)
     seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))
     rows = np.arange(len(heads))

@@ -1,0 +1,374 @@
+"""A topic of video packets → any of its pictures, decoded forward from the key picture before it.
+
+At planning the heads of all packets are looked at: from which key picture each can be decoded, which parameter sets it
+needs, where packets are missing. While streaming, each stream has a decoder that runs in the order of the packets: a
+thread that wants a picture decodes up to it, and keeps what other threads have ordered of the pictures in between. A
+picture is the same wherever decoding began. One that may be wrong (behind a lost or damaged packet, up to the next key
+picture) is never given out: it is a `DecodeError`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamer.decode import IMAGE_TYPES
+from streamer.decode.packets import Kind, Scanner
+from streamer.decode.video import VIDEO_TYPES, Picture, VideoDecoder, require_codec
+from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.records import Index
+from streamer.resets import in_file_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from streamer.decode.video import Packet
+    from streamer.records import Decoding, Payload, Topic
+    from streamer.source.source import Source
+
+_LOOKS = 8  # messages that are asked what the topic holds
+_FURTHEST = 32  # packets behind one of which the picture has not come: H.264 and HEVC reorder 16
+_RUNS = 2  # decoders of a stream: for a consumer that catches up beside the others
+_DECODERS = {"h264": ("h264",), "hevc": ("hevc",), "av1": ("libdav1d", "libaom-av1", "av1"), "vp9": ("vp9",)}
+_NO_KEY = "no key picture comes before it: the video was joined in its middle"
+_LOST = "a packet before it is missing; the video is whole again at the next key picture"
+_DAMAGED = "the packet is damaged; the video is whole again at the next key picture"
+_ORDER = "the video's pictures have another order than its messages (B-frames): use 'clock: header'"
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A look at a topic of n packets, in the order of the file.
+
+    ``packets`` say where they are; ``kinds`` (n,) uint8 of `Kind`; ``start`` (n,) int64 from which packet each is
+    decoded, -1 where from none; ``sets`` has the parameter sets for key pictures that carry none; ``lost`` are the
+    packets before which one is missing; ``index`` is ``packets`` in the order in which the pictures are shown.
+    """
+
+    source: Source
+    decoder: VideoDecoder
+    codec: str
+    packets: Index
+    kinds: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    sets: Mapping[int, bytes]
+    lost: frozenset[int]
+    index: Index
+
+    def pictures(self, index: Index) -> Pictures:
+        """Return the pictures of the messages of an index: of all, or of a part, on any clock."""
+        return Pictures(self, index)
+
+
+def find_video(source: Source, topic: Topic, index: Index, how: Decoding) -> Video | None:
+    """Look at a topic's packets; None where it holds no video.
+
+    Raises:
+        ConfigError: PyAV is not installed. RecordingError: a message is damaged, or the codec is not known.
+
+    """
+    if topic.msgtype not in IMAGE_TYPES or how.field is not None or topic.encoding not in ("ros1", "cdr"):
+        return None
+    decoder = VideoDecoder(topic.msgtype, topic.encoding, how)
+    order = in_file_order(index)
+    packets = index if order is None else Index(index.stamps[order], index.block[order], index.offset[order])
+    encoding = _encoding(source, packets, decoder, must=topic.msgtype in VIDEO_TYPES)
+    if encoding is None:
+        return None
+    _require_av()
+    video = Video(
+        source, decoder, require_codec(encoding), packets, *_nothing(len(packets.stamps)), frozenset(), packets
+    )
+    return _scanned(video)
+
+
+def _nothing(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], dict[int, bytes]]:
+    return np.zeros(count, np.uint8), np.full(count, -1, np.int64), {}
+
+
+def _encoding(source: Source, packets: Index, decoder: VideoDecoder, *, must: bool) -> str | None:
+    """Ask the first messages what the topic holds."""
+    for number in range(min(_LOOKS, len(packets.stamps))):
+        with suppress(RecordingError):  # of a damaged message, whoever wants it is told
+            payload = source.payload(packets, number)
+            if must or decoder.codec(payload) is not None:
+                return decoder.parse(payload).encoding
+            return None
+    return "" if must and len(packets.stamps) else None
+
+
+def _require_av() -> None:
+    try:
+        import av  # noqa: F401 - asked for here, where what to install can be said
+    except ImportError as error:
+        msg = "the topic holds a video: pip install 'rosbag-streamer[video]' to decode it"
+        raise ConfigError(msg, key="topic") from error
+
+
+def _scanned(video: Video) -> Video:
+    """Look at the head of every packet."""
+    count = len(video.packets.stamps)
+    kinds, start, pts = video.kinds.copy(), video.start.copy(), np.zeros(count, np.int64)
+    scanner, lost, sets = Scanner(video.codec), set[int](), dict[int, bytes]()
+    key = before = -1
+    for number in range(count):
+        try:
+            payload = video.source.payload(video.packets, number)
+            packet = video.decoder.parse(payload, whole=False)
+            head = payload.head()
+            look = scanner.look(_data(head, packet), cut=len(head) < packet.start + packet.length)
+            if not look.whole:
+                look = scanner.look(_data(payload.all(), packet))
+        except RecordingError:  # told where it is decoded
+            lost.add(number)
+            start[number] = key
+            continue
+        kinds[number], pts[number] = look.kind, -1 if packet.pts is None else packet.pts
+        if look.lost:
+            lost.add(number)
+        if look.kind == Kind.KEY:
+            before, key = key, number
+            if scanner.sets and look.sets != scanner.sets:
+                sets[number] = scanner.sets
+        start[number] = before if look.kind == Kind.LEADING else key
+    shown = _shown(video.packets, kinds, pts) if (pts >= 0).all() else video.packets
+    return replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost), index=shown)
+
+
+def _data(content: memoryview, packet: Packet) -> memoryview:
+    return content[packet.start : packet.start + packet.length]
+
+
+def _shown(packets: Index, kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> Index:
+    """Give the stamps, which are those of arrival, to the pictures in the order in which these are shown.
+
+    A publisher that starts again counts from 0 again: at a key picture.
+    """
+    if np.any(np.diff(packets.stamps) < 0) or np.all(np.diff(pts) > 0):
+        return packets
+    order = np.lexsort((pts, _beginnings(kinds, pts)))
+    return Index(packets.stamps, packets.block[order], packets.offset[order])
+
+
+def _beginnings(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count for each packet how often the publisher had started again, (n,)."""
+    epoch, count, most = np.zeros(len(pts), np.int64), 0, -1
+    for number, (kind, value) in enumerate(zip(kinds.tolist(), pts.tolist(), strict=True)):
+        restarts = kind == Kind.KEY and value <= most
+        count += restarts
+        most = value if restarts else max(most, value)
+        epoch[number] = count
+    return epoch
+
+
+class Pictures:
+    """The pictures of one stream's messages; several threads ask, and one at a time decodes."""
+
+    def __init__(self, video: Video, index: Index) -> None:
+        """Find the packet of each message of ``index``."""
+        self._video = video
+        places = zip(video.packets.block.tolist(), video.packets.offset.tolist(), strict=True)
+        numbers = {place: number for number, place in enumerate(places)}
+        self._packets = [numbers[place] for place in zip(index.block.tolist(), index.offset.tolist(), strict=True)]
+        self._rank = {packet: row for row, packet in enumerate(self._packets)}
+        self._keys = np.flatnonzero(video.kinds == Kind.KEY)
+        self._lock = threading.Lock()
+        self._wanted: Counter[int] = Counter()
+        self._ready: dict[int, Any] = {}  # pictures that are wanted, by packet
+        self._why: dict[int, str] = {}  # packets that make no picture, and why
+        self._runs: list[_Run] = []  # the one that was used last stands last
+
+    def expect(self, number: int) -> None:
+        """Say that a message's picture will be asked for, so that it is kept when decoding passes it."""
+        with self._lock:
+            self._wanted[self._packets[number]] += 1
+
+    def release(self, number: int) -> None:
+        """Take back what `expect` said."""
+        packet = self._packets[number]
+        with self._lock:
+            self._wanted[packet] -= 1
+            if self._wanted[packet] <= 0:
+                del self._wanted[packet]
+                self._ready.pop(packet, None)
+
+    def payload(self, index: Index, number: int) -> Payload:  # noqa: ARG002 - a source is asked so
+        """Return a message's picture.
+
+        Raises:
+            DecodeError: it has none, or one that may be wrong.
+
+        """
+        packet = self._packets[number]
+        self.expect(number)
+        try:
+            with self._lock:
+                if packet not in self._ready and packet not in self._why:
+                    self._find(packet)
+                if packet in self._why:
+                    raise DecodeError(self._why[packet])
+                return Picture(self._ready[packet])
+        finally:
+            self.release(number)
+
+    # ---- with the lock
+
+    def _find(self, packet: int) -> None:
+        """Decode up to a packet's picture, or find out why it has none."""
+        video, start = self._video, int(self._video.start[packet])
+        if video.kinds[packet] == Kind.NOTHING and packet not in video.lost:
+            self._why[packet] = f"a packet of {video.codec} that holds no picture"
+        elif start < 0:
+            self._why[packet] = _NO_KEY
+        else:
+            run = self._run_to(packet, start)
+            while packet not in self._ready and packet not in self._why:
+                self._step(run, packet)
+
+    def _run_to(self, packet: int, start: int) -> _Run:
+        """Return a decoder that comes by the packet: the nearest one before it, or one that begins at ``start``."""
+        behind = [run for run in self._runs if run.next <= packet or packet in run.pending]
+        run = max(behind, key=lambda run: run.next, default=None)
+        if run is None and len(self._runs) >= _RUNS:
+            run = self._runs[0]
+        if run is not None:
+            self._runs.remove(run)
+            if start < run.next and run in behind:
+                self._runs.append(run)
+                return run
+            self._take(run, run.drain())
+        run = _Run(self._video.codec, start, self._video.sets.get(start, b""))
+        self._runs.append(run)
+        return run
+
+    def _step(self, run: _Run, packet: int) -> None:
+        """Give a decoder the next packet; at the end, or far behind the one that is wanted, let it give what it has."""
+        number = run.next
+        if number >= len(self._video.kinds) or number > packet + _FURTHEST:
+            self._end(run)
+            if packet not in self._ready:
+                self._why.setdefault(packet, "it makes no picture")
+            return
+        if number in self._video.lost and number != run.first:
+            self._spoil(run, number, self._reason(number))
+            return
+        try:
+            run.next += 1
+            self._take(run, run.feed(number, self._bytes(number), self._video.kinds[number] != Kind.NOTHING))
+        except RecordingError as error:
+            self._spoil(run, number, error.text)
+
+    def _reason(self, number: int) -> str:
+        try:
+            self._bytes(number)
+        except RecordingError as error:
+            return error.text
+        return _LOST
+
+    def _bytes(self, number: int) -> bytes:
+        payload = self._video.source.payload(self._video.packets, number)
+        packet = self._video.decoder.parse(payload)
+        if require_codec(packet.encoding) != self._video.codec:
+            msg = f"a packet of {packet.encoding!r} in a video of {self._video.codec}: the topic changed"
+            raise DecodeError(msg)
+        return bytes(_data(payload.all(), packet))
+
+    def _take(self, run: _Run, frames: list[Any]) -> None:
+        """Keep the pictures that are wanted."""
+        for frame in frames:
+            number = int(frame.pts)
+            run.pending.discard(number)
+            rank = self._rank.get(number, run.rank)
+            if frame.is_corrupt:
+                self._refuse(number, _DAMAGED)
+            elif rank < run.rank:
+                self._why[number] = _ORDER
+            elif number in self._wanted and number not in self._why:
+                self._ready[number] = frame
+            run.rank = max(run.rank, rank)
+
+    def _spoil(self, run: _Run, number: int, why: str) -> None:
+        """End a decoder at a packet that it cannot take."""
+        self._end(run)
+        self._refuse(number, why)
+
+    def _refuse(self, number: int, why: str) -> None:
+        """Refuse what may be wrong from a packet on: all up to the next key picture, and what that one still needs."""
+        keys = self._keys[self._keys > number]
+        key = int(keys[0]) if len(keys) else len(self._video.kinds)
+        for packet in range(number, key):
+            self._why.setdefault(packet, why)
+            self._ready.pop(packet, None)
+        packet = key + 1
+        while packet < len(self._video.kinds) and self._video.kinds[packet] == Kind.LEADING:
+            self._why.setdefault(packet, why)
+            packet += 1
+
+    def _end(self, run: _Run) -> None:
+        self._runs.remove(run)
+        self._take(run, run.drain())
+
+
+class _Run:
+    """A decoder on its way through the packets; ``pending`` are those whose picture has not come yet."""
+
+    def __init__(self, codec: str, first: int, sets: bytes) -> None:
+        self._context = _open(codec)
+        if sets:
+            self._context.extradata = sets
+        self._before = b""
+        self.first = self.next = first
+        self.pending: set[int] = set()
+        self.rank = -1  # of the last picture that came
+
+    def feed(self, number: int, data: bytes, picture: bool) -> list[Any]:  # noqa: FBT001 - of a packet
+        """Decode a packet; one without a picture is given together with the next, which needs what it holds.
+
+        Raises:
+            DecodeError: it is damaged.
+
+        """
+        import av
+
+        if not picture:
+            self._before += data
+            return []
+        packet = av.Packet(self._before + data)
+        packet.pts = number
+        self._before = b""
+        self.pending.add(number)
+        try:
+            return list(self._context.decode(packet))
+        except av.FFmpegError as error:
+            msg = f"the packet does not decode ({error.strerror}); the video is whole again at the next key picture"
+            raise DecodeError(msg) from error
+
+    def drain(self) -> list[Any]:
+        """Return the pictures that the decoder holds back; it takes no packet afterwards."""
+        import av
+
+        try:
+            return list(self._context.decode(None))
+        except av.FFmpegError:
+            return []
+
+
+def _open(codec: str) -> Any:
+    """Return a decoder that works in the thread that calls it and refuses what is damaged."""
+    import av
+
+    for name in _DECODERS[codec]:
+        with suppress(ValueError, av.FFmpegError):
+            context: Any = av.CodecContext.create(name, "r")
+            context.thread_count = 1
+            context.options = {"err_detect": "explode"}
+            return context
+    msg = f"PyAV {av.__version__} has no decoder for {codec}"
+    raise ConfigError(msg)

@@ -1,0 +1,216 @@
+"""Video topics → the pictures that PyAV decodes from the same packets, wherever reading begins; or a refusal."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from streamer.errors import DecodeError, RecordingError
+from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+from streamer.runtime.prepare import Prepared, prepare
+from streamer.source.source import Source
+from streamer.source.types import Types
+from tests.bags import COMPRESSED, IMAGE, Message, encoding_of, record
+from tests.videos import FFMPEG, FOXGLOVE, Packet, decoded, encode, pictures, video
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Prepare = Callable[..., Prepared]
+
+QUICK = {"tune": "zerolatency", "preset": "ultrafast"}
+X265 = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0"}
+OPEN = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=3:open-gop=1:keyint=10:min-keyint=10:scenecut=0"}
+AV1 = {"preset": "12", "svtav1-params": "lp=1"}
+VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
+
+
+@pytest.fixture(scope="module")
+def images() -> list[NDArray[np.uint8]]:
+    return pictures(32)
+
+
+@pytest.fixture(scope="module")
+def h264(images: list[NDArray[np.uint8]]) -> list[Packet]:
+    return encode("libx264", images, QUICK)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Iterator[Prepare]:
+    """Record messages and prepare a stream of them; everything is closed behind the test."""
+    with ExitStack() as stack:
+
+        def run(messages: list[Message], form: str = "ros1", rate: int | None = None, **how: Any) -> Prepared:
+            path = record(tmp_path / f"bag{len(list(tmp_path.iterdir()))}", form, messages, chunk=20_000)
+            source = stack.enter_context(Source(path, tmp_path / "scratch"))
+            decoding = Decoding(**{key: how.pop(key) for key in ("resize", "color") if key in how})
+            settings = StreamSettings("cam", ("/cam",), decoding=decoding, alignment=Alignment(tolerance=1), **how)
+            timeline = TimelineSettings("cam", rate=(rate, 1) if rate else None)
+            return prepare(source, Types([], source.distro, tmp_path), timeline, [settings])
+
+        yield run
+
+
+def show(found: Prepared, frame: int) -> NDArray[Any]:
+    stream = found.streams[0]
+    out = np.zeros(stream.spec.shape, np.dtype(stream.spec.dtype))
+    stream.decoder.decode(stream.source.payload(stream.index, int(stream.plan.first[frame])), out)
+    return out
+
+
+def check(found: Prepared, right: dict[int, NDArray[np.uint8]], frames: list[int]) -> None:
+    for frame in frames:
+        np.testing.assert_array_equal(show(found, frame), right[frame], err_msg=f"frame {frame}")
+
+
+def units(data: bytes, sets: bool) -> bytes:  # noqa: FBT001 - a filter
+    """Keep the parameter sets of a packet of H.264, or all else."""
+    found = [part for part in data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if part]
+    return b"".join(b"\0\0\0\1" + part for part in found if (part[0] & 31 in (7, 8)) == sets)
+
+
+SHUFFLED = np.random.default_rng(1).permutation(32).tolist()
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "text"),
+    [
+        ("ros1", FOXGLOVE, "h264"),
+        ("mcap", FOXGLOVE, "h264"),
+        ("ros1-lz4", FFMPEG, "libx264"),
+        ("db3", FFMPEG, "h264_nvenc;yuv420p;bgr8;bgr8"),
+        ("mcap-zstd", COMPRESSED, "h264"),
+        ("ros1", IMAGE, "h264"),
+    ],
+)
+def test_a_video_in_each_message_is_a_camera_whose_pictures_are_those_of_pyav(
+    prepared: Prepare, h264: list[Packet], form: str, kind: str, text: str
+) -> None:
+    found = prepared(video("/cam", encoding_of(form), kind, text, h264), form)
+    assert found.streams[0].decoder.kind == "image"
+    assert found.streams[0].spec.shape == (64, 96, 3)
+    right = decoded("h264", h264)
+    check(found, right, list(range(32)))
+    check(found, right, SHUFFLED)
+
+
+@pytest.mark.parametrize(
+    ("codec", "encoder", "options", "gop"),
+    [
+        ("hevc", "libx265", X265, 10),
+        ("hevc", "libx265", OPEN, 10),
+        ("av1", "libsvtav1", AV1, 8),
+        ("vp9", "libvpx-vp9", VP9, 12),
+        ("h264", "libx264", {"preset": "veryfast"}, 12),
+        ("h264", "libx264", {"preset": "veryfast", "x264-params": "open-gop=1"}, 12),
+    ],
+)
+def test_every_codec_and_group_of_pictures_gives_pyavs_pictures_in_any_order(
+    prepared: Prepare,
+    images: list[NDArray[np.uint8]],
+    codec: str,
+    encoder: str,
+    options: dict[str, str],
+    gop: int,
+) -> None:
+    packets = encode(encoder, images, options, gop)
+    assert sum(packet.key for packet in packets) > 1
+    right = decoded(codec, packets)
+    assert len(right) == 32
+    for kind, how in ((FFMPEG, {}), (FOXGLOVE, {"clock": "header"})):
+        found = prepared(video("/cam", "cdr", kind, codec, packets), "mcap", **how)
+        assert found.plan.frames == 32
+        check(found, right, SHUFFLED[:20])
+        check(found, right, list(range(32)))
+
+
+def test_only_the_first_packet_has_parameter_sets_and_reading_begins_anywhere(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libx264", images, QUICK)
+    bare = packets[:1] + [packet._replace(data=units(packet.data, sets=False)) for packet in packets[1:]]
+    assert len(bare[10].data) < len(packets[10].data)
+    check(prepared(video("/cam", "cdr", FOXGLOVE, "h264", bare), "mcap"), decoded("h264", packets), [25, 11, 31])
+    alone = Packet(units(packets[0].data, sets=True), 0, key=False)
+    late = [alone, *(p._replace(data=units(p.data, sets=False), pts=p.pts + 1) for p in packets)]
+    found = prepared(video("/cam", "cdr", FOXGLOVE, "h264", late), "mcap", undecodable="skip")
+    np.testing.assert_array_equal(show(found, 16), decoded("h264", packets)[15])
+    with pytest.raises(DecodeError, match="holds no picture"):
+        show(found, 0)
+
+
+def test_pictures_that_may_be_wrong_are_refused_up_to_the_next_key_picture(
+    prepared: Prepare, h264: list[Packet], images: list[NDArray[np.uint8]]
+) -> None:
+    hevc = encode("libx265", images, X265)
+    right = {"h264": decoded("h264", h264), "hevc": decoded("hevc", hevc)}
+    for codec, packets in (("h264", h264), ("hevc", hevc)):
+        lost = [packet for packet in packets if packet.pts != 13]
+        found = prepared(video("/cam", "cdr", FOXGLOVE, codec, lost), "mcap", undecodable="skip", clock="header")
+        for frame in (25, 12, 5, 18, 13, 19):  # frame 13 and all behind it show a picture one later
+            pts = lost[frame].pts
+            if 13 < pts < 20:
+                with pytest.raises(DecodeError, match=r"missing|does not decode"):
+                    show(found, frame)
+            else:
+                np.testing.assert_array_equal(show(found, frame), right[codec][pts])
+
+
+def test_a_damaged_packet_and_a_video_joined_in_its_middle_are_refused_until_the_next_key_picture(
+    prepared: Prepare, h264: list[Packet]
+) -> None:
+    right = decoded("h264", h264)
+    data = h264[15].data
+    damaged = [*h264[:15], h264[15]._replace(data=data[: len(data) // 2]), *h264[16:]]
+    found = prepared(video("/cam", "cdr", FOXGLOVE, "h264", damaged[4:]), "mcap", undecodable="skip")
+    for frame in range(28):
+        if frame < 6:
+            with pytest.raises(DecodeError, match="no key picture"):
+                show(found, frame)
+        elif 11 <= frame < 16:
+            with pytest.raises(DecodeError, match=r"does not decode|damaged"):
+                show(found, frame)
+        else:
+            np.testing.assert_array_equal(show(found, frame), right[frame + 4])
+    with pytest.raises(RecordingError, match="no key picture"):
+        prepared(video("/cam", "cdr", FOXGLOVE, "h264", h264[4:]), "mcap")
+
+
+def test_pictures_out_of_the_order_of_their_messages_are_refused_with_the_clock_that_helps(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libx264", images, {"preset": "veryfast"}, 12)
+    found = prepared(video("/cam", "cdr", FOXGLOVE, "h264", packets), "mcap", undecodable="skip")
+    refused = []
+    for frame in range(32):
+        try:
+            show(found, frame)
+        except DecodeError as error:
+            refused.append(str(error))
+    assert refused
+    assert all("clock: header" in why for why in refused)
+
+
+def test_a_change_of_size_is_refused_or_resized(prepared: Prepare, h264: list[Packet]) -> None:
+    large = encode("libx264", pictures(10, (128, 80)), QUICK)
+    both = h264[:20] + [packet._replace(pts=packet.pts + 20) for packet in large]
+    messages = video("/cam", "cdr", FFMPEG, "h264", both)
+    found = prepared(messages, "mcap")
+    check(found, decoded("h264", h264), [3, 19])
+    with pytest.raises(DecodeError, match="128"):
+        show(found, 24)
+    assert show(prepared(messages, "mcap", resize=(48, 32)), 24).shape == (32, 48, 3)
+
+
+def test_colours_are_given_as_they_are_asked_for(prepared: Prepare, h264: list[Packet]) -> None:
+    messages = video("/cam", "cdr", FOXGLOVE, "h264", h264)
+    np.testing.assert_array_equal(show(prepared(messages, "mcap", color="bgr"), 7), decoded("h264", h264, "bgr24")[7])
+    gray = show(prepared(messages, "mcap", color="gray"), 7)
+    luma = decoded("h264", h264, "yuv420p")[7][:64].astype(float)
+    assert np.abs(gray - np.clip((luma - 16) * 255 / 219, 0, 255)).max() <= 1
