@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,12 @@ import yaml
 
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import StreamerError
+from streamer.errors import DecodeError, StreamerError
 from streamer.inspect.fields import choose_fields
 from streamer.records import Decoding
 from streamer.resets import make_arrivals, passes
 from streamer.runtime.names import name_sets
+from streamer.runtime.video import ORDER, find_video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from streamer.inspect.contents import Contents, TopicFacts
     from streamer.inspect.fields import Choice
     from streamer.runtime.names import NameSet
+    from streamer.runtime.video import Video
 
+_FIRST = 12  # pictures of a video that are decoded to see in which order they come
 _EARLY = 1.0  # seconds before the camera's end: such a stream would cut the timeline short
 _LOOKS = 8  # pictures or clouds of a topic that are looked at
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
@@ -176,7 +180,8 @@ def _candidates(contents: Contents, facts: TopicFacts) -> Iterator[Candidate]:
     topic = contents.source.topics[facts.name]
     fields = contents.types.fields(topic)
     if facts.type in _SPECIAL:
-        yield _picture(contents, facts, make_decoder(topic, fields, Decoding()))
+        video = find_video(contents.source, topic, contents.indexes[facts.name], Decoding())
+        yield _video(video) if video else _picture(contents, facts, make_decoder(topic, fields, Decoding()))
         return
     choices = choose_fields(facts.type, fields)
     if not choices:
@@ -204,6 +209,31 @@ def _picture(contents: Contents, facts: TopicFacts, decoder: Decoder) -> Candida
         settings["resize"] = [specs[0].shape[1], specs[0].shape[0]]
     shape = "points" if decoder.kind == "points" else "×".join(map(str, specs[0].shape))
     return Candidate(settings, decoder.kind, shape)
+
+
+def _video(video: Video) -> Candidate:
+    """Look at key pictures of a video, and at the order in which its first pictures come."""
+    pictures = video.pictures(video.packets)
+    keys = np.flatnonzero(video.start == np.arange(len(video.start))).tolist()
+    if not keys:
+        msg = "its video has no key picture: none of it can be decoded"
+        raise StreamerError(msg)
+    looks = np.unique(np.linspace(0, len(keys) - 1, _LOOKS).astype(int)).tolist()
+    specs = [video.decoder.probe(pictures.payload(video.packets, keys[n])) for n in looks]
+    settings: dict[str, Any] = {}
+    if len({spec.shape for spec in specs}) > 1:
+        settings["resize"] = [specs[0].shape[1], specs[0].shape[0]]
+    shown = video.pictures(video.index)
+    for number in range(min(_FIRST, len(video.start) - keys[0])):
+        with suppress(DecodeError):
+            shown.payload(video.index, keys[0] + number)
+    if ORDER in shown.refused.values():
+        settings["clock"] = "header"
+    remark = f", {video.codec}, {len(keys)} key pictures"
+    if keys[0] or video.lost:
+        settings["undecodable"] = "skip"
+        remark += f", {keys[0]} packets before the first and {len(video.lost)} gaps"
+    return Candidate(settings, video.decoder.kind, "×".join(map(str, specs[0].shape)), remark=remark)
 
 
 def _vectors(contents: Contents, facts: TopicFacts, choice: Choice, *, several: bool) -> Iterator[Candidate]:

@@ -40,7 +40,7 @@ _DECODERS = {"h264": ("h264",), "hevc": ("hevc",), "av1": ("libdav1d", "libaom-a
 _NO_KEY = "no key picture comes before it: the video was joined in its middle"
 _LOST = "a packet before it is missing; the video is whole again at the next key picture"
 _DAMAGED = "the packet is damaged; the video is whole again at the next key picture"
-_ORDER = "the video's pictures have another order than its messages (B-frames): use 'clock: header'"
+ORDER = "the video's pictures have another order than its messages (B-frames): use 'clock: header'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +185,11 @@ class Pictures:
         self._why: dict[int, str] = {}  # packets that make no picture, and why
         self._runs: list[_Run] = []  # the one that was used last stands last
 
+    @property
+    def refused(self) -> Mapping[int, str]:
+        """Return the packets that were found to make no picture, and why."""
+        return self._why
+
     def expect(self, number: int) -> None:
         """Say that a message's picture will be asked for, so that it is kept when decoding passes it."""
         with self._lock:
@@ -289,7 +294,7 @@ class Pictures:
             if frame.is_corrupt:
                 self._refuse(number, _DAMAGED)
             elif rank < run.rank:
-                self._why[number] = _ORDER
+                self._why[number] = ORDER
             elif number in self._wanted and number not in self._why:
                 self._ready[number] = frame
             run.rank = max(run.rank, rank)
