@@ -110,6 +110,7 @@ def prepare(
     own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
     videos = _find_videos(source, streams, topics, own)
     own |= {name: video.index for name, video in videos.items()}
+    warnings += [f"{name}: {video.doubt}" for name, video in videos.items() if video.doubt]
     decoders |= {name: video.decoder for name, video in videos.items()}
     indexes = {
         s.name: chains[s.name].index

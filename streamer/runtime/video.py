@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _LOOKS = 8  # messages that are asked what the topic holds
 _FURTHEST = 32  # packets behind one of which the picture has not come: H.264 and HEVC reorder 16
+_UNCOUNTED = ("av1", "vp9")
+_FAR = 1.6  # times the usual distance of packets
 _RUNS = 2  # decoders of a stream: for a consumer that catches up beside the others
 _DECODERS = {"h264": ("h264",), "hevc": ("hevc",), "av1": ("libdav1d", "libaom-av1", "av1"), "vp9": ("vp9",)}
 _NO_KEY = "no key picture comes before it: the video was joined in its middle"
@@ -61,6 +63,15 @@ class Video:
     sets: Mapping[int, bytes]
     lost: frozenset[int]
     index: Index
+
+    @property
+    def doubt(self) -> str:
+        """Say where packets may be missing of a codec whose packets do not count themselves; empty where none are."""
+        if self.codec not in _UNCOUNTED or self.lost:
+            return ""
+        count = len(_missing(self.kinds, self.packets.stamps))
+        where = f"{count} gap{'s' * (count > 1)} between key pictures of a video of {self.codec}, whose packets do not"
+        return f"{where} count themselves: if one was lost, pictures up to the next key picture are wrong" * bool(count)
 
     def pictures(self, index: Index) -> Pictures:
         """Return the pictures of the messages of an index: of all, or of a part, on any clock."""
@@ -138,8 +149,19 @@ def _scanned(video: Video) -> Video:
             if scanner.sets and look.sets != scanner.sets:
                 sets[number] = scanner.sets
         start[number] = before if look.kind == Kind.LEADING else key
+    if video.codec in _UNCOUNTED and (pts >= 0).all():
+        lost |= _missing(kinds, pts)
     shown = _shown(video.packets, kinds, pts) if (pts >= 0).all() else video.packets
     return replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost), index=shown)
+
+
+def _missing(kinds: NDArray[np.uint8], steps_of: NDArray[np.int64]) -> set[int]:
+    """Find packets before which others are missing by their distance: it is far above the usual one."""
+    steps = np.diff(steps_of)
+    if not len(steps):
+        return set()
+    far = steps > _FAR * max(float(np.median(steps)), 1.0)
+    return set((np.flatnonzero(far & (kinds[1:] != Kind.KEY)) + 1).tolist())
 
 
 def _data(content: memoryview, packet: Packet) -> memoryview:

@@ -162,6 +162,27 @@ def test_pictures_that_may_be_wrong_are_refused_up_to_the_next_key_picture(
                 np.testing.assert_array_equal(show(found, frame), right[codec][pts])
 
 
+def test_gaps_of_codecs_that_do_not_count_are_refused_by_their_time_stamps_or_told_of(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    for codec, encoder, options in (("vp9", "libvpx-vp9", VP9), ("av1", "libsvtav1", AV1)):
+        packets = encode(encoder, images, options)
+        right = decoded(codec, packets)
+        messages = video("/cam", "cdr", FFMPEG, codec, packets)
+        found = prepared(messages[:13] + messages[14:], "mcap", undecodable="skip")
+        for frame in (12, 13, 18, 19):
+            pts = frame + (frame > 12)
+            if 13 < pts < 20:
+                with pytest.raises(DecodeError, match="missing"):
+                    show(found, frame)
+            else:
+                np.testing.assert_array_equal(show(found, frame), right[pts])
+        messages = video("/cam", "cdr", FOXGLOVE, codec, packets)
+        (warning,) = prepared(messages[:13] + messages[14:], "mcap", undecodable="skip").warnings
+        assert "cam: 1 gap between key pictures" in warning
+        assert not prepared(messages, "mcap").warnings
+
+
 def test_a_damaged_packet_and_a_video_joined_in_its_middle_are_refused_until_the_next_key_picture(
     prepared: Prepare, h264: list[Packet]
 ) -> None:
