@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from importlib.metadata import version
@@ -32,6 +32,7 @@ _PRESET = "12"  # of SVT-AV1, the fastest; LeRobot's choice, too
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _KEPT = 2**30  # bytes: larger pieces, or more at the end of the heap, go back to the system at once
 _SMALLEST, _TAKES_SMALL = 32, (17, 1)  # pixels; from which version on PyAV brings an SVT-AV1 that takes fewer
+_LIMITED, _BT601 = 1, 6  # AVCOL_RANGE_MPEG, AVCOL_SPC_SMPTE170M (libavutil/pixfmt.h): what `Segment` converts to
 _MOST_QUALITY = {"libsvtav1": 63, "h264": 51}
 
 
@@ -63,6 +64,14 @@ class Coding:
         if self.gop < 1 or (self.threads is not None and self.threads < 1):
             msg = f"gop and threads are at least 1, not {self.gop} and {self.threads}"
             raise ValueError(msg)
+
+    def beside(self, cameras: int) -> Coding:
+        """Return how each of some cameras is encoded: by one thread where they have the cores busy by themselves.
+
+        More threads would wait for each other. SVT-AV1 gives the same bytes with any number of them.
+        """
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return replace(self, threads=1) if self.threads is None and cameras >= cores else self
 
     @property
     def options(self) -> dict[str, str]:
@@ -173,7 +182,8 @@ class Segment:
             check_size(self._path.stem, (frame.height, frame.width), self._coding.codec)
             self._stream = self._file.add_stream(encoder, rate=self._rate, options=self._coding.options)
             self._stream.width, self._stream.height, self._stream.pix_fmt = frame.width, frame.height, "yuv420p"
-            self._stream.codec_context.time_base = self._time_base
+            context = self._stream.codec_context
+            context.time_base, context.color_range, context.colorspace = self._time_base, _LIMITED, _BT601
         self._file.mux(self._stream.encode(frame))
 
     def end(self) -> None:

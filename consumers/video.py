@@ -128,9 +128,10 @@ class Video(Consumer):
         if not self._segments and self._streams:
             self._under_way.mkdir()
             clock = None if self._constant else _CLOCK
+            coding = self._coding.beside(len(self._streams))
             for name in self._streams:
                 path = self._under_way / f"{name}.mp4"
-                self._segments[name] = mp4.Segment(path, self._rate, self._coding, time_base=clock)
+                self._segments[name] = mp4.Segment(path, self._rate, coding, time_base=clock)
             self._first, self._time = frame.tick, -1
         time = round(Fraction(frame.tick - self._first, 10**9) / _CLOCK)
         if time <= self._time:  # a tick again, or one before it: the recording's clock was set

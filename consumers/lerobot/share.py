@@ -38,7 +38,9 @@ class Share:
         folder.mkdir(parents=True)
         self._folder = folder
         self._features = features
-        self._segments = {f.key: Segment(folder / f"{f.key}.mp4", rate, coding) for f in features if f.dtype == "video"}
+        videos = [feature.key for feature in features if feature.dtype == "video"]
+        coding = coding.beside(len(videos))
+        self._segments = {key: Segment(folder / f"{key}.mp4", rate, coding) for key in videos}
         self._rows: dict[str, list[Any]] = {f.key: [] for f in features if f.dtype != "video"}
         self._schema = row_schema(features)
         self._file: Any = require("pyarrow.parquet", "lerobot").ParquetWriter(folder / "rows.parquet", self._schema)

@@ -58,6 +58,24 @@ def test_joined_segments_are_their_packets_one_after_the_other(tmp_path: Path, c
     assert packets(tmp_path / "some.mp4") == found[:5]
 
 
+@pytest.mark.parametrize("codec", ["libsvtav1", "h264"])
+def test_every_file_says_how_its_colours_are_meant(tmp_path: Path, codec: str) -> None:
+    encode(tmp_path / "part.mp4", PICTURES[:3], Coding(codec, quality=5))
+    join([Part(tmp_path / "part.mp4")], tmp_path / "whole.mp4", RATE)
+    with av.open(str(tmp_path / "whole.mp4")) as file:
+        context = file.streams.video[0].codec_context
+        assert (context.color_range, context.colorspace) == (1, 6)  # limited range, BT.601
+        shown = next(file.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(shown.astype(int) - PICTURES[0]).mean() < 4
+
+
+def test_cameras_that_have_the_cores_busy_are_encoded_by_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp4.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert Coding().beside(1).threads is None
+    assert Coding().beside(2).threads == Coding().beside(3).threads == 1
+    assert Coding(threads=4).beside(3).threads == 4
+
+
 def test_videos_of_other_quality_or_size_are_not_joined_unawares(tmp_path: Path) -> None:
     for name, coding in (("one", Coding("h264", 20)), ("other", Coding("h264", 40)), ("av1", Coding())):
         encode(tmp_path / name, PICTURES[:2], coding)
