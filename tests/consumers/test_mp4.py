@@ -70,7 +70,7 @@ def test_every_file_says_how_its_colours_are_meant(tmp_path: Path, codec: str) -
 
 
 def test_cameras_that_have_the_cores_busy_are_encoded_by_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mp4.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert Coding().beside(1).threads is None
     assert Coding().beside(2).threads == Coding().beside(3).threads == 1
     assert Coding(threads=4).beside(3).threads == 4
