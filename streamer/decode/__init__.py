@@ -72,6 +72,9 @@ def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
     """
     encoding = topic.encoding
     special = _BY_TYPE.get(topic.msgtype)
+    if encoding == "protobuf" and how.field is not None:
+        msg = f"a message of {topic.msgtype} has no fields to choose: it is a camera"
+        raise ConfigError(msg, key="field")
     if special is None or how.field is not None:
         _refuse(how, ("resize", "color"), "images")
         return VectorDecoder(topic.msgtype, types, encoding, how)

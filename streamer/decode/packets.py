@@ -51,7 +51,7 @@ class Look(NamedTuple):
 
 def codec_of(text: str) -> str | None:
     """Name the codec that an encoding speaks of (``hevc_nvenc``, ``libx264``, ``h264;yuv420p``); None for no video."""
-    for token in re.split(r"[^a-z0-9]+", text.lower()):
+    for token in re.split(r"[^a-z0-9]+", text.lower().replace("h.26", "h26")):
         if found := _ALIASES.get(token.removeprefix("lib")):
             return found
     return None

@@ -14,6 +14,7 @@ import numpy as np
 from streamer.decode.cursor import Cursor, parse_head
 from streamer.decode.heads import require_pixels
 from streamer.decode.packets import CODECS, codec_of
+from streamer.decode.protobuf import fields_of
 from streamer.decode.scale import require_size
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import Spec
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from streamer.records import Decoding, Payload
 
 FOXGLOVE, FFMPEG = "foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
-VIDEO_TYPES = frozenset({FOXGLOVE, FFMPEG})
+PROTOBUF = "foxglove.CompressedVideo"
+VIDEO_TYPES = frozenset({FOXGLOVE, FFMPEG, PROTOBUF})
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _GRAY = {"gray": "|u1", "gray8": "|u1"} | dict.fromkeys(
     ("gray9le", "gray10le", "gray12le", "gray14le", "gray16le"), "<u2"
 )
 _FORMATS = {"rgb": "rgb24", "bgr": "bgr24"}
+_STAMP, _DATA, _FORMAT = 1, 3, 4  # fields of foxglove.CompressedVideo in protobuf
 _FULL = 2  # AVCOL_RANGE_JPEG
 
 
@@ -95,10 +98,10 @@ class VideoDecoder:
     kind = "image"
 
     def __init__(self, msgtype: str, wire: str, how: Decoding) -> None:
-        """Remember the type, its encoding (``ros1`` or ``cdr``) and what is asked for."""
+        """Remember the type, its encoding (``ros1``, ``cdr``, ``protobuf``) and what is asked for."""
         self._wire = wire
         self._how = how
-        self._parse, self.has_seq = _PARSERS[msgtype], msgtype != FOXGLOVE
+        self._parse, self.has_seq = _PARSERS.get(msgtype, _foxglove), msgtype != FOXGLOVE
 
     def parse(self, payload: Payload, *, whole: bool = True) -> Packet:
         """Find the packet in a message; its encoding stands behind it in Foxglove's: read only where ``whole``.
@@ -111,7 +114,10 @@ class VideoDecoder:
         def read(cursor: Cursor) -> Packet:
             return self._parse(cursor, whole)
 
-        found = parse_head(payload, self._wire, read, seq=self.has_seq)
+        if self._wire == "protobuf":
+            found = _protobuf(payload)
+        else:
+            found = parse_head(payload, self._wire, read, seq=self.has_seq)
         if found.start + found.length > len(payload):
             msg = f"a video packet should have {found.length} bytes and has {max(len(payload) - found.start, 0)}"
             raise DecodeError(msg)
@@ -202,6 +208,37 @@ def _foxglove(cursor: Cursor, whole: bool) -> Packet:  # noqa: FBT001 - a row of
         return Packet("", start, length)
     cursor.skip(length)
     return Packet(cursor.text(), start, length)
+
+
+def _protobuf(payload: Payload) -> Packet:
+    """Read foxglove.CompressedVideo: data are its field 3, the format its field 4."""
+    content, start, length, encoding = payload.all(), 0, 0, ""
+    for field, begin, end in fields_of(content):
+        if field == _DATA:
+            start, length = begin, end - begin
+        elif field == _FORMAT:
+            encoding = bytes(content[begin:end]).decode(errors="replace")
+    return Packet(encoding, start, length)
+
+
+def taken_at(payload: Payload) -> int:
+    """Return the stamp of a foxglove.CompressedVideo, in nanoseconds; 0 where it has none.
+
+    Raises:
+        DecodeError: the message is damaged.
+
+    """
+    content = payload.all()
+    for field, begin, end in fields_of(content):
+        if field == _STAMP:
+            inner = content[begin:end]
+            parts = {number: value for number, value, _ in fields_of(inner)}
+            stamp = parts.get(1, 0) * 10**9 + parts.get(2, 0)
+            if stamp >= 1 << 63:
+                msg = f"a time stamp of {stamp} ns is none: the message is damaged"
+                raise DecodeError(msg)
+            return stamp
+    return 0
 
 
 def _ffmpeg(cursor: Cursor, whole: bool) -> Packet:  # noqa: FBT001 - a row of a table

@@ -15,7 +15,7 @@ import numpy as np
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.cdr import PLAIN, PLAIN_2, foreign
 from streamer.decode.vector import VectorDecoder
-from streamer.decode.video import FOXGLOVE
+from streamer.decode.video import FOXGLOVE, PROTOBUF, taken_at
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
@@ -234,11 +234,15 @@ def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Sour
     """Return a stream's index on the clock that it asks for."""
     if settings.clock == "receive":
         return _shifted(index, settings.shift)
-    first = types[topic.msgtype][1][:1]
-    if topic.msgtype != FOXGLOVE and (not first or first[0][1][1] != "std_msgs/msg/Header"):
+    first = types[topic.msgtype][1][:1] if types else ()
+    if topic.msgtype not in (FOXGLOVE, PROTOBUF) and (not first or first[0][1][1] != "std_msgs/msg/Header"):
         msg = f"{topic.msgtype} has no header, so no header stamp; use 'receive'"
         raise ConfigError(msg, key=f"streams.{settings.name}.clock")
-    stamps = header_stamps(source, index, topic.encoding, seq=topic.msgtype != FOXGLOVE)
+    if topic.msgtype == PROTOBUF:
+        every = range(len(index.stamps))
+        stamps = np.array([taken_at(source.payload(index, number)) for number in every], np.int64)
+    else:
+        stamps = header_stamps(source, index, topic.encoding, seq=topic.msgtype != FOXGLOVE)
     if len(stamps) and not stamps.any():
         msg = f"all header stamps of {topic.name} are 0; use 'receive'"
         raise ConfigError(msg, key=f"streams.{settings.name}.clock")

@@ -85,7 +85,7 @@ def find_video(source: Source, topic: Topic, index: Index, how: Decoding) -> Vid
         ConfigError: PyAV is not installed. RecordingError: a message is damaged, or the codec is not known.
 
     """
-    if topic.msgtype not in IMAGE_TYPES or how.field is not None or topic.encoding not in ("ros1", "cdr"):
+    if topic.msgtype not in IMAGE_TYPES or how.field is not None:
         return None
     decoder = VideoDecoder(topic.msgtype, topic.encoding, how)
     order = in_file_order(index)

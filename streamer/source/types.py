@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from streamer.source.source import Source
 
 ENCODINGS = ("ros1", "cdr")  # of messages that are read
+KNOWN = frozenset({("protobuf", "foxglove.CompressedVideo")})  # encodings and types that are read without definition
 _NOETIC = "ros1_noetic"
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _OWN = "name a folder with its .msg or .idl files under 'types:'"
@@ -79,13 +80,15 @@ class Types:
         return cls(named, source.distro, base, source.topics.values(), verify=source.trust.verify)
 
     def fields(self, topic: Topic) -> Typesdict:
-        """Return the definitions with which to read the messages of ``topic``.
+        """Return the definitions with which to read the messages of ``topic``; none where they are not needed.
 
         Raises:
             RecordingError: its messages are none of ROS, or of two kinds, or the definition does not parse.
             ConfigError: nobody defines the type.
 
         """
+        if (topic.encoding, topic.msgtype) in KNOWN:
+            return {}
         known = self._found.get(topic.name)
         if known is None or known[0] is not topic:
             _check_readable(topic)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from mcap.writer import Writer
 
+from streamer import inspect
 from streamer.errors import DecodeError, RecordingError
 from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
 from streamer.runtime.prepare import Prepared, prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
-from tests.bags import COMPRESSED, IMAGE, Message, encoding_of, record
-from tests.videos import FFMPEG, FOXGLOVE, Packet, decoded, encode, pictures, video
+from tests.bags import COMPRESSED, IMAGE, START, Message, encoding_of, record
+from tests.videos import FFMPEG, FOXGLOVE, PERIOD, Packet, decoded, encode, pictures, video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,6 +130,42 @@ def test_every_codec_and_group_of_pictures_gives_pyavs_pictures_in_any_order(
         assert found.plan.frames == 32
         check(found, right, SHUFFLED[:20])
         check(found, right, list(range(32)))
+
+
+def test_foxgloves_videos_in_protobuf_are_cameras_too(tmp_path: Path, h264: list[Packet]) -> None:
+    pb = pytest.importorskip("google.protobuf.descriptor_pb2")
+    descriptor_pool, message_factory, timestamp_pb2 = (
+        pytest.importorskip(f"google.protobuf.{name}")
+        for name in ("descriptor_pool", "message_factory", "timestamp_pb2")
+    )
+    file = pb.FileDescriptorProto(name="v.proto", package="foxglove", syntax="proto3")
+    file.dependency.append("google/protobuf/timestamp.proto")
+    kind = file.message_type.add(name="CompressedVideo")
+    kind.field.add(name="timestamp", number=1, type=11, label=1, type_name=".google.protobuf.Timestamp")
+    for number, (name, code) in enumerate((("frame_id", 9), ("data", 12), ("format", 9)), 2):
+        kind.field.add(name=name, number=number, type=code, label=1)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    make = message_factory.GetMessageClass(pool.FindMessageTypeByName("foxglove.CompressedVideo"))
+    path = tmp_path / "fox.mcap"
+    with path.open("wb") as out:
+        writer: Any = Writer(out)
+        writer.start()
+        schema = writer.register_schema("foxglove.CompressedVideo", "protobuf", file.SerializeToString())
+        channel = writer.register_channel("/cam", "protobuf", schema)
+        for n, packet in enumerate(h264):
+            values: Any = make(frame_id="cam", data=packet.data, format="h264")
+            values.timestamp.FromNanoseconds(START + n * PERIOD)
+            when = START + n * PERIOD + 5_000_000
+            writer.add_message(channel, when, values.SerializeToString(), when)
+        writer.finish()
+    settings = StreamSettings("cam", ("/cam",), clock="header")
+    with Source(path, tmp_path / "scratch") as source:
+        found = prepare(source, Types([], source.distro, tmp_path), TimelineSettings("cam"), [settings])
+        assert found.ticks.tolist() == [START + n * PERIOD for n in range(32)]
+        check(found, decoded("h264", h264), SHUFFLED)
+    assert inspect.suggest(path).kinds == {"cam": "image"}
 
 
 def test_only_the_first_packet_has_parameter_sets_and_reading_begins_anywhere(
