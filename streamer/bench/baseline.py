@@ -15,7 +15,9 @@ import numpy as np
 import simplejpeg
 from rosbags.highlevel import AnyReader
 
-from streamer.errors import ConfigError
+from streamer.decode.packets import codec_of
+from streamer.decode.video import VIDEO_TYPES
+from streamer.errors import ConfigError, UsageError
 from streamer.plan import make_plan
 from streamer.runtime.schedule import make_ticks
 
@@ -144,6 +146,9 @@ def _decode(message: Any, msgtype: str, stream: StreamSettings) -> Array:
     how = stream.decoding
     if how.field is not None:
         return _vector(message, how)
+    if msgtype in VIDEO_TYPES or codec_of(getattr(message, "format", "") or getattr(message, "encoding", "")):
+        msg = "'full' and 'chunked' decode no video: choose '--methods process,stream,limit'"
+        raise UsageError(msg, stream=stream.name)
     if msgtype == "sensor_msgs/msg/Image":
         return _fit(*_raw(message), how)
     if msgtype == "sensor_msgs/msg/CompressedImage":

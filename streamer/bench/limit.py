@@ -3,6 +3,7 @@
 Messages that are taken as they lie in a file: one thread only reads them into warm memory. Rows of SQLite: one thread
 only selects and copies them. Compressed images: as many threads as the reader has only decode them, from bytes that
 are in memory. Compressed blocks: as many threads unpack each once, and copy or decode. Finding the bytes never counts.
+Videos: a thread for each decodes all of its packets with PyAV and converts the pictures that are planned.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 import simplejpeg
 
+from streamer.runtime.video import Pictures
 from streamer.source.payload import MemoryPayload
 
 if TYPE_CHECKING:
@@ -46,7 +48,11 @@ def limit(prepared: Prepared, threads: int) -> float:
     source = prepared.source
     bases = {file: _connect(file) for file in source.files} if source.kind == "sqlite3" else {}
     seconds = 0.0
+    videos = [partial(_decode_video, stream) for stream in prepared.streams if isinstance(stream.source, Pictures)]
     with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(_do, [[video] for video in videos]))
+        seconds += time.perf_counter() - began
         for start in range(0, prepared.plan.frames, _BATCH):
             alone: list[Job] = []
             shared: list[list[Job]] = []
@@ -77,7 +83,7 @@ def _jobs(
     source = prepared.source
     for stream, place in zip(prepared.streams, prepared.layout.places, strict=True):
         number = int(stream.plan.first[frame])
-        if number < 0 or stream.repeats[frame]:
+        if number < 0 or stream.repeats[frame] or isinstance(stream.source, Pictures):
             continue
         out = slot[place.offset : place.offset + place.nbytes + _HEADS]
         if source.compression != "none":
@@ -91,6 +97,17 @@ def _jobs(
         else:
             read.append(partial(_copy, source.payload(stream.index, number), out))
     return read, unpack
+
+
+def _decode_video(stream: Stream) -> None:
+    """Decode all packets of a video with PyAV, one after the other, and convert the pictures that are planned."""
+    if not isinstance(stream.source, Pictures):
+        return
+    planned = {stream.source.packet(int(number)) for number in np.unique(stream.plan.first) if number >= 0}
+    out = np.empty(stream.spec.shape, np.dtype(stream.spec.dtype))
+    for number, picture in stream.source.video.decode_all():
+        if number in planned:
+            stream.decoder.decode(picture, out)
 
 
 def _copy(payload: Payload, out: NDArray[np.uint8]) -> None:

@@ -37,7 +37,7 @@ _SHOWN = 32  # names in a remark
 _LONGEST = 1 << 16  # numbers in a vector whose length varies
 _SPECIAL = (*IMAGE_TYPES, "sensor_msgs/msg/PointCloud2")
 _NOISE = re.compile(
-    r"/(?:color|image|image_raw|image_rect|image_rect_raw|image_color|compressed|compressedDepth|rgb)(?=/|$)"
+    r"/(?:color|image|image_raw|image_rect|image_rect_raw|image_color|compressed|ffmpeg|compressedDepth|rgb)(?=/|$)"
 )
 
 

@@ -25,7 +25,7 @@ from streamer.records import Index
 from streamer.resets import in_file_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -72,6 +72,20 @@ class Video:
         count = len(_missing(self.kinds, self.packets.stamps))
         where = f"{count} gap{'s' * (count > 1)} between key pictures of a video of {self.codec}, whose packets do not"
         return f"{where} count themselves: if one was lost, pictures up to the next key picture are wrong" * bool(count)
+
+    def decode_all(self) -> Iterator[tuple[int, Picture]]:
+        """Yield every picture with the number of its packet: all that a reader of the whole video would do.
+
+        Raises:
+            DecodeError: a packet is damaged.
+
+        """
+        run = _Run(self.codec, 0, b"")
+        for number, kind in enumerate(self.kinds.tolist()):
+            payload = self.source.payload(self.packets, number)
+            data = bytes(_data(payload.all(), self.decoder.parse(payload)))
+            yield from ((int(frame.pts), Picture(frame)) for frame in run.feed(number, data, kind != Kind.NOTHING))
+        yield from ((int(frame.pts), Picture(frame)) for frame in run.drain())
 
     def pictures(self, index: Index) -> Pictures:
         """Return the pictures of the messages of an index: of all, or of a part, on any clock."""
@@ -195,7 +209,7 @@ class Pictures:
 
     def __init__(self, video: Video, index: Index) -> None:
         """Find the packet of each message of ``index``."""
-        self._video = video
+        self.video = video
         places = zip(video.packets.block.tolist(), video.packets.offset.tolist(), strict=True)
         numbers = {place: number for number, place in enumerate(places)}
         self._packets = [numbers[place] for place in zip(index.block.tolist(), index.offset.tolist(), strict=True)]
@@ -206,6 +220,10 @@ class Pictures:
         self._ready: dict[int, Any] = {}  # pictures that are wanted, by packet
         self._why: dict[int, str] = {}  # packets that make no picture, and why
         self._runs: list[_Run] = []  # the one that was used last stands last
+
+    def packet(self, number: int) -> int:
+        """Return the packet of a message."""
+        return self._packets[number]
 
     @property
     def refused(self) -> Mapping[int, str]:
@@ -249,7 +267,7 @@ class Pictures:
 
     def _find(self, packet: int) -> None:
         """Decode up to a packet's picture, or find out why it has none."""
-        video, start = self._video, int(self._video.start[packet])
+        video, start = self.video, int(self.video.start[packet])
         if video.kinds[packet] == Kind.NOTHING and packet not in video.lost:
             self._why[packet] = f"a packet of {video.codec} that holds no picture"
         elif start < 0:
@@ -271,24 +289,24 @@ class Pictures:
                 self._runs.append(run)
                 return run
             self._take(run, run.drain())
-        run = _Run(self._video.codec, start, self._video.sets.get(start, b""))
+        run = _Run(self.video.codec, start, self.video.sets.get(start, b""))
         self._runs.append(run)
         return run
 
     def _step(self, run: _Run, packet: int) -> None:
         """Give a decoder the next packet; at the end, or far behind the one that is wanted, let it give what it has."""
         number = run.next
-        if number >= len(self._video.kinds) or number > packet + _FURTHEST:
+        if number >= len(self.video.kinds) or number > packet + _FURTHEST:
             self._end(run)
             if packet not in self._ready:
                 self._why.setdefault(packet, "it makes no picture")
             return
-        if number in self._video.lost and number != run.first:
+        if number in self.video.lost and number != run.first:
             self._spoil(run, number, self._reason(number))
             return
         try:
             run.next += 1
-            self._take(run, run.feed(number, self._bytes(number), self._video.kinds[number] != Kind.NOTHING))
+            self._take(run, run.feed(number, self._bytes(number), self.video.kinds[number] != Kind.NOTHING))
         except RecordingError as error:
             self._spoil(run, number, error.text)
 
@@ -300,10 +318,10 @@ class Pictures:
         return _LOST
 
     def _bytes(self, number: int) -> bytes:
-        payload = self._video.source.payload(self._video.packets, number)
-        packet = self._video.decoder.parse(payload)
-        if require_codec(packet.encoding) != self._video.codec:
-            msg = f"a packet of {packet.encoding!r} in a video of {self._video.codec}: the topic changed"
+        payload = self.video.source.payload(self.video.packets, number)
+        packet = self.video.decoder.parse(payload)
+        if require_codec(packet.encoding) != self.video.codec:
+            msg = f"a packet of {packet.encoding!r} in a video of {self.video.codec}: the topic changed"
             raise DecodeError(msg)
         return bytes(_data(payload.all(), packet))
 
@@ -329,12 +347,12 @@ class Pictures:
     def _refuse(self, number: int, why: str) -> None:
         """Refuse what may be wrong from a packet on: all up to the next key picture, and what that one still needs."""
         keys = self._keys[self._keys > number]
-        key = int(keys[0]) if len(keys) else len(self._video.kinds)
+        key = int(keys[0]) if len(keys) else len(self.video.kinds)
         for packet in range(number, key):
             self._why.setdefault(packet, why)
             self._ready.pop(packet, None)
         packet = key + 1
-        while packet < len(self._video.kinds) and self._video.kinds[packet] == Kind.LEADING:
+        while packet < len(self.video.kinds) and self.video.kinds[packet] == Kind.LEADING:
             self._why.setdefault(packet, why)
             packet += 1
 
