@@ -302,13 +302,13 @@ class Pictures:
                 self._why.setdefault(packet, "it makes no picture")
             return
         if number in self.video.lost and number != run.first:
-            self._spoil(run, number, self._reason(number))
+            self._spoil(run, number, packet, self._reason(number))
             return
         try:
             run.next += 1
             self._take(run, run.feed(number, self._bytes(number), self.video.kinds[number] != Kind.NOTHING))
         except RecordingError as error:
-            self._spoil(run, number, error.text)
+            self._spoil(run, number, packet, error.text)
 
     def _reason(self, number: int) -> str:
         try:
@@ -339,10 +339,12 @@ class Pictures:
                 self._ready[number] = frame
             run.rank = max(run.rank, rank)
 
-    def _spoil(self, run: _Run, number: int, why: str) -> None:
-        """End a decoder at a packet that it cannot take."""
+    def _spoil(self, run: _Run, number: int, packet: int, why: str) -> None:
+        """End a decoder at a packet ``number`` that it cannot take, on its way to ``packet``."""
         self._end(run)
         self._refuse(number, why)
+        if packet not in self._ready:
+            self._why.setdefault(packet, why)
 
     def _refuse(self, number: int, why: str) -> None:
         """Refuse what may be wrong from a packet on: all up to the next key picture, and what that one still needs."""
