@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CODECS = ("libsvtav1", "h264")
+SPEEDS = ("balanced", "fast", "fastest")
+_X264_PRESETS = {"balanced": "medium", "fast": "veryfast", "fastest": "ultrafast"}
+_H264_QUALITY, _FAR_KEYS = 23, 30  # x264's own default; frames
 _ENCODERS = {"libsvtav1": "libsvtav1", "h264": "libx264"}
 _PRESET = "12"  # of SVT-AV1, the fastest; LeRobot's choice, too
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
@@ -47,6 +50,22 @@ class Coding:
     quality: int = 30
     gop: int = 2
     threads: int | None = None
+    speed: str = "balanced"
+
+    @classmethod
+    def choose(
+        cls, usual: Coding, speed: str, codec: str | None, quality: int | None, gop: int | None, threads: int | None
+    ) -> Coding:
+        """Fill in what is left out: as usual, or for a ``speed`` that is named.
+
+        ``fast`` takes a key frame every 30 frames and x264's preset veryfast; ``fastest`` H.264 with ultrafast.
+        """
+        taken = codec or ("h264" if speed == "fastest" else usual.codec)
+        if quality is None:
+            quality = _H264_QUALITY if codec is None and taken != usual.codec else usual.quality
+        if gop is None:
+            gop = usual.gop if speed == "balanced" else _FAR_KEYS
+        return cls(taken, quality, gop, threads, speed)
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -57,6 +76,9 @@ class Coding:
         """
         if self.codec not in CODECS:
             msg = f"codec is {' or '.join(CODECS)}, not {self.codec!r}"
+            raise ValueError(msg)
+        if self.speed not in SPEEDS:
+            msg = f"speed is {', '.join(SPEEDS[:-1])} or {SPEEDS[-1]}, not {self.speed!r}"
             raise ValueError(msg)
         if not 0 <= self.quality <= _MOST_QUALITY[self.codec]:
             msg = f"quality (CRF) of {self.codec} is from 0 to {_MOST_QUALITY[self.codec]}, not {self.quality}"
@@ -80,7 +102,8 @@ class Coding:
         if self.codec == "libsvtav1":
             chosen["preset"] = _PRESET
             return chosen | ({"svtav1-params": f"lp={self.threads}"} if self.threads else {})
-        return chosen | {"bf": "0", "sc_threshold": "0"} | ({"threads": str(self.threads)} if self.threads else {})
+        chosen |= {"preset": _X264_PRESETS[self.speed], "bf": "0", "sc_threshold": "0"}
+        return chosen | ({"threads": str(self.threads)} if self.threads else {})
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -50,12 +50,15 @@ class Video(Consumer):
         *,
         rate: str = "constant",
         overlay: bool = False,
-        codec: str = "h264",
-        quality: int = 23,
-        gop: int = 30,
+        codec: str | None = None,
+        quality: int | None = None,
+        gop: int | None = None,
+        speed: str = "balanced",
         encoder_threads: int | None = None,
     ) -> None:
         """Write into the folder ``out``; ``overlay`` writes the time and the sample's offset into the picture.
+
+        Left out, ``codec`` is h264, ``quality`` (CRF) 23 and ``gop`` 30; ``speed`` is balanced, fast or fastest.
 
         Raises:
             ValueError: a value makes no sense.
@@ -68,8 +71,8 @@ class Video(Consumer):
         self._out = Path(out)
         self._constant = rate == "constant"
         self._overlay = overlay
-        self._coding = mp4.Coding(codec, quality, gop, encoder_threads)
-        mp4.check_encoder(codec)
+        self._coding = mp4.Coding.choose(mp4.Coding("h264", 23, 30), speed, codec, quality, gop, encoder_threads)
+        mp4.check_encoder(self._coding.codec)
         self._segments: dict[str, mp4.Segment] = {}
 
     def check(self, outlook: Outlook) -> None:

@@ -65,9 +65,10 @@ class LeRobot(Consumer):
         task_file: str | None = None,
         names: dict[str, list[str]] | None = None,
         images: str = "video",
-        codec: str = "libsvtav1",
-        quality: int = 30,
-        gop: int = 2,
+        codec: str | None = None,
+        quality: int | None = None,
+        gop: int | None = None,
+        speed: str = "balanced",
         encoder_threads: int | None = None,
         on_skip: str = "error",
         on_duplicate: str = "error",
@@ -87,6 +88,8 @@ class LeRobot(Consumer):
             codec: ``libsvtav1`` or ``h264``.
             quality: The codec's constant rate factor; 0 is best.
             gop: Frames from one key frame to the next; few make reading single frames fast.
+            speed: ``balanced``: AV1, CRF 30, a key frame every 2 frames; ``fast``: one every 30; ``fastest``: H.264,
+                CRF 23, one every 30. What is given beside it stays.
             encoder_threads: Threads of each encoder; as many as it likes where left out.
             on_skip: What to do where frames are missing in between: LeRobot takes frame n to lie at n / fps, so they
                 would be lost time. ``error``, or ``split-episode`` to begin a new episode behind the gap.
@@ -126,9 +129,9 @@ class LeRobot(Consumer):
         self._names: Mapping[str, Sequence[str]] = names or {}
         self._task = task if task_file is None else _read_tasks(Path(task_file))
         self._video = images == "video"
-        self._coding = Coding(codec, quality, gop, encoder_threads)
+        self._coding = Coding.choose(Coding(), speed, codec, quality, gop, encoder_threads)
         if self._video:
-            check_encoder(codec)
+            check_encoder(self._coding.codec)
         self._splits = on_skip == "split-episode"
         self._on_duplicate = on_duplicate
         self._robot_type = robot_type

@@ -69,6 +69,20 @@ def test_every_file_says_how_its_colours_are_meant(tmp_path: Path, codec: str) -
     assert np.abs(shown.astype(int) - PICTURES[0]).mean() < 4
 
 
+def test_a_speed_fills_in_what_is_left_out_and_no_more(tmp_path: Path) -> None:
+    usual = Coding()
+    assert Coding.choose(usual, "balanced", None, None, None, None) == usual
+    assert Coding.choose(usual, "fast", None, None, None, None) == Coding("libsvtav1", 30, 30, None, "fast")
+    assert Coding.choose(usual, "fastest", None, None, None, None) == Coding("h264", 23, 30, None, "fastest")
+    assert Coding.choose(usual, "fastest", "libsvtav1", None, 5, 2) == Coding("libsvtav1", 30, 5, 2, "fastest")
+    assert Coding.choose(usual, "balanced", "h264", None, None, None) == Coding("h264", 30, 2)
+    with pytest.raises(ValueError, match="speed is balanced, fast or fastest, not 'quick'"):
+        Coding.choose(usual, "quick", None, None, None, None)
+    for speed, preset in (("balanced", b"me=hex subme=7"), ("fast", b"subme=2"), ("fastest", b"subme=0")):
+        encode(tmp_path / "one.mp4", PICTURES[:2], Coding("h264", speed=speed))
+        assert preset in (tmp_path / "one.mp4").read_bytes()  # x264 writes its settings into the first packet
+
+
 def test_cameras_that_have_the_cores_busy_are_encoded_by_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert Coding().beside(1).threads is None
