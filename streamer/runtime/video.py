@@ -23,6 +23,7 @@ from streamer.decode.video import VIDEO_TYPES, Picture, VideoDecoder, require_co
 from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.records import Index
 from streamer.resets import in_file_order
+from streamer.runtime.codec import LOST, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,9 +39,7 @@ _FURTHEST = 32  # packets behind one of which the picture has not come: H.264 an
 _UNCOUNTED = ("av1", "vp9")
 _FAR = 1.6  # times the usual distance of packets
 _RUNS = 2  # decoders of a stream: for a consumer that catches up beside the others
-_DECODERS = {"h264": ("h264",), "hevc": ("hevc",), "av1": ("libdav1d", "libaom-av1", "av1"), "vp9": ("vp9",)}
 _NO_KEY = "no key picture comes before it: the video was joined in its middle"
-_LOST = "a packet before it is missing; the video is whole again at the next key picture"
 _DAMAGED = "the packet is damaged; the video is whole again at the next key picture"
 ORDER = "the video's pictures have another order than its messages (B-frames): use 'clock: header'"
 
@@ -80,7 +79,7 @@ class Video:
             DecodeError: a packet is damaged.
 
         """
-        run = _Run(self.codec, 0, b"")
+        run = Run(self.codec, 0, b"")
         for number, kind in enumerate(self.kinds.tolist()):
             payload = self.source.payload(self.packets, number)
             data = bytes(_data(payload.all(), self.decoder.parse(payload)))
@@ -219,7 +218,7 @@ class Pictures:
         self._wanted: Counter[int] = Counter()
         self._ready: dict[int, Any] = {}  # pictures that are wanted, by packet
         self._why: dict[int, str] = {}  # packets that make no picture, and why
-        self._runs: list[_Run] = []  # the one that was used last stands last
+        self._runs: list[Run] = []  # the one that was used last stands last
 
     def packet(self, number: int) -> int:
         """Return the packet of a message."""
@@ -277,7 +276,7 @@ class Pictures:
             while packet not in self._ready and packet not in self._why:
                 self._step(run, packet)
 
-    def _run_to(self, packet: int, start: int) -> _Run:
+    def _run_to(self, packet: int, start: int) -> Run:
         """Return a decoder that comes by the packet: the nearest one before it, or one that begins at ``start``."""
         behind = [run for run in self._runs if run.next <= packet or packet in run.pending]
         run = max(behind, key=lambda run: run.next, default=None)
@@ -289,11 +288,11 @@ class Pictures:
                 self._runs.append(run)
                 return run
             self._take(run, run.drain())
-        run = _Run(self.video.codec, start, self.video.sets.get(start, b""))
+        run = Run(self.video.codec, start, self.video.sets.get(start, b""))
         self._runs.append(run)
         return run
 
-    def _step(self, run: _Run, packet: int) -> None:
+    def _step(self, run: Run, packet: int) -> None:
         """Give a decoder the next packet; at the end, or far behind the one that is wanted, let it give what it has."""
         number = run.next
         if number >= len(self.video.kinds) or number > packet + _FURTHEST:
@@ -315,7 +314,7 @@ class Pictures:
             self._bytes(number)
         except RecordingError as error:
             return error.text
-        return _LOST
+        return LOST
 
     def _bytes(self, number: int) -> bytes:
         payload = self.video.source.payload(self.video.packets, number)
@@ -325,7 +324,7 @@ class Pictures:
             raise DecodeError(msg)
         return bytes(_data(payload.all(), packet))
 
-    def _take(self, run: _Run, frames: list[Any]) -> None:
+    def _take(self, run: Run, frames: list[Any]) -> None:
         """Keep the pictures that are wanted."""
         for frame in frames:
             number = int(frame.pts)
@@ -339,7 +338,7 @@ class Pictures:
                 self._ready[number] = frame
             run.rank = max(run.rank, rank)
 
-    def _spoil(self, run: _Run, number: int, packet: int, why: str) -> None:
+    def _spoil(self, run: Run, number: int, packet: int, why: str) -> None:
         """End a decoder at a packet ``number`` that it cannot take, on its way to ``packet``."""
         self._end(run)
         self._refuse(number, why)
@@ -358,64 +357,6 @@ class Pictures:
             self._why.setdefault(packet, why)
             packet += 1
 
-    def _end(self, run: _Run) -> None:
+    def _end(self, run: Run) -> None:
         self._runs.remove(run)
         self._take(run, run.drain())
-
-
-class _Run:
-    """A decoder on its way through the packets; ``pending`` are those whose picture has not come yet."""
-
-    def __init__(self, codec: str, first: int, sets: bytes) -> None:
-        self._context = _open(codec)
-        if sets:
-            self._context.extradata = sets
-        self._before = b""
-        self.first = self.next = first
-        self.pending: set[int] = set()
-        self.rank = -1  # of the last picture that came
-
-    def feed(self, number: int, data: bytes, picture: bool) -> list[Any]:  # noqa: FBT001 - of a packet
-        """Decode a packet; one without a picture is given together with the next, which needs what it holds.
-
-        Raises:
-            DecodeError: it is damaged.
-
-        """
-        import av
-
-        if not picture:
-            self._before += data
-            return []
-        packet = av.Packet(self._before + data)
-        packet.pts = number
-        self._before = b""
-        self.pending.add(number)
-        try:
-            return list(self._context.decode(packet))
-        except av.FFmpegError as error:
-            msg = f"the packet does not decode ({error.strerror}); the video is whole again at the next key picture"
-            raise DecodeError(msg) from error
-
-    def drain(self) -> list[Any]:
-        """Return the pictures that the decoder holds back; it takes no packet afterwards."""
-        import av
-
-        try:
-            return list(self._context.decode(None))
-        except av.FFmpegError:
-            return []
-
-
-def _open(codec: str) -> Any:
-    """Return a decoder that works in the thread that calls it and refuses what is damaged."""
-    import av
-
-    for name in _DECODERS[codec]:
-        with suppress(ValueError, av.FFmpegError):
-            context: Any = av.CodecContext.create(name, "r")
-            context.thread_count = 1
-            context.options = {"err_detect": "explode"}
-            return context
-    msg = f"PyAV {av.__version__} has no decoder for {codec}"
-    raise ConfigError(msg)
