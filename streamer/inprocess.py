@@ -31,6 +31,7 @@ from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, recording_of
 from streamer.runtime.frames import make_frame
 from streamer.runtime.loader import Loader
+from streamer.runtime.plugin import importing
 from streamer.runtime.prepare import prepare
 from streamer.source.find import recording_name
 from streamer.source.source import Source
@@ -141,7 +142,9 @@ class Opened:
                 Source(path, Path(scratch), mapped=mapped, salvage=salvage, trust=trust(config))
             )
             types = Types.of(source, config.types, self._loaded.base)
-            yield prepare(source, types, timeline_settings(config), stream_settings(config))
+            with importing(self._loaded.base):
+                prepared = prepare(source, types, timeline_settings(config), stream_settings(config))
+            yield prepared
 
 
 class _Pending(NamedTuple):

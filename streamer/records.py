@@ -134,6 +134,7 @@ class Decoding:
     max_pixels: int = MAX_PIXELS
     elements: tuple[str, ...] | None = None
     names_field: str | None = None
+    map: tuple[Any, ...] = ()  # steps as a configuration writes them, applied in order to each sample
 
 
 @dataclass(frozen=True, slots=True)

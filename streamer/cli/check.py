@@ -111,4 +111,8 @@ def _streams(streams: dict[str, Any], width: int) -> Text:
         array = f"{'×'.join(map(str, s['shape']))} {s['dtype']}" if s["kind"] != "points" else f"{s['shape'][0]} points"
         numbers = [str(s[key]) for key in ("messages", "held", "gaps", "none")]
         rows.append((f"  {name}", s["topic"], f"({array})", *numbers, f"{s['max_offset_ms']:.1f} ms"))
-    return table(headings, rows, width)
+    found: Text = table(headings, rows, width)
+    for name, s in streams.items():
+        if s["map"]:
+            found.append(f"\n  {name}: {s['map']}")
+    return found

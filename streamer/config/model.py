@@ -150,7 +150,18 @@ class TfConfig(_Settings):
     target: str = Field(alias="to", min_length=1, description="the frame whose pose it is, such as tool0")
 
 
-_OF_TF = {"tf", "topic", "clock", "shift", "at", "align", "tolerance", "missing", "gap"}  # what a pose can be told
+_OF_TF = {
+    "tf",
+    "topic",
+    "clock",
+    "shift",
+    "at",
+    "align",
+    "tolerance",
+    "missing",
+    "gap",
+    "map",
+}  # what a pose can be told
 
 
 class StreamConfig(_Settings):
@@ -179,6 +190,9 @@ class StreamConfig(_Settings):
     )
     resize: tuple[int, int] | None = Field(None, description="[width, height] in pixels")
     color: Literal["rgb", "bgr", "gray"] | None = Field(None, description="colour order; rgb for colour images")
+    map: Annotated[list[str | dict[str, Any]], Field(min_length=1)] | None = Field(
+        None, description="steps that each sample goes through, in order, such as [{crop: [0, 0, 640, 640]}, gray]"
+    )
     capacity: int | None = Field(None, ge=1, description="most rows of a sample whose length varies")
     clock: Literal["receive", "header"] = Field("receive", description="which stamp of a message counts")
     shift: Shift = Field(0, description="added to the stamps of its messages: '-40 ms' for a camera that is 40 ms late")

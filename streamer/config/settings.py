@@ -33,6 +33,7 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
             *(s.dtype, s.scale, s.resize, s.color, s.capacity, max_pixels),
             elements=tuple(s.elements) if s.elements else None,
             names_field=s.names_field,
+            map=tuple(s.map or ()),
         ),
         Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
         s.shift,

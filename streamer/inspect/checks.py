@@ -19,6 +19,7 @@ from streamer.inspect.messages import misfits
 from streamer.layout import count_slots
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.about import alignments
+from streamer.runtime.plugin import importing
 from streamer.runtime.prepare import prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
@@ -90,7 +91,8 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
             Source(path, Path(scratch), salvage=config.source.salvage, trust=trust(config)) as source,
         ):
             types = Types.of(source, config.types, loaded.base)
-            prepared = _prepare(source, types, timeline_settings(config), settings, found)
+            with importing(loaded.base):
+                prepared = _prepare(source, types, timeline_settings(config), settings, found)
             if prepared is None:
                 return
             if not quick:
@@ -158,9 +160,10 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
             "streams": {
                 stream.settings.name: {
                     "topic": stream.topic.name,
-                    "kind": stream.decoder.kind,
+                    "kind": stream.kind,
                     "shape": list(stream.spec.shape),
                     "dtype": np.dtype(stream.spec.dtype).name,
+                    "map": str(stream.chain or ""),
                     "messages": len(stream.index.stamps),
                     **asdict(streams[stream.settings.name]),
                 }

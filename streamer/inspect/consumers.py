@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +13,7 @@ from streamer.contract import Outlook
 from streamer.errors import ConfigError, ConsumerError, StreamerError, from_os_error
 from streamer.libraries import blamed
 from streamer.runtime.about import about_recording, recording_of
-from streamer.runtime.plugin import make_consumer, of_consumer
+from streamer.runtime.plugin import importing, make_consumer, of_consumer
 from streamer.supervisor.recording import fill_in
 
 if TYPE_CHECKING:
@@ -57,13 +55,13 @@ def ask_consumers(loaded: Loaded, prepared: Prepared, name: str, found: Checked)
         shown = [n for n, stream in enumerate(names) if config.streams is None or stream in config.streams]
         about = about_recording(prepared, name, loaded.config.chunk_size, provenance(loaded), shown)
         recording, _ = recording_of(about)
-        with _blaming(consumer_name, "check", found, prepared), _as_in_a_run(loaded.base):
+        with _blaming(consumer_name, "check", found, prepared), importing(loaded.base), contextlib.chdir(loaded.base):
             consumer.check(_outlook(recording, prepared, config, shown))
 
 
 def _construct(loaded: Loaded, name: str, recording: str, found: Checked) -> Consumer | None:
     config = loaded.config.consumers[name]
-    with _blaming(name, "its constructor", found), _as_in_a_run(loaded.base):
+    with _blaming(name, "its constructor", found), importing(loaded.base), contextlib.chdir(loaded.base):
         return make_consumer(name, config.use or name, fill_in(config.options, recording))
     return None
 
@@ -90,15 +88,3 @@ def _blaming(name: str, what: str, found: Checked, prepared: Prepared | None = N
     except Exception as error:  # noqa: BLE001 - foreign code
         text = f"{what} raised {type(error).__name__}: {error}{blamed(error)}"
         found.add(ConsumerError(text, key=f"consumers.{name}"), recording)
-
-
-@contextmanager
-def _as_in_a_run(base: Path) -> Iterator[None]:
-    """Find modules and files where a consumer's process would find them."""
-    before = list(sys.path)
-    sys.path[:0] = [str(base), str(Path.cwd())]
-    try:
-        with contextlib.chdir(base):
-            yield
-    finally:
-        sys.path[:] = before

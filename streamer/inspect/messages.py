@@ -49,15 +49,15 @@ def _look(stream: Stream, number: int) -> tuple[Spec | None, StreamerError | Non
     name = stream.settings.name
     try:
         payload = stream.source.payload(stream.index, number)
-        rows = stream.decoder.rows(payload) if stream.spec.variable else 0
-        if stream.spec.variable and rows == 0:
+        rows = stream.decoder.rows(payload) if stream.raw.variable else 0
+        if stream.raw.variable and rows == 0:
             return None, None
         spec = stream.decoder.verify(payload)
     except ConfigError as error:
         return None, error.under("streams", name)
     except RecordingError as error:
         return None, error.within(stream=name, message=number, hint=UNDECODABLE)
-    wanted = stream.spec
+    wanted = stream.raw
     if rows > wanted.shape[0]:
         return spec, DecodeError(f"it has {rows} rows, room is for {wanted.shape[0]}", stream=name, message=number)
     same = spec.variable == wanted.variable and (spec.variable or spec.shape == wanted.shape)

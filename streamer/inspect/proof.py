@@ -62,7 +62,7 @@ def _mend(found: Suggestion, misfit: Misfit) -> None:
     settings = found.streams[misfit.stream.settings.name]
     picture = misfit.stream.decoder.kind in ("image", "depth")
     if picture and len(misfit.shapes) > 1 and "resize" not in settings:
-        height, width = misfit.stream.spec.shape[:2]
+        height, width = misfit.stream.raw.shape[:2]
         settings["resize"] = [width, height]
     elif "undecodable" not in settings:
         settings["undecodable"] = "skip"

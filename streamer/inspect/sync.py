@@ -167,10 +167,10 @@ def _find(prepared: Prepared, name: str, kinds: tuple[str, ...]) -> Stream:
 
 def _arrays(stream: Stream) -> Iterator[NDArray[Any]]:
     """Yield the arrays of all messages of a stream, whatever the plan takes of them."""
-    if stream.spec.variable:
+    if stream.raw.variable:
         msg = "its messages vary in length"
         raise RecordingError(msg, stream=stream.settings.name)
-    out = np.empty(stream.spec.shape, np.dtype(stream.spec.dtype))
+    out = np.empty(stream.raw.shape, np.dtype(stream.raw.dtype))
     for number in range(len(stream.index.stamps)):
         stream.decoder.decode(stream.source.payload(stream.index, number), out)
         yield out.copy() if stream.decoder.kind == "vector" else out

@@ -94,7 +94,7 @@ def _about_stream(s: Stream, p: Place) -> AboutStream:
         name=s.settings.name,
         topic=s.topic.name,
         msgtype=s.topic.msgtype,
-        kind=s.decoder.kind,
+        kind=s.kind,
         clock=s.settings.clock,
         shape=s.spec.shape,
         dtype=s.spec.dtype,

@@ -49,6 +49,7 @@ class ReaderJob:
     prove: bool = False  # whether somebody will delete or move the recording
     provenance: dict[str, Any] = field(default_factory=dict)
     together: str = ""  # the ledger of all recordings of the run, if that is another than this one's
+    paths: tuple[str, ...] = ()  # go in front of ``sys.path``: where a map's modules are
 
 
 @dataclass(frozen=True, slots=True)

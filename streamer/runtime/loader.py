@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -60,6 +61,7 @@ class Loader:
         self._pool = pool
         self._work = list(zip(prepared.streams, prepared.layout.places, strict=True))
         self._videos = [(s.source, s.plan.first) for s in prepared.streams if isinstance(s.source, Pictures)]
+        self._own = threading.local()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="loader")
         self._light = prepared.layout.slot_size <= _LIGHT
         self._running: dict[int, Future[_Done]] = {}
@@ -126,6 +128,13 @@ class Loader:
                     pictures.release(int(first[load.frame]))
         return done
 
+    def _scratch(self, number: int, stream: Stream) -> NDArray[Any]:
+        """Return this thread's array for what a stream's decoder makes, of which a map makes the sample."""
+        arrays: dict[int, NDArray[Any]] = self._own.__dict__.setdefault("arrays", {})
+        if number not in arrays:
+            arrays[number] = np.empty(stream.raw.shape, np.dtype(stream.raw.dtype))
+        return arrays[number]
+
     def _fill(self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None) -> int | None:
         """Put one stream's sample into its place; return its rows, None where there is no sample."""
         plan = stream.plan
@@ -139,18 +148,28 @@ class Loader:
         try:
             if stream.unfit:
                 _check_fit(stream, range(first, second + 1) if averaged else (first, second))
-            payload = stream.source.payload(stream.index, first)
-            if first == second or not isinstance(stream.decoder, VectorDecoder):
-                return stream.decoder.decode(payload, out)
-            numbers = range(first, second + 1) if averaged else (first, second)
-            values = [np.array(stream.decoder.values(stream.source.payload(stream.index, n))) for n in numbers]
-            turns = stream.decoder.quaternions
-            a, b, weight = values[0], values[-1], float(plan.weight[load.frame])
-            return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)
+            if stream.chain is None:
+                return _decode(stream, load.frame, out)
+            whole = self._scratch(number, stream)
+            rows = _decode(stream, load.frame, whole)
+            return stream.chain.into(whole[:rows] if stream.raw.variable else whole, out)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
                 return None
             raise _Unreadable(stream, first, error) from error
+
+
+def _decode(stream: Stream, frame: int, out: NDArray[Any]) -> int:
+    """Write the array of a frame's message, or of those that it is made of."""
+    first, second = int(stream.plan.first[frame]), int(stream.plan.second[frame])
+    if first == second or not isinstance(stream.decoder, VectorDecoder):
+        return stream.decoder.decode(stream.source.payload(stream.index, first), out)
+    averaged = stream.settings.alignment.align == "mean"
+    numbers = range(first, second + 1) if averaged else (first, second)
+    values = [np.array(stream.decoder.values(stream.source.payload(stream.index, n))) for n in numbers]
+    turns = stream.decoder.quaternions
+    a, b, weight = values[0], values[-1], float(stream.plan.weight[frame])
+    return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)
 
 
 def _check_fit(stream: Stream, numbers: Iterable[int]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import sys
+from contextlib import contextmanager
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.contract import Consumer
@@ -13,7 +16,7 @@ from streamer.errors import ConfigError, StreamerError, nearest_name
 from streamer.runtime.options import mistake_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from streamer.contract import Frame
 
@@ -119,3 +122,14 @@ def _complete(consumer: object) -> Consumer:
         if callable(own := getattr(consumer, method, None)):
             setattr(whole, method, own)
     return whole
+
+
+@contextmanager
+def importing(base: Path) -> Iterator[None]:
+    """Find modules where the processes of a run find them: ``base`` is the configuration's folder."""
+    before = list(sys.path)
+    sys.path[:0] = [str(base), str(Path.cwd())]
+    try:
+        yield
+    finally:
+        sys.path[:] = before

@@ -6,7 +6,7 @@ This is where stages are joined: source → index → timeline → plan → deco
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from streamer.decode.video import FOXGLOVE, PROTOBUF, taken_at
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
+from streamer.runtime.mapping import make_chain
 from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.schedule import schedule
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from streamer.runtime.video import Video
     from streamer.source.source import Source
     from streamer.source.types import Types
+    from streamer.transform import Chain
 
 _STAMP_AT = 4  # behind `seq` in ROS 1, behind the encapsulation in CDR
 _PLAIN = [known[1] for known in (*PLAIN, *PLAIN_2)]
@@ -61,6 +63,14 @@ class Stream:
     unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
     source: Payloads  # where its messages are: the recording, or a table of what was computed
     compute: Compute | None = None  # what made that table
+    raw: Spec = field(default_factory=lambda: Spec((0,), "<f8"))  # what the decoder makes
+    chain: Chain | None = None  # the steps from there to ``spec``
+
+    @property
+    def kind(self) -> str:
+        """What its samples are: image, depth, vector or points."""
+        flat = len(self.spec.shape) == 1 and not isinstance(self.spec.dtype, dict)
+        return "vector" if self.chain is not None and flat else self.decoder.kind
 
     @property
     def names_matter(self) -> bool:
@@ -126,13 +136,17 @@ def prepare(
     sources: dict[str, Payloads] = dict.fromkeys(own, source)
     sources |= {s.name: chains[s.name].rows(timed.ticks, s.alignment) for s in streams if s.name in chains}
     sources |= {name: video.pictures(used[name]) for name, video in videos.items()}
-    specs = {s.name: _spec(s, sources[s.name], used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
+    raw = {s.name: _spec(s, sources[s.name], used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
+    maps = {s.name: make_chain(s, raw[s.name], source, types) for s in streams}
+    specs = {name: raw[name] if steps is None else steps.spec for name, steps in maps.items()}
     ready = tuple(
         Stream(
             *(s, topics[s.name], used[s.name], decoders[s.name], p, specs[s.name], _repeats(p)),
             unfit=found.unfit if (found := fits[s.name]) is not None else {},
             source=sources[s.name],
             compute=chains.get(s.name),
+            raw=raw[s.name],
+            chain=maps[s.name],
         )
         for s, p in _zip(streams, plan)
     )

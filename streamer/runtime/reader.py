@@ -8,6 +8,7 @@ frame, the time to say how far it is - and then lets the table decide.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,6 +66,7 @@ _log = logging.getLogger("streamer.reader")
 def main(channel: Channel) -> None:
     """Prepare, say so, stream until all is done or the supervisor says to stop, report."""
     job = channel.receive_one(ReaderJob)
+    sys.path[:0] = [path for path in job.paths if path not in sys.path]
     opened = time.time()
     with ExitStack() as stack:
         source = stack.enter_context(

@@ -159,6 +159,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         prove=config.source.after != "keep",
         provenance=provenance(loaded),
         together=recording.together,
+        paths=import_paths(loaded),
     )
     name = recording.name
     consumers = {n: c.model_copy(update={"options": fill_in(c.options, name)}) for n, c in config.consumers.items()}

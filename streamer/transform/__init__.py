@@ -1,0 +1,170 @@
+"""A stream's ``map`` as a configuration writes it → steps, applied in order to each decoded array.
+
+A step is a name with its arguments (``crop: [0, 0, 640, 640]``), a name alone (``gray``), or ``module:function``. The
+names are those below and the entry points of the group ``streamer.transforms``, which are subclasses of `Step`.
+Steps are pure: each is asked once for the shape it makes and then called by several threads at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamer.errors import ConfigError, DecodeError, StreamerError, nearest_name
+from streamer.transform.base import Step, shape_text
+from streamer.transform.images import Clip, Crop, Flip, Gray, Range, Resize, Rotate
+from streamer.transform.own import load_own
+from streamer.transform.points import Box, Fields, Pad, Sample, Voxel
+from streamer.transform.rotation import Rotation
+from streamer.transform.undistort import CameraInfo, Undistort
+from streamer.transform.vectors import Elements, Norm, Offset, Scale
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from streamer.records import Spec
+
+__all__ = ["CameraInfo", "Chain", "Step", "Undistort", "make_steps", "shape_text"]
+
+_BUILT_IN: dict[str, type[Step]] = {
+    step.name: step
+    for step in (
+        *(Crop, Rotate, Flip, Resize, Undistort, Gray, Clip, Range),
+        *(Scale, Offset, Elements, Rotation, Norm),
+        *(Voxel, Fields, Sample, Pad),
+    )
+}
+_GROUP = "streamer.transforms"
+
+
+def make_steps(entries: Sequence[object]) -> tuple[Step, ...]:
+    """Make the steps of a ``map``.
+
+    Raises:
+        ConfigError: an entry is not known, or its arguments are not: with the key ``map[n]``.
+
+    """
+    steps = []
+    for n, entry in enumerate(entries):
+        try:
+            steps.append(_make_step(entry))
+        except ConfigError as error:
+            raise ConfigError(str(error), key=f"map[{n}]") from error
+    return tuple(steps)
+
+
+def _make_step(entry: object) -> Step:
+    if isinstance(entry, str):
+        return load_own(entry, {}) if ":" in entry else _find(entry).parse(None)
+    if not isinstance(entry, dict) or not entry:
+        msg = f"it should be a name, or a name with its arguments, not {entry!r}"
+        raise ConfigError(msg)
+    if "use" in entry:
+        return load_own(str(entry["use"]), {key: value for key, value in entry.items() if key != "use"})
+    if len(entry) > 1:
+        msg = f"it should be one name with its arguments, not {', '.join(map(str, entry))}: begin each with '- '"
+        raise ConfigError(msg)
+    ((name, value),) = entry.items()
+    step = Box if name == "crop" and isinstance(value, dict) and "area" not in value else _find(str(name))
+    try:
+        return step.parse(value)
+    except ConfigError as error:
+        msg = f"{name}: {error}"
+        raise ConfigError(msg) from error
+
+
+def _find(name: str) -> type[Step]:
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    for point in entry_points(group=_GROUP, name=name):
+        found = point.load()
+        if not isinstance(found, type) or not issubclass(found, Step):
+            msg = f"{name!r} ({point.value}) is no subclass of streamer.transform.Step"
+            raise ConfigError(msg)
+        return found
+    known = sorted({*_BUILT_IN, *(point.name for point in entry_points(group=_GROUP))})
+    msg = f"there is no step {name!r}{nearest_name(name, known) or '.'} Steps: {', '.join(known)}, or module:function"
+    raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Steps bound to the arrays of one stream; ``shapes`` are those before the first step and after each."""
+
+    steps: tuple[Step, ...]
+    shapes: tuple[Spec, ...]
+
+    @classmethod
+    def bind(cls, steps: Sequence[Step], spec: Spec) -> Chain:
+        """Ask each step what it makes of the one before.
+
+        Raises:
+            ConfigError: one does not fit, with the shapes up to it.
+
+        """
+        bound: list[Step] = []
+        shapes = [spec]
+        for n, step in enumerate(steps):
+            try:
+                bound.append(step.bound(shapes[-1]))
+                shapes.append(bound[-1].probe(shapes[-1]))
+            except ConfigError as error:
+                so_far = cls(tuple(bound[:n]), tuple(shapes[: n + 1]))
+                msg = f"{step.name}: {error} ({so_far})"
+                raise ConfigError(msg, key=f"map[{n}]") from error
+        return cls(tuple(bound), tuple(shapes))
+
+    @property
+    def spec(self) -> Spec:
+        """What the chain makes."""
+        return self.shapes[-1]
+
+    def __str__(self) -> str:
+        """Draw the shapes: ``1280×720×3 → crop → 640×640×3``."""
+        parts = [shape_text(self.shapes[0])]
+        for step, spec in zip(self.steps, self.shapes[1:], strict=True):
+            parts += [step.name, shape_text(spec)]
+        return " → ".join(parts)
+
+    def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Apply the steps to one sample: ``array`` holds its rows, all of them meant.
+
+        Raises:
+            DecodeError: a step has no result for it.
+
+        """
+        for step in self.steps:
+            try:
+                array = step(array)
+            except StreamerError:
+                raise
+            except Exception as error:
+                msg = f"{step.name} fails on {array.dtype} {array.shape}: {error}"
+                raise DecodeError(msg) from error
+        return array
+
+    def into(self, array: NDArray[Any], out: NDArray[Any]) -> int:
+        """Apply the steps, write the result into ``out`` and return how many rows of it are meant.
+
+        Raises:
+            DecodeError: a step has no result, or one of another shape than it promised.
+
+        """
+        result = self(array)
+        if result.dtype != out.dtype or result.shape[1:] != out.shape[1:] or len(result) > len(out):
+            msg = f"the map gives {result.dtype} {result.shape} where {out.dtype} {out.shape} was promised"
+            raise DecodeError(msg)
+        if not self.spec.variable and len(result) != len(out):
+            msg = f"the map gives {len(result)} rows where {len(out)} were promised"
+            raise DecodeError(msg)
+        rows = len(result)
+        if out.dtype.names is None:
+            np.copyto(out[:rows], result)
+        else:
+            out[:rows].view(np.uint8)[...] = np.ascontiguousarray(result).view(np.uint8)
+        return rows
