@@ -190,6 +190,18 @@ def tell(arrival: Arrival) -> str:
     return f"jump {', '.join(told)}{more}{unset}"
 
 
+def jumps_in(index: Index, headers: Stamps | None = None) -> str:
+    """Say where a topic's stamps jump, as `tell` does; empty where they do not.
+
+    Receive stamps are followed in the order of the file, ``headers`` (n,) int64 of the index in that of their receipt.
+    """
+    order = in_file_order(index) if headers is None else None
+    stamps = _taken(index.stamps if headers is None else headers, order)
+    found = restarts(stamps)
+    numbers = np.arange(len(stamps), dtype=np.int64)
+    return tell(Arrival(numbers, stamps, numbers, found)) if len(found) else ""
+
+
 def _instant(stamp: int) -> str:
     sign, size = "-" if stamp < 0 else "", abs(int(stamp))
     return f"{sign}{size // _SECOND}.{size % _SECOND // 10**6:03d} s"

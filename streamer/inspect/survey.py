@@ -12,6 +12,7 @@ from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.inspect.proof import prove
 from streamer.inspect.suggestion import suggestion
 from streamer.records import Index
+from streamer.resets import jumps_in
 from streamer.runtime.prepare import header_stamps
 from streamer.units import show_duration
 
@@ -147,7 +148,7 @@ def _warnings(found: Contents, looks: Mapping[str, Looked]) -> Iterator[str]:
             yield f"{topic.name} starts late: its first message comes {topic.first_s:.1f} s after the recording's first"
         if regular and topic.last_s is not None and found.seconds - topic.last_s > late:
             yield f"{topic.name} ends early: its last message comes {found.seconds - topic.last_s:.1f} s before the end"
-        yield from _of_clocks(topic.name, looks[topic.name])
+        yield from _of_clocks(found, topic.name, looks[topic.name])
 
 
 def _of_types(found: Contents) -> Iterator[str]:
@@ -167,8 +168,10 @@ def _of_types(found: Contents) -> Iterator[str]:
         )
 
 
-def _of_clocks(name: str, look: Looked) -> Iterator[str]:
-    """Say how the header stamps of a topic stand to the receive stamps, where that matters."""
+def _of_clocks(found: Contents, name: str, look: Looked) -> Iterator[str]:
+    """Say which of a topic's clocks was set meanwhile, and how its header stamps stand to the receive stamps."""
+    if jumps := jumps_in(found.indexes[name]):
+        yield f"{name}: its receive stamps {jumps}: 'source.resets' says which part is read"
     if look.stamped is False:
         yield f"{name}: its headers carry no time (stamp 0): only 'clock: receive' makes sense"
     if look.skew_ms is None or look.skew_from_ms is None or look.skew_to_ms is None:
@@ -182,7 +185,10 @@ def _of_clocks(name: str, look: Looked) -> Iterator[str]:
             "give all streams the same 'clock:'"
         )
     elif look.skew_to_ms - look.skew_from_ms > _SKEW / 2:
+        index, topic = found.indexes[name], found.source.topics[name]
+        set_back = jumps_in(index, header_stamps(found.source, index, topic.encoding))
+        advice = f"but its header stamps {set_back}" if set_back else "'clock: header' is the steadier one"
         yield (
             f"{name}: the delay between header and receive stamps varies from {look.skew_from_ms:.0f} to "
-            f"{look.skew_to_ms:.0f} ms: 'clock: header' is the steadier one"
+            f"{look.skew_to_ms:.0f} ms: {advice}"
         )
