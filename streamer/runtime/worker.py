@@ -30,7 +30,7 @@ from streamer.runtime.about import AboutRecording, recording_of
 from streamer.runtime.frames import make_frame
 from streamer.runtime.job import WorkerJob
 from streamer.runtime.messages import Escaped, Grown, Measured, WarmedUp
-from streamer.runtime.plugin import make_consumer
+from streamer.runtime.plugin import make_consumer, of_consumer
 from streamer.runtime.trace import recorded, traced
 from streamer.transport import (
     ClosedOutputs,
@@ -94,6 +94,8 @@ def calling(job: WorkerJob | MergeJob, what: str) -> Iterator[None]:
     process = os.getpid()
     try:
         yield
+    except ConfigError as error:
+        raise of_consumer(error, job.name) from error
     except StreamerError:
         raise
     except OSError as error:

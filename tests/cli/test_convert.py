@@ -102,3 +102,18 @@ def test_what_cannot_be_converted_is_told_with_what_there_is(tmp_path: Path) -> 
         assert words in finished.err, (options, finished)
         assert "Traceback" not in finished.err
     assert not (tmp_path / "out/zarr").exists()
+
+
+def test_what_a_consumer_refuses_of_a_recording_is_told_with_its_name(tmp_path: Path) -> None:
+    make(tmp_path / "a.bag", WORK)
+    options = {"out": "set", "task": "t", "features": {"observation.state": "joints"}}
+    config = {
+        "source": {"path": str(tmp_path / "a.bag")},
+        "timeline": {"from": "grid", "rate": "10.5 Hz"},
+        "streams": {"joints": {"topic": "/joints_0", "field": "position"}},
+        "consumers": {"mine": {"use": "lerobot", "options": options}},
+    }
+    finished = run(tmp_path / "run", config)
+    assert finished.code == 78, finished
+    assert "consumers.mine" in finished.err
+    assert "a whole number of frames a second, the timeline 10.5 Hz" in finished.err
