@@ -144,6 +144,9 @@ def _nearest(tick: int, stamps: Array, arrays: list[Array]) -> Array | None:
 
 def _decode(message: Any, msgtype: str, stream: StreamSettings) -> Array:
     how = stream.decoding
+    if how.map:
+        msg = "'full' and 'chunked' know no map: choose '--methods process,stream'"
+        raise UsageError(msg, stream=stream.name)
     if how.field is not None:
         return _vector(message, how)
     if msgtype in VIDEO_TYPES or codec_of(getattr(message, "format", "") or getattr(message, "encoding", "")):

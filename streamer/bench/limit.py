@@ -19,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 import simplejpeg
 
+from streamer.errors import UsageError
 from streamer.runtime.video import Pictures
 from streamer.source.payload import MemoryPayload
 
@@ -41,7 +42,16 @@ _JPEG = b"\xff\xd8"
 
 
 def limit(prepared: Prepared, threads: int) -> float:
-    """Return how long the loops took, in seconds."""
+    """Return how long the loops took, in seconds.
+
+    Raises:
+        UsageError: a stream has a map, which no bare loop has.
+
+    """
+    mapped = [stream.settings.name for stream in prepared.streams if stream.chain is not None]
+    if mapped:
+        msg = "'limit' knows no map: choose '--methods process,stream'"
+        raise UsageError(msg, stream=mapped[0])
     size = prepared.layout.slot_size + _HEADS
     warm = np.frombuffer(mmap.mmap(-1, _SLOTS * size), np.uint8)
     warm[:] = 1

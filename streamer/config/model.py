@@ -150,18 +150,8 @@ class TfConfig(_Settings):
     target: str = Field(alias="to", min_length=1, description="the frame whose pose it is, such as tool0")
 
 
-_OF_TF = {
-    "tf",
-    "topic",
-    "clock",
-    "shift",
-    "at",
-    "align",
-    "tolerance",
-    "missing",
-    "gap",
-    "map",
-}  # what a pose can be told
+# what a pose can be told
+_OF_TF = {"tf", "topic", "clock", "shift", "at", "align", "tolerance", "missing", "gap", "map"}
 
 
 class StreamConfig(_Settings):

@@ -119,14 +119,9 @@ class CompressedDecoder:
 
     def _decode_jpeg(self, form: Form, head: Head, data: memoryview, out: NDArray[Any]) -> bool:
         """Decode a JPEG straight into its place, or at the scale that comes next; False where it needs more."""
-        how = _reading(form, head)
-        if how.factor != 1 or how.pixels.mosaic or out.dtype != np.uint8:
+        order = self._order(form, head, out)
+        if order is None:
             return False
-        order = "GRAY" if out.ndim == 2 else "BGR" if self._how.color == "bgr" else "RGB"
-        if how.pixels.order == "RGB":  # the picture was compressed with its colours the other way round
-            order = _REVERSED.get(order, order)
-            if order == "GRAY":
-                return False
         if self._how.resize is None or (head.height, head.width) == out.shape[:2]:
             require_size((head.height, head.width), out)
             _jpeg(data, order, out)
@@ -136,6 +131,35 @@ class CompressedDecoder:
         _jpeg(data, order, image, reduced=reduced)
         resize_into(image.reshape(height, width, *out.shape[2:]), out, picture=True)
         return True
+
+    def decode_reduced(self, payload: Payload, out: NDArray[Any], factor: int) -> bool:
+        """Decode a JPEG at one ``factor``-th (2, 4 or 8) of its size; False where it is none, or of another size.
+
+        Raises:
+            DecodeError: the message is damaged.
+
+        """
+        form, data = self._data(payload)
+        if self._is_depth(form, data):
+            return False
+        head = look(data, self._how.max_pixels)
+        full = out.shape[0] * factor, out.shape[1] * factor
+        if head.kind != "JPEG" or head.channels == 4 or (head.height, head.width) != full:
+            return False
+        order = self._order(form, head, out)
+        if order is not None:
+            _jpeg(data, order, out, reduced=True)
+        return order is not None
+
+    def _order(self, form: Form, head: Head, out: NDArray[Any]) -> str | None:
+        """Return the order in which a JPEG's colours are decoded into ``out``; None where that needs more."""
+        how = _reading(form, head)
+        if how.factor != 1 or how.pixels.mosaic or out.dtype != np.uint8:
+            return None
+        order = "GRAY" if out.ndim == 2 else "BGR" if self._how.color == "bgr" else "RGB"
+        if how.pixels.order != "RGB":
+            return order
+        return _REVERSED.get(order)  # the picture was compressed with its colours the other way round
 
     def _data(self, payload: Payload) -> tuple[Form, memoryview]:
         """Return the format and the compressed bytes."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamer.runtime.job import ReaderJob
-    from streamer.runtime.prepare import Prepared
+    from streamer.runtime.prepare import Prepared, Stream
 
 _ANEW = "undo the change, or begin anew with --restart"
 _MOST = 4  # differences that a message lists
@@ -54,12 +54,15 @@ def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
 
 
 def _decoding(prepared: Prepared) -> str:
-    return json.dumps(
-        [
-            [s.topic.name, s.settings.clock, asdict(s.settings.decoding), s.spec.names, s.spec.unit]
-            for s in prepared.streams
-        ]
-    )
+    return json.dumps([_decided(stream) for stream in prepared.streams], default=str)
+
+
+def _decided(stream: Stream) -> list[Any]:
+    """Return what a stream's samples depend on; one without a map says nothing of maps."""
+    decoding = asdict(stream.settings.decoding)
+    steps = decoding.pop("map")
+    decided = [stream.topic.name, stream.settings.clock, decoding, stream.spec.names, stream.spec.unit]
+    return [*decided, steps, stream.chain.code if stream.chain else ()] if steps else decided
 
 
 def check_elements(ledger: Ledger, recording: int, prepared: Prepared, path: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from streamer.decode.compressed import CompressedDecoder
 from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import DecodeError, RecordingError
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.delivery import Load
-    from streamer.records import Place
+    from streamer.records import Place, Spec
     from streamer.runtime.prepare import Prepared, Stream
+    from streamer.transform import Chain
 
 Rows = list[int | None]
 Order = tuple["Load", Rows | None]  # with the rows of the frame before, where that is loaded already
@@ -128,12 +130,25 @@ class Loader:
                     pictures.release(int(first[load.frame]))
         return done
 
-    def _scratch(self, number: int, stream: Stream) -> NDArray[Any]:
+    def _scratch(self, number: int, spec: Spec) -> NDArray[Any]:
         """Return this thread's array for what a stream's decoder makes, of which a map makes the sample."""
-        arrays: dict[int, NDArray[Any]] = self._own.__dict__.setdefault("arrays", {})
-        if number not in arrays:
-            arrays[number] = np.empty(stream.raw.shape, np.dtype(stream.raw.dtype))
-        return arrays[number]
+        arrays: dict[tuple[int, ...], NDArray[Any]] = self._own.__dict__.setdefault("arrays", {})
+        key = number, *spec.shape
+        if key not in arrays:
+            arrays[key] = np.empty(spec.shape, np.dtype(spec.dtype))
+        return arrays[key]
+
+    def _map(self, chain: Chain, stream: Stream, number: int, frame: int, out: NDArray[Any]) -> int:
+        """Decode into an array of this thread's, and write what the map makes of it."""
+        if stream.reduced is not None and isinstance(stream.decoder, CompressedDecoder):
+            factor, fewer = stream.reduced
+            small = self._scratch(number, fewer.shapes[0])
+            payload = stream.source.payload(stream.index, int(stream.plan.first[frame]))
+            if stream.decoder.decode_reduced(payload, small, factor):
+                return fewer.into(small, out)
+        whole = self._scratch(number, stream.raw)
+        rows = _decode(stream, frame, whole)
+        return chain.into(whole[:rows] if stream.raw.variable else whole, out)
 
     def _fill(self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None) -> int | None:
         """Put one stream's sample into its place; return its rows, None where there is no sample."""
@@ -150,9 +165,7 @@ class Loader:
                 _check_fit(stream, range(first, second + 1) if averaged else (first, second))
             if stream.chain is None:
                 return _decode(stream, load.frame, out)
-            whole = self._scratch(number, stream)
-            rows = _decode(stream, load.frame, whole)
-            return stream.chain.into(whole[:rows] if stream.raw.variable else whole, out)
+            return self._map(stream.chain, stream, number, load.frame, out)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
                 return None

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from streamer.decode.compressed import CompressedDecoder
 from streamer.errors import ConfigError, RecordingError, nearest_name
 from streamer.transform import CameraInfo, Chain, Undistort, make_steps
 
 if TYPE_CHECKING:
+    from streamer.decode import Decoder
     from streamer.records import Spec, StreamSettings
     from streamer.source.source import Source
     from streamer.source.types import Types
@@ -20,7 +22,7 @@ _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 
 def make_chain(settings: StreamSettings, spec: Spec, source: Source, types: Types) -> Chain | None:
-    """Make the chain of a stream whose decoder gives arrays of ``spec``; None where it has no map.
+    """Make the chain of a stream whose decoder gives arrays of ``spec``; None where it has no map, or no message.
 
     Raises:
         ConfigError: a step is not known or does not fit, with the shapes up to it.
@@ -30,24 +32,33 @@ def make_chain(settings: StreamSettings, spec: Spec, source: Source, types: Type
     if not settings.decoding.map:
         return None
     try:
-        steps = [_calibrated(step, source, types) for step in make_steps(settings.decoding.map)]
+        if spec.shape == (0,):  # nothing to map, and nothing that would tell whether the steps fit
+            make_steps(settings.decoding.map)
+            return None
+        steps = [_calibrated(step, n, source, types) for n, step in enumerate(make_steps(settings.decoding.map))]
         return Chain.bind(steps, spec)
     except (ConfigError, RecordingError) as error:
         placed = error.under("streams", settings.name)
         raise placed from error
 
 
-def _calibrated(step: Step, source: Source, types: Types) -> Step:
+def reduction(chain: Chain | None, decoder: Decoder) -> tuple[int, Chain] | None:
+    """Return at one of how many parts of their size JPEGs may be decoded on their way to a map's ``resize``."""
+    return chain.reduced() if chain is not None and isinstance(decoder, CompressedDecoder) else None
+
+
+def _calibrated(step: Step, number: int, source: Source, types: Types) -> Step:
+    """Give a step that asks for a calibration the one that its topic holds."""
     if not isinstance(step, Undistort) or step.info is not None:
         return step
     topic = source.topics.get(step.camera_info)
     if topic is None:
         hint = nearest_name(step.camera_info, source.topics)
         msg = f"undistort: {source.path.name} has no topic {step.camera_info!r}{hint}"
-        raise ConfigError(msg)
+        raise ConfigError(msg, key=f"map[{number}]")
     if topic.msgtype != _CAMERA_INFO:
         msg = f"undistort: {topic.name} holds {topic.msgtype}, a calibration is {_CAMERA_INFO}"
-        raise ConfigError(msg)
+        raise ConfigError(msg, key=f"map[{number}]")
     index = source.index({topic.name})[topic.name]
     if not len(index.stamps):
         msg = f"undistort: {topic.name} has no message"

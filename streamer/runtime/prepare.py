@@ -6,7 +6,7 @@ This is where stages are joined: source → index → timeline → plan → deco
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from streamer.decode.video import FOXGLOVE, PROTOBUF, taken_at
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
-from streamer.runtime.mapping import make_chain
+from streamer.runtime.mapping import make_chain, reduction
 from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.schedule import schedule
@@ -62,9 +62,10 @@ class Stream:
     repeats: NDArray[np.bool_]  # for each frame: shows just the message that the frame before shows
     unfit: Mapping[int, str]  # planned messages that cannot be taken, and why
     source: Payloads  # where its messages are: the recording, or a table of what was computed
+    raw: Spec  # what the decoder makes
     compute: Compute | None = None  # what made that table
-    raw: Spec = field(default_factory=lambda: Spec((0,), "<f8"))  # what the decoder makes
-    chain: Chain | None = None  # the steps from there to ``spec``
+    chain: Chain | None = None  # the steps from ``raw`` to ``spec``
+    reduced: tuple[int, Chain] | None = None  # at one of how many parts JPEGs may be decoded for them
 
     @property
     def kind(self) -> str:
@@ -147,6 +148,7 @@ def prepare(
             compute=chains.get(s.name),
             raw=raw[s.name],
             chain=maps[s.name],
+            reduced=reduction(maps[s.name], decoders[s.name]),
         )
         for s, p in _zip(streams, plan)
     )

@@ -1,8 +1,7 @@
 """The reader process: a job → frames decoded once into the pool and offered to every consumer.
 
-One thread owns the table (`delivery`), the socket and the ledger; the loader's threads fill slots. The
-loop below waits for any of four things - a consumer's message, an order of the supervisor, a finished
-frame, the time to say how far it is - and then lets the table decide.
+One thread owns the table (`delivery`), the socket and the ledger; the loader's threads fill slots. The loop waits for a
+consumer's message, an order of the supervisor, a finished frame or the time to report, and lets the table decide.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Steps are pure: each is asked once for the shape it makes and then called by sev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from streamer.errors import ConfigError, DecodeError, StreamerError, nearest_name
 from streamer.transform.base import Step, shape_text
 from streamer.transform.images import Clip, Crop, Flip, Gray, Range, Resize, Rotate
-from streamer.transform.own import load_own
+from streamer.transform.own import Own, load_own
 from streamer.transform.points import Box, Fields, Pad, Sample, Voxel
 from streamer.transform.rotation import Rotation
 from streamer.transform.undistort import CameraInfo, Undistort
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from streamer.records import Spec
 
-__all__ = ["CameraInfo", "Chain", "Step", "Undistort", "make_steps", "shape_text"]
+__all__ = ["BUILT_IN", "CameraInfo", "Chain", "Step", "Undistort", "make_steps", "shape_text"]
 
-_BUILT_IN: dict[str, type[Step]] = {
+BUILT_IN: dict[str, type[Step]] = {
     step.name: step
     for step in (
         *(Crop, Rotate, Flip, Resize, Undistort, Gray, Clip, Range),
@@ -79,15 +79,15 @@ def _make_step(entry: object) -> Step:
 
 
 def _find(name: str) -> type[Step]:
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
+    if name in BUILT_IN:
+        return BUILT_IN[name]
     for point in entry_points(group=_GROUP, name=name):
         found = point.load()
         if not isinstance(found, type) or not issubclass(found, Step):
             msg = f"{name!r} ({point.value}) is no subclass of streamer.transform.Step"
             raise ConfigError(msg)
         return found
-    known = sorted({*_BUILT_IN, *(point.name for point in entry_points(group=_GROUP))})
+    known = sorted({*BUILT_IN, *(point.name for point in entry_points(group=_GROUP))})
     msg = f"there is no step {name!r}{nearest_name(name, known) or '.'} Steps: {', '.join(known)}, or module:function"
     raise ConfigError(msg)
 
@@ -115,7 +115,7 @@ class Chain:
                 shapes.append(bound[-1].probe(shapes[-1]))
             except ConfigError as error:
                 so_far = cls(tuple(bound[:n]), tuple(shapes[: n + 1]))
-                msg = f"{step.name}: {error} ({so_far})"
+                msg = f"{step.name}: {error}" + (f" ({so_far})" if n else "")
                 raise ConfigError(msg, key=f"map[{n}]") from error
         return cls(tuple(bound), tuple(shapes))
 
@@ -124,11 +124,44 @@ class Chain:
         """What the chain makes."""
         return self.shapes[-1]
 
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Digests of the user's own functions among the steps."""
+        return tuple(step.code for step in self.steps if isinstance(step, Own))
+
+    def reduced(self) -> tuple[int, Chain] | None:
+        """Return (8, 4 or 2) and the chain for pictures that were decoded at one such part of their size.
+
+        None where that would not be the same picture: a step before a ``resize`` is not for it, or edges lie within
+        pixels, or the ``resize`` asks for more pixels than are left.
+        """
+        spec = self.shapes[0]
+        picture = len(spec.shape) in (2, 3) and spec.dtype == "|u1"
+        for factor in (8, 4, 2) if picture else ():
+            if spec.shape[0] % factor or spec.shape[1] % factor:
+                continue
+            small = replace(spec, shape=(spec.shape[0] // factor, spec.shape[1] // factor, *spec.shape[2:]))
+            if (found := self._reduced(factor, small)) is not None:
+                return factor, found
+        return None
+
+    def _reduced(self, factor: int, small: Spec) -> Chain | None:
+        steps: list[Step] = []
+        for n, step in enumerate(self.steps):
+            if isinstance(step, Resize):
+                before = Chain.bind(steps, small).spec
+                return Chain.bind([*steps, *self.steps[n:]], small) if step.shrinks(before) else None
+            same = step.reduced(factor)
+            if same is None:
+                return None
+            steps.append(same)
+        return None
+
     def __str__(self) -> str:
         """Draw the shapes: ``1280×720×3 → crop → 640×640×3``."""
         parts = [shape_text(self.shapes[0])]
         for step, spec in zip(self.steps, self.shapes[1:], strict=True):
-            parts += [step.name, shape_text(spec)]
+            parts += [step.label, shape_text(spec)]
         return " → ".join(parts)
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:

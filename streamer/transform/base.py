@@ -33,6 +33,11 @@ class Step:
 
     name: ClassVar[str] = ""
 
+    @property
+    def label(self) -> str:
+        """What it is called where the shapes are shown."""
+        return self.name
+
     def probe(self, spec: Spec) -> Spec:
         """Tell what the step makes of arrays of ``spec``.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from streamer.records import Spec
 
 _FITS = ("stretch", "pad", "cover")
+_OPENCV = ("uint8", "uint16", "float32")  # as images have them; channels are three at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,13 @@ class Rotate(Step):
         return replace(spec, shape=(*size, *spec.shape[2:]))
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return a view."""
-        return np.rot90(array, -self.degrees // 90)
+        """Turn it, by OpenCV where that has the type: it goes through memory in blocks."""
+        if array.dtype.name not in _OPENCV:
+            return np.rot90(array, -self.degrees // 90)
+        import cv2
+
+        codes = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+        return np.asarray(cv2.rotate(np.ascontiguousarray(array), codes[self.degrees]))
 
     def reduced(self, factor: int) -> Step | None:
         """Turn it all the same."""
@@ -104,8 +110,14 @@ class Flip(Step):
         return spec
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return a view."""
-        return array[:, ::-1] if self.direction == "horizontal" else array[::-1]
+        """Mirror it, by OpenCV where that has the type."""
+        if self.direction == "vertical":
+            return array[::-1]
+        if array.dtype.name not in _OPENCV:
+            return array[:, ::-1]
+        import cv2
+
+        return np.asarray(cv2.flip(np.ascontiguousarray(array), 1))
 
     def reduced(self, factor: int) -> Step | None:
         """Mirror it all the same."""
@@ -162,6 +174,12 @@ class Resize(Step):
         if place is not part:
             part[...] = place
         return out
+
+    def shrinks(self, spec: Spec) -> bool:
+        """Tell whether an image is nowhere smaller than what is made of it."""
+        height, width = spec.shape[:2]
+        scales = self.size[0] / width, self.size[1] / height
+        return min(scales) <= 1 if self.fit == "pad" else max(scales) <= 1
 
     def inside(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return (top, left, height, width) of the whole image, fitted into the size."""
@@ -288,7 +306,9 @@ class Range(Clip):
             outside |= array < _as(low, array.dtype)
         if high is not None:
             outside |= array > _as(high, array.dtype)
-        return np.where(outside, array.dtype.type(np.nan if array.dtype.kind == "f" else 0), array)
+        if array.dtype.kind != "f":
+            return np.asarray(array * ~outside)
+        return np.where(outside, array.dtype.type(np.nan), array)
 
 
 def _as(value: float | None, dtype: np.dtype[Any]) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -31,6 +33,12 @@ class Own(Step):
     use: str
     function: Callable[[NDArray[Any]], Any] = field(compare=False, repr=False)
     result: Spec | None = None
+    code: str = ""  # a digest of its source text: where that changes, the step does
+
+    @property
+    def label(self) -> str:
+        """Where the function is."""
+        return self.use
 
     def probe(self, spec: Spec) -> Spec:
         """Call it with zeros."""
@@ -102,4 +110,13 @@ def load_own(use: str, options: dict[str, Any]) -> Step:
     if not callable(found):
         msg = f"{use!r} should be a function of an array, it is {type(found).__name__}"
         raise ConfigError(msg)
-    return Own(use, found)
+    return Own(use, found, code=_digest(found))
+
+
+def _digest(found: object) -> str:
+    """Return a digest of the text of a function, or of an object's class; empty where there is no text."""
+    try:
+        text = inspect.getsource(found if inspect.isroutine(found) else type(found))
+    except (OSError, TypeError):
+        return ""
+    return sha256(text.encode()).hexdigest()

@@ -131,7 +131,7 @@ class Voxel(Step):
         places = np.stack([array[field].astype(np.float64) for field in "xyz"], axis=1)
         known = np.isfinite(places).all(axis=1)
         array, cubes = array[known], np.floor(places[known] / float(self.size))
-        _, first, member = np.unique(cubes, axis=0, return_index=True, return_inverse=True)
+        _, first, member = np.unique(_keys(cubes), return_index=True, return_inverse=True)
         out = array[first].copy()
         counts = np.bincount(member.ravel(), minlength=len(first))
         for name in array.dtype.names or ():
@@ -139,6 +139,18 @@ class Voxel(Step):
                 sums = np.bincount(member.ravel(), array[name].astype(np.float64), len(first))
                 out[name] = sums / np.maximum(counts, 1)
         return out
+
+
+def _keys(cubes: NDArray[np.float64]) -> NDArray[Any]:
+    """Return a number for each cube (n, 3) in the order of the cubes, x first."""
+    if not len(cubes):
+        return np.zeros(0, np.int64)
+    low, high = cubes.min(axis=0), cubes.max(axis=0)
+    sizes = [int(size) for size in high - low + 1]
+    if sizes[0] * sizes[1] * sizes[2] >= 1 << 62:  # more cubes than numbers: by rank
+        return np.asarray(np.unique(cubes, axis=0, return_inverse=True)[1]).ravel()
+    x, y, z = (cubes - low).astype(np.int64).T
+    return np.asarray((x * sizes[1] + y) * sizes[2] + z)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rosbags.highlevel import AnyReader
 
 from streamer.demo import Workload, make
-from tests.pipeline.driver import digests, run
+from tests.pipeline.driver import digests, run, start, wait_until
 from tests.pipeline.test_edges import linked
 
 if TYPE_CHECKING:
@@ -92,6 +93,39 @@ def test_every_frame_is_mapped_the_same_whatever_happens_and_a_changed_map_is_no
     finished = run(tmp_path / "c", values, "--resume")
     assert finished.code == 78, finished
     assert "cannot be continued" in finished.err
+
+
+def test_an_interrupted_run_goes_on_after_a_killed_reader_and_not_with_another_step_of_the_users(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "take.bag"
+    make(path, WORK)
+    step = "def twice(array):\n    return array * 2\n"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "steps.py").write_text(step)
+    assert run(tmp_path / "a", config(path)).code == 0
+    values = config(path, chunk_size=4, pool="100 kB")  # a few frames: nobody is far ahead of the gate
+    values["consumers"]["gate"] = {
+        "use": "tests.pipeline.probes:Gate",
+        "options": {"folder": str(tmp_path), "at": 18},
+    }
+    with start(tmp_path / "b", values) as running:
+        wait_until((tmp_path / "here").exists)
+        reader = running.children()["reader"]
+        reader.kill()
+        wait_until(lambda: running.children().get("reader", reader) != reader)
+        running.signal(signal.SIGTERM)
+        (tmp_path / "go").touch()
+        assert running.end().code != 0
+    (tmp_path / "b" / "steps.py").write_text(step.replace("2", "3"))
+    refused = run(tmp_path / "b", values, "--resume")
+    assert refused.code == 78, refused
+    assert "cannot be continued" in refused.err
+    (tmp_path / "b" / "steps.py").write_text("# what else is changed in the module is none of the map's\n" + step)
+    finished = run(tmp_path / "b", values, "--resume")
+    assert finished.code == 0, finished
+    assert digests(tmp_path / "b/digest.json") == digests(tmp_path / "a/digest.json")
 
 
 def test_a_map_that_does_not_fit_is_told_before_the_run_with_the_shapes_up_to_it(tmp_path: Path) -> None:

@@ -200,3 +200,36 @@ def test_steps_on_a_reduced_picture_give_the_reduced_result(factor: int) -> None
         assert reduced is not None
         assert np.array_equal(reduced(small), step(pixels)[::factor, ::factor])
     assert make_steps([{"crop": [1, 0, 8, 8]}])[0].reduced(factor) is None
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_a_chain_for_reduced_pictures_makes_the_same_shape_and_never_enlarges(data: st.DataObject) -> None:
+    height, width = (data.draw(st.sampled_from([64, 72, 96, 100, 101])) for _ in "hw")
+    area = [data.draw(st.sampled_from([0, 8, 12])) for _ in "xy"] + [data.draw(st.sampled_from([24, 40, 48]))] * 2
+    before = data.draw(st.lists(st.sampled_from([{"crop": area}, {"rotate": 90}, {"flip": "vertical"}]), max_size=2))
+    size = [data.draw(st.integers(1, 30)) for _ in "wh"]
+    resize = {"resize": {"size": size, "fit": data.draw(st.sampled_from(["stretch", "pad", "cover"]))}}
+    try:
+        chain = Chain.bind(make_steps([*before, resize, "gray"]), Spec((height, width, 3), "|u1"))
+    except ConfigError:  # cut twice
+        return
+    found = chain.reduced()
+    if found is None:
+        return
+    factor, fewer = found
+    assert fewer.spec == chain.spec
+    assert (fewer.shapes[0].shape[0] * factor, fewer.shapes[0].shape[1] * factor) == (height, width)
+    down, across = fewer.shapes[len(before)].shape[:2]
+    fit = min if resize["resize"]["fit"] == "pad" else max
+    assert fit(size[0] / across, size[1] / down) <= 1
+
+
+def test_a_chain_that_needs_all_pixels_is_not_reduced() -> None:
+    camera = Spec((480, 640, 3), "|u1")
+    for entries in (["gray"], [{"crop": [1, 0, 320, 320]}, {"resize": [32, 32]}], [{"resize": [400, 400]}]):
+        assert Chain.bind(make_steps(entries), camera).reduced() is None
+    assert Chain.bind(make_steps([{"resize": [224, 224]}]), Spec((480, 640), "<u2")).reduced() is None
+    found = Chain.bind(make_steps([{"crop": [80, 0, 480, 480]}, {"resize": [224, 224]}]), camera).reduced()
+    assert found is not None
+    assert found[0] == 2

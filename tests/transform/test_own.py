@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
 import pytest
-import yaml
 
 from streamer import transform
 from streamer.errors import ConfigError, DecodeError
@@ -181,12 +178,3 @@ def test_undistort_names_its_topic_and_waits_for_the_calibration() -> None:
         Chain.bind([step], Spec((240, 320), "|u1"))
     info = CameraInfo(320, 240, "plumb_bob", INFOS["plumb_bob"], K, p=P)
     assert Chain.bind([step.calibrated(info)], Spec((240, 320), "|u1")).spec.shape == (240, 320)
-
-
-def test_every_step_of_the_recipes_is_made() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
-    found = [yaml.safe_load(one) for one in re.findall(r"`map: (\[.*?\])`", text)]
-    assert len(found) > 8
-    for entry in found:
-        if entry != ["steps:normalize"]:
-            assert make_steps(entry)

@@ -75,6 +75,13 @@ def test_a_voxel_holds_the_mean_of_its_points(count: int, size: float, seed: int
         assert row["ring"] == cubes[cube][0]["ring"]
 
 
+def test_voxels_far_from_each_other_are_told_apart_and_in_order() -> None:
+    points = cloud(4)
+    for axis in "xyz":
+        points[axis] = [3e9, -3e9, 3e9, -3e9]
+    assert apply(points, {"voxel": "1 mm"})["ring"].tolist() == [1, 0]
+
+
 def test_fields_are_chosen_and_packed() -> None:
     points = cloud(7)
     found = apply(points, {"fields": ["z", "ring"]})
