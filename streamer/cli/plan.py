@@ -133,6 +133,8 @@ def _lines(found: View) -> Iterator[str]:
     end = float(found.seconds[-1]) if len(found.seconds) else 0.0
     kinds = [(f"left out, {reason}", spans) for reason, spans in found.left_out.items()]
     for lane in found.lanes:
+        if lane.map:
+            yield f"{lane.name}: {lane.map}"
         kinds += [(f"{lane.name}: in a gap", lane.spans["gaps"]), (f"{lane.name}: no sample", lane.spans["none"])]
         if lane.begins_s is not None and lane.begins_s > 1.0:
             yield f"{lane.name}: its first message comes {lane.begins_s:.1f} s after the first tick"

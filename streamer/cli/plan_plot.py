@@ -80,6 +80,9 @@ def _rug(axes: Any, seconds: NDArray[np.float64], color: str) -> None:
 def _lane(axes: Any, found: View, lane: Lane) -> None:
     if lane.begins_s is not None and lane.ends_s is not None:
         axes.axvspan(lane.begins_s, lane.ends_s, color=_BAND, linewidth=0, zorder=0)
+        if lane.shift_s:  # where its messages lay before
+            edges = lane.begins_s - lane.shift_s, lane.ends_s - lane.shift_s
+            axes.vlines(edges, 0, 1, color=_FAINT, linewidth=0.8, linestyle=":", transform=axes.get_xaxis_transform())
     step = float(np.median(np.diff(found.seconds))) if len(found.seconds) > 1 else 0.1
     for kind, color in _COLORS.items():
         _shade(axes, lane.spans[kind], color, step, _BANDS[kind])
@@ -89,7 +92,7 @@ def _lane(axes: Any, found: View, lane: Lane) -> None:
     axes.set_ylim(-1.25 * max(size, 1e-3), 1.25 * max(size, 1e-3))
     if len(found.seconds):
         axes.set_xlim(found.seconds[0] - step, found.seconds[-1] + step)
-    _bare(axes, lane.name)
+    _bare(axes, f"{lane.name}\nshift {_signed(lane.shift_s)}" if lane.shift_s else lane.name)
     axes.yaxis.tick_right()
     axes.set_yticks([-size, size] if size else [0], [f"-{_told(size)}", f"+{_told(size)}"] if size else ["0"])
     axes.tick_params(axis="y", length=0, labelsize=7, labelcolor=_FAINT)
@@ -128,6 +131,10 @@ def _histogram(axes: Any, lane: Lane, *, titled: bool) -> None:
     axes.spines["bottom"].set_color(_FAINT)
 
 
+def _signed(seconds: float) -> str:
+    return f"{seconds * 1e3:+g} ms"
+
+
 def _told(milliseconds: float) -> str:
     return show_duration(round(float(milliseconds) * 1e6)) if milliseconds else "0"
 
@@ -137,6 +144,10 @@ def _bare(axes: Any, name: str) -> None:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(axis="x", labelsize=8, labelcolor=_INK, color=_FAINT)
+
+
+def _shifted(views: Sequence[View]) -> bool:
+    return any(lane.shift_s for found in views for lane in found.lanes)
 
 
 def _legend(views: Sequence[View]) -> list[Any]:
@@ -149,5 +160,6 @@ def _legend(views: Sequence[View]) -> list[Any]:
         Line2D([], [], color=_OFFSET, marker=".", label="frame; offset of each sample"),
         *([Line2D([], [], color=_COLORS["gaps"], label="tick left out")] if any(v.left_out for v in views) else []),
         Patch(color=_BAND, label="topic has messages"),
+        *([Line2D([], [], color=_FAINT, ls=":", label="before the shift")] if _shifted(views) else []),
         *(Patch(color=color, alpha=0.55, label=_WORDS[kind]) for kind, color in _COLORS.items() if kind in shown),
     ]

@@ -48,6 +48,8 @@ class Lane:
     edges: NDArray[np.float64]
     counts: NDArray[np.int64]
     spans: dict[str, list[Span]]  # held, gaps, none
+    shift_s: float = 0.0  # what was added to the stamps of its messages; all times are those after it
+    map: str = ""  # the steps with the shapes between them
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ def view(prepared: Prepared, name: str) -> View:
             "none": list(_spans(np.flatnonzero(~shown), seconds)),
         }
         names = stream.settings.name, stream.topic.name
-        lanes.append(Lane(*names, len(stamps), begins, ends, offsets, edges, counts.astype(int), spans))
+        how = stream.settings.shift / 1e9, str(stream.chain or "")
+        lanes.append(Lane(*names, len(stamps), begins, ends, offsets, edges, counts.astype(int), spans, *how))
     times = (ticks - origin) / 1e9
     reasons = _reasons(prepared)
     left_out = {reason: list(_spans(numbers, times)) for reason, numbers in reasons.items()}
@@ -142,6 +145,8 @@ def _lane(lane: Lane) -> dict[str, Any]:
         "messages": lane.messages,
         "begins_s": lane.begins_s,
         "ends_s": lane.ends_s,
+        "shift_s": lane.shift_s,
+        "map": lane.map,
         "offset_ms": {
             "median": round(float(np.median(size)), 6) if len(size) else None,
             "p95": round(float(np.quantile(size, 0.95)), 6) if len(size) else None,
