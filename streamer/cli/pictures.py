@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def check_plot() -> None:
-    """Make sure that ``--plot`` will work, before anything takes its time.
+def check_plot(who: str = "--plot") -> None:
+    """Make sure that ``--plot``, or who else draws, will work, before anything takes its time.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -22,7 +22,7 @@ def check_plot() -> None:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        msg = "--plot draws with matplotlib: pip install 'rosbag-streamer[plot]'"
+        msg = f"{who} draws with matplotlib: pip install 'rosbag-streamer[plot]'"
         raise UsageError(msg) from error
     mpl.use("Agg")
 

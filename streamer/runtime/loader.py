@@ -147,7 +147,7 @@ class Loader:
             if stream.decoder.decode_reduced(payload, small, factor):
                 return fewer.into(small, out)
         whole = self._scratch(number, stream.raw)
-        rows = _decode(stream, frame, whole)
+        rows = decode_sample(stream, frame, whole)
         return chain.into(whole[:rows] if stream.raw.variable else whole, out)
 
     def _fill(self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None) -> int | None:
@@ -164,7 +164,7 @@ class Loader:
             if stream.unfit:
                 _check_fit(stream, range(first, second + 1) if averaged else (first, second))
             if stream.chain is None:
-                return _decode(stream, load.frame, out)
+                return decode_sample(stream, load.frame, out)
             return self._map(stream.chain, stream, number, load.frame, out)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
@@ -172,8 +172,13 @@ class Loader:
             raise _Unreadable(stream, first, error) from error
 
 
-def _decode(stream: Stream, frame: int, out: NDArray[Any]) -> int:
-    """Write the array of a frame's message, or of those that it is made of."""
+def decode_sample(stream: Stream, frame: int, out: NDArray[Any]) -> int:
+    """Write what a stream's decoder makes for a frame, before any map; return how many rows of it are meant.
+
+    Raises:
+        RecordingError: a message cannot be read.
+
+    """
     first, second = int(stream.plan.first[frame]), int(stream.plan.second[frame])
     if first == second or not isinstance(stream.decoder, VectorDecoder):
         return stream.decoder.decode(stream.source.payload(stream.index, first), out)
