@@ -9,14 +9,17 @@ import ctypes
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
 _KINDS = (
@@ -150,3 +153,16 @@ def rename_to_free(path: Path, target: Path) -> None:
         return
     os.link(path, target, follow_symlinks=False)
     path.unlink()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for the time of the block.
+
+    It goes with the block, also where that lies in a generator which nobody ends and the garbage collector finds.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="streamer-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import mmap
 import select
-import tempfile
 import weakref
 from collections import deque
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ import numpy as np
 from streamer.config.load import load
 from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
 from streamer.delivery import Load
+from streamer.files import scratch_folder
 from streamer.layout import at_once
 from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, recording_of
@@ -136,11 +136,9 @@ class Opened:
         """Open one recording and plan, for the time of the block; ``mapped`` as in `Source`."""
         config = self._loaded.config
         with ExitStack() as stack:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
+            scratch = stack.enter_context(scratch_folder())
             salvage = config.source.salvage
-            source = stack.enter_context(
-                Source(path, Path(scratch), mapped=mapped, salvage=salvage, trust=trust(config))
-            )
+            source = stack.enter_context(Source(path, scratch, mapped=mapped, salvage=salvage, trust=trust(config)))
             types = Types.of(source, config.types, self._loaded.base)
             with importing(self._loaded.base):
                 prepared = prepare(source, types, timeline_settings(config), stream_settings(config))

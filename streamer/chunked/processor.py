@@ -6,7 +6,6 @@ import inspect
 import logging
 import math
 import os
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +18,7 @@ import numpy as np
 from streamer.chunked.arguments import ArgumentError, TimelineError, by_name, check_keys
 from streamer.chunked.function import Function
 from streamer.chunked.rospy import Parser
+from streamer.files import scratch_folder
 from streamer.inprocess import Ahead
 from streamer.plan import make_plan
 from streamer.records import Flag, TimelineSettings
@@ -250,8 +250,8 @@ class ChunkedRosbagProcessor:
     @contextmanager
     def _open(self, path: str | Path) -> Iterator[Source]:
         with ExitStack() as stack:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="streamer-"))
-            yield stack.enter_context(Source(Path(path).absolute(), Path(scratch), salvage=self.salvage))
+            scratch = stack.enter_context(scratch_folder())
+            yield stack.enter_context(Source(Path(path).absolute(), scratch, salvage=self.salvage))
 
     def _indexes(self, source: Source) -> dict[str, Index]:
         """Return the index of each key whose topic has messages, shifted where its settings say so."""

@@ -12,7 +12,6 @@ The commands ``streamer info``, ``init``, ``check`` and ``plan`` print what thes
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,12 +36,13 @@ def open_contents(path: str | Path, *, salvage: bool = False, types: Sequence[st
         RecordingError: the recording cannot be read.
 
     """
+    from streamer.files import scratch_folder
     from streamer.inspect.contents import read_contents
     from streamer.source.source import Source
 
     with (
-        tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-        Source(Path(path).absolute(), Path(scratch), salvage=salvage) as source,
+        scratch_folder() as scratch,
+        Source(Path(path).absolute(), scratch, salvage=salvage) as source,
     ):
         yield read_contents(source, types)
 

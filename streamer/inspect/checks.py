@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from streamer.config.settings import stream_settings, timeline_settings, trust
 from streamer.errors import ConfigError, RecordingError, StreamerError
+from streamer.files import scratch_folder
 from streamer.inspect.consumers import ask_consumers, check_consumers
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
@@ -87,8 +87,8 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
     settings = stream_settings(config)
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="streamer-") as scratch,
-            Source(path, Path(scratch), salvage=config.source.salvage, trust=trust(config)) as source,
+            scratch_folder() as scratch,
+            Source(path, scratch, salvage=config.source.salvage, trust=trust(config)) as source,
         ):
             types = Types.of(source, config.types, loaded.base)
             with importing(loaded.base):
