@@ -34,6 +34,7 @@ _ENCODERS = {"libsvtav1": "libsvtav1", "h264": "libx264"}
 _PRESET = "12"  # of SVT-AV1, the fastest; LeRobot's choice, too
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _KEPT = 2**30  # bytes: larger pieces, or more at the end of the heap, go back to the system at once
+_LEAST_AV1 = 4  # pixels
 _SMALLEST, _TAKES_SMALL = 32, (17, 1)  # pixels; from which version on PyAV brings an SVT-AV1 that takes fewer
 _LIMITED, _BT601 = 1, 6  # AVCOL_RANGE_MPEG, AVCOL_SPC_SMPTE170M (libavutil/pixfmt.h): what `Segment` converts to
 _MOST_QUALITY = {"libsvtav1": 63, "h264": 51}
@@ -139,6 +140,18 @@ def check_encoder(codec: str) -> None:
         raise ConfigError(msg)
 
 
+def _check_av1(stream: str, shape: tuple[int, ...], size: str) -> None:
+    if min(shape[:2]) < _LEAST_AV1:
+        msg = f"{size}: SVT-AV1 encodes {_LEAST_AV1}x{_LEAST_AV1} and more; choose 'codec: h264'"
+        raise ConfigError(msg, key=f"streams.{stream}")
+    if max(shape[:2]) < _SMALLEST and _numbers(version("av")) < _TAKES_SMALL:
+        msg = (
+            f"{size}: SVT-AV1 in av {version('av')} crashes on pictures below "
+            f"{_SMALLEST}x{_SMALLEST}; choose 'codec: h264', or install av 17.1 or newer"
+        )
+        raise ConfigError(msg, key=f"streams.{stream}")
+
+
 def check_size(stream: str, shape: tuple[int, ...], codec: str = "h264") -> None:
     """Make sure that pictures of a shape can be encoded.
 
@@ -146,15 +159,12 @@ def check_size(stream: str, shape: tuple[int, ...], codec: str = "h264") -> None
         ConfigError: their height or width is odd, for which 4:2:0 has no half, or they are too small for the encoder.
 
     """
-    if codec == "libsvtav1" and max(shape[:2]) < _SMALLEST and _numbers(version("av")) < _TAKES_SMALL:
-        msg = (
-            f"{shape[1]}x{shape[0]} pixels: SVT-AV1 in av {version('av')} crashes on pictures below "
-            f"{_SMALLEST}x{_SMALLEST}; choose 'codec: h264', or install av 17.1 or newer"
-        )
-        raise ConfigError(msg, key=f"streams.{stream}")
+    size = f"{shape[1]}x{shape[0]} pixels"
+    if codec == "libsvtav1":
+        _check_av1(stream, shape, size)
     if shape[0] % 2 or shape[1] % 2:
         even = [shape[1] // 2 * 2, shape[0] // 2 * 2]
-        msg = f"{shape[1]}x{shape[0]} pixels: video needs even numbers; 'resize: {even}' gives them"
+        msg = f"{size}: video needs even numbers; 'resize: {even}' gives them"
         raise ConfigError(msg, key=f"streams.{stream}")
 
 
@@ -202,7 +212,6 @@ class Segment:
     def _encode(self, frame: VideoFrame) -> None:
         if self._stream is None:
             encoder = _ENCODERS[self._coding.codec]
-            check_size(self._path.stem, (frame.height, frame.width), self._coding.codec)
             self._stream = self._file.add_stream(encoder, rate=self._rate, options=self._coding.options)
             self._stream.width, self._stream.height, self._stream.pix_fmt = frame.width, frame.height, "yuv420p"
             context = self._stream.codec_context

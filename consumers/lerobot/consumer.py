@@ -128,9 +128,9 @@ class LeRobot(Consumer):
         self._wanted = {key: [found] if isinstance(found, str) else list(found) for key, found in features.items()}
         self._names: Mapping[str, Sequence[str]] = names or {}
         self._task = task if task_file is None else _read_tasks(Path(task_file))
-        self._video = images == "video"
         self._coding = Coding.choose(Coding(), speed, codec, quality, gop, encoder_threads)
-        if self._video:
+        self._codec = self._coding.codec if images == "video" else None
+        if self._codec is not None:
             check_encoder(self._coding.codec)
         self._splits = on_skip == "split-episode"
         self._on_duplicate = on_duplicate
@@ -163,7 +163,7 @@ class LeRobot(Consumer):
     def _settings_for(self, recording: Recording) -> Settings:
         return Settings(
             _whole_rate(recording.rate),
-            make_features(self._wanted, self._names, recording.streams, video=self._video),
+            make_features(self._wanted, self._names, recording.streams, codec=self._codec),
             self._robot_type,
             *self._file_sizes,
         )

@@ -93,17 +93,18 @@ def make_features(
     names: Mapping[str, Sequence[str]],
     streams: Mapping[str, StreamInfo],
     *,
-    video: bool,
+    codec: str | None,
 ) -> tuple[Feature, ...]:
     """Find out what each feature looks like; ``names`` are those that were given for a vector's elements.
 
-    Where the length of a stream varies, ``length.<key>`` says how many of its numbers are meant.
+    ``codec`` is that of videos, None where pictures are kept as PNG. Where the length of a stream varies,
+    ``length.<key>`` says how many of its numbers are meant.
 
     Raises:
         ConfigError: a stream does not exist or does not fit.
 
     """
-    features = [_make(key, found, names.get(key), streams, video=video) for key, found in wanted.items()]
+    features = [_make(key, found, names.get(key), streams, codec=codec) for key, found in wanted.items()]
     lengths = []
     for feature in features:
         if varying := tuple(feature.capacities):
@@ -116,7 +117,12 @@ def make_features(
 
 
 def _make(
-    key: str, wanted: Sequence[str], names: Sequence[str] | None, streams: Mapping[str, StreamInfo], *, video: bool
+    key: str,
+    wanted: Sequence[str],
+    names: Sequence[str] | None,
+    streams: Mapping[str, StreamInfo],
+    *,
+    codec: str | None,
 ) -> Feature:
     missing = [name for name in wanted if name not in streams]
     if missing:
@@ -134,7 +140,7 @@ def _make(
     if len(wanted) > 1:
         msg = f"features.{key}: only vectors can be put together, and these are {', '.join(sorted(kinds))}"
         raise ConfigError(msg)
-    return _picture(key, streams[wanted[0]], video=video)
+    return _picture(key, streams[wanted[0]], codec=codec)
 
 
 def _own_names(streams: Sequence[StreamInfo]) -> list[str]:
@@ -150,12 +156,12 @@ def _own_names(streams: Sequence[StreamInfo]) -> list[str]:
     return found
 
 
-def _picture(key: str, stream: StreamInfo, *, video: bool) -> Feature:
+def _picture(key: str, stream: StreamInfo, *, codec: str | None) -> Feature:
     size = stream.shape[:2]
     if stream.kind == "image" and stream.dtype == np.uint8:
-        if video:
-            check_size(stream.name, stream.shape)
-        return Feature(key, (stream.name,), "video" if video else "image", (*size, 3), IMAGE_NAMES)
+        if codec is not None:
+            check_size(stream.name, stream.shape, codec)
+        return Feature(key, (stream.name,), "image" if codec is None else "video", (*size, 3), IMAGE_NAMES)
     if stream.kind in ("image", "depth") and stream.dtype == np.uint16 and len(stream.shape) == 2:
         if "image" in key:
             msg = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from streamer.cli.options import Overrides
 from streamer.errors import OutputError, StreamerError, UsageError
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ def bench(
         Path | None,
         typer.Argument(metavar="[RECORDING|CONFIG]", help="a recording, or a .yaml configuration", show_default=False),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
     methods: Annotated[str, typer.Option(help="of full, chunked, process, stream, limit")] = _DEFAULT,
     chunk_size: Annotated[str, typer.Option(help="frames a chunk; several sizes with commas")] = "100",
     repeat: Annotated[int, typer.Option(min=1, help="runs of each method; the median counts")] = 1,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamer.cli.options import ConfigPath, Overrides, TypesSetting
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,19 +19,9 @@ if TYPE_CHECKING:
 
 
 def check(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
-    types: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--types",
-            help="stands for the setting types: a ROS distribution or a folder",
-            show_default=False,
-        ),
-    ] = None,
+    config: ConfigPath,
+    overrides: Overrides = None,
+    types: TypesSetting = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     with_recordings: Annotated[
         bool, typer.Option("--recordings/--no-recordings", help="whether recordings are opened")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamer.cli.options import Salvage, Types
 from streamer.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -49,11 +50,8 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
         Path | None, typer.Option(help="also write the configuration, for 'streamer run'", show_default=False)
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="forget what an earlier conversion has done")] = False,
-    salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
-    types: Annotated[
-        list[str] | None,
-        typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
-    ] = None,
+    salvage: Salvage = False,
+    types: Types = None,
 ) -> None:
     """Convert recordings: streams, timeline and options are chosen by what they hold, as 'streamer init' would.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamer.cli.options import Salvage, Types
 from streamer.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -26,11 +27,8 @@ def info(
         Path, typer.Argument(metavar="RECORDING", help="a .bag, .mcap, .db3 file or rosbag2 folder", show_default=False)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
-    types: Annotated[
-        list[str] | None,
-        typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
-    ] = None,
+    salvage: Salvage = False,
+    types: Types = None,
 ) -> None:
     """Show topics, rates, gaps and sizes of RECORDING, and a configuration to begin with.
 

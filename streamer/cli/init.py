@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
+from streamer.cli.options import Salvage, Types
 from streamer.errors import RecordingError, UsageError
 from streamer.inspect.conventions import lerobot_features
 
@@ -44,11 +45,8 @@ def init(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write; - for the screen")] = Path("config.yaml"),
     force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,
-    salvage: Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")] = False,
-    types: Annotated[
-        list[str] | None,
-        typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
-    ] = None,
+    salvage: Salvage = False,
+    types: Types = None,
 ) -> None:
     """Write a configuration for RECORDING, with comments, that runs as it is.
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
+from streamer.cli.options import ConfigPath, Overrides
 
 
 def merge(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
+    config: ConfigPath,
+    overrides: Overrides = None,
 ) -> None:
     """Merge the outputs of CONFIG's recordings, as a run over many does at its end.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamer.cli.options import ConfigPath, Overrides, TypesSetting
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,19 +35,9 @@ _LISTED = 5  # spans of each kind
 
 
 def plan(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
-    types: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--types",
-            help="stands for the setting types: a ROS distribution or a folder",
-            show_default=False,
-        ),
-    ] = None,
+    config: ConfigPath,
+    overrides: Overrides = None,
+    types: TypesSetting = None,
     plot: Annotated[
         Path | None, typer.Option(help="draw the timeline, a lane a stream (.png, .svg or .pdf)", show_default=False)
     ] = None,

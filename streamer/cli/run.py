@@ -8,15 +8,13 @@ from typing import Annotated
 
 import typer
 
+from streamer.cli.options import ConfigPath, Overrides
 from streamer.errors import OutputError, UsageError
 
 
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
+    config: ConfigPath,
+    overrides: Overrides = None,
     report: Annotated[Path | None, typer.Option(help="write the report here, too", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="progress and end as JSON, one a line")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamer.cli.options import ConfigPath, Overrides
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,11 +19,8 @@ _LISTED = 12  # elements of a vector that are printed
 
 
 def show(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
+    config: ConfigPath,
+    overrides: Overrides = None,
     frame: Annotated[int | None, typer.Option(help="the frame's number, from 0", show_default=False)] = None,
     at: Annotated[
         str | None, typer.Option(help="the frame nearest to this time from the first tick, such as '5 s'")

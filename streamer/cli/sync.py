@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamer.cli.options import ConfigPath, Overrides
+
 if TYPE_CHECKING:
     from streamer.inspect.sync import Latency
 
 
 def sync(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
+    config: ConfigPath,
+    overrides: Overrides = None,
     of: Annotated[str, typer.Option(help="the camera's stream", show_default=False)] = "",
     reference: Annotated[str, typer.Option(help="the stream of joint positions", show_default=False)] = "",
     plot: Annotated[

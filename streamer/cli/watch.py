@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamer.cli.options import Overrides
 from streamer.cli.screen import say, screen
 from streamer.errors import BusyError, ConfigError, StorageError, UsageError
 from streamer.text import visible
@@ -33,10 +34,7 @@ quarantine = typer.Typer(no_args_is_help=True, help="Recordings that were put as
 
 def watch(
     config: Annotated[Path, _CONFIG],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
     reprocess: Annotated[
         bool, typer.Option("--reprocess", help="do again what was done with another configuration")
     ] = False,

@@ -125,6 +125,13 @@ class UvicornServer(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), _TICK_SECONDS)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End as uvicorn does, then close what is connected still: late guests, and who does not take an answer."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # they close in the loop's next turn
+
     def end(self) -> None:
         """Ask the server to end; from any thread, at any time."""
         self.should_exit = True

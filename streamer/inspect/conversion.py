@@ -62,8 +62,9 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
 
     """
     if wish.to not in outputs():
-        msg = f"--to {wish.to}: there is no such output{nearest_name(wish.to, outputs())}"
-        raise UsageError(msg, hint=f"there are {', '.join(outputs())}")
+        hint = nearest_name(wish.to, outputs())
+        msg = f"--to {wish.to}: there is no such output{hint or '.'} There are {', '.join(outputs())}"
+        raise UsageError(msg)
     found = suggestion(contents)
     _choose(found, wish.streams, {t.name: t.count for t in contents.topics})
     found.values["timeline"] |= _window(wish)
@@ -107,8 +108,9 @@ def _choose(found: Suggestion, wanted: Sequence[str], counts: dict[str, int]) ->
     """Keep the streams that are wanted; the busiest camera among them leads the timeline."""
     for name in wanted:
         if name not in found.streams:
-            msg = f"--streams: there is no {name!r}{nearest_name(name, found.streams)}"
-            raise UsageError(msg, hint=f"there are {', '.join(found.streams)}")
+            hint = nearest_name(name, found.streams)
+            msg = f"--streams: there is no {name!r}{hint or '.'} There are {', '.join(found.streams)}"
+            raise UsageError(msg)
     for name in [name for name in found.streams if wanted and name not in wanted]:
         topic = found.streams[name]["topic"]
         found.drop(name, "it was not asked for")

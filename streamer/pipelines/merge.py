@@ -54,7 +54,7 @@ def merge(context: RunContext, parts: list[Done], count: int) -> None:
     for name in sorted(sharing(context.loaded.config)):
         _merge(context, name, parts)
     if len(parts) < count:
-        context.status.note(f"{len(parts)} of {count} recordings are merged; --resume adds the others")
+        context.status.note(f"{len(parts)} of {count} recordings are merged; the others are added once they are done")
 
 
 def _merge(context: RunContext, name: str, parts: list[Done]) -> None:

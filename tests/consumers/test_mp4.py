@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from consumers import files, mp4
+from consumers.lerobot.features import make_features
 from consumers.mp4 import Coding, Part, Segment, alike, check_encoder, check_size, fraction, join
+from streamer.contract import StreamInfo
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -160,6 +162,19 @@ def test_pictures_on_which_an_older_encoder_crashes_are_refused_by_its_version(m
         check_size("depth", (12, 16), "h264")
     monkeypatch.setattr(mp4, "version", lambda _: "17.1.0")
     check_size("depth", (12, 16), "libsvtav1")
+    with pytest.raises(ConfigError, match="64x2 pixels: SVT-AV1 encodes 4x4 and more; choose 'codec: h264'"):
+        check_size("depth", (2, 64), "libsvtav1")
+
+
+@pytest.mark.parametrize("codec", ["libsvtav1", None])
+def test_a_dataset_holds_its_cameras_against_the_encoder_before_it_begins(codec: str | None) -> None:
+    camera = StreamInfo("front", "/front", "sensor_msgs/msg/Image", "image", (2, 2, 3), np.dtype(np.uint8))
+    wanted = {"observation.images.front": ["front"]}
+    if codec is None:
+        assert make_features(wanted, {}, {"front": camera}, codec=None)[0].dtype == "image"
+        return
+    with pytest.raises(ConfigError, match="2x2 pixels: SVT-AV1 encodes 4x4 and more"):
+        make_features(wanted, {}, {"front": camera}, codec=codec)
 
 
 class _Rational:

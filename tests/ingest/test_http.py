@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hmac
 import http.client
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
@@ -323,6 +325,20 @@ def test_stop_leaves_no_thread_and_no_port_even_with_an_open_stream() -> None:
     face.stop()
     assert set(threading.enumerate()) == before
     socket.create_server(face.address).close()
+
+
+def test_stop_leaves_no_connection_even_where_a_client_does_not_take_its_answer() -> None:
+    daemon = Daemon(padding="x" * (32 << 20))  # more than the sockets of both sides hold
+    before = psutil.Process().num_fds()
+    gc.disable()  # which would close a connection that was left
+    try:
+        with daemon.face() as face, socket.create_connection(face.address) as client:
+            client.sendall(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(4) == b"HTTP"
+            face.stop()
+        assert psutil.Process().num_fds() == before
+    finally:
+        gc.enable()
 
 
 def test_signals_are_left_to_the_daemon() -> None:

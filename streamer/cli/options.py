@@ -1,0 +1,25 @@
+"""What several verbs take: their arguments and options, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+ConfigPath: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)
+]
+Overrides: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
+]
+Salvage: TypeAlias = Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")]
+Types: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--types", help="a ROS distribution or a folder of .msg files to read it by", show_default=False),
+]
+TypesSetting: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--types", help="stands for the setting types: a ROS distribution or a folder", show_default=False),
+]
