@@ -3,188 +3,174 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from consumers.files import (
-    check_count,
-    check_names,
-    check_parts,
-    check_same_names,
-    list_recordings,
-    make_folder,
-    provenance,
-    remove_folder,
-    replacing,
-    require,
-    working_folder,
-    write_json,
-)
-from streamer.contract import Consumer
+from consumers.files import provenance, replacing, require
+from consumers.rows import LAYOUTS, columns_of
+from consumers.table import Table
+from streamer.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from streamer.contract import Chunk, Frame, Part, Recording, Sample, StreamInfo
+    from consumers.rows import Column, Rows
+    from streamer.contract import Recording
+
+_COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
 
 
-class Parquet(Consumer):
+class Parquet(Table):
     """Writes ``<out>/<recording>.parquet``, a row group for each chunk.
 
-    Columns: ``frame`` and ``tick_number`` (int64), ``tick`` (int64, ns); for every stream, of whatever kind,
-    ``<stream>.stamp`` and ``<stream>.offset`` (int64, ns; null where the frame has no sample) and ``<stream>.held``,
-    ``.interpolated``, ``.gap`` (bool); for a vector also ``<stream>``, a list of its numbers as they are, of fixed
-    length unless the stream's varies, in whose field the metadata has ``names`` (JSON) and ``unit``. The file's
-    metadata has the key ``provenance`` (JSON). A chunk lies in a file of its own until the end, so a repeated chunk
-    replaces itself. Of many recordings in one run, ``<out>/_recordings.json`` has the order: name, file and rows of
-    each (what begins with ``_`` is no data to those who read the folder as one dataset).
+    Columns: ``frame`` and ``tick_number`` (int64), ``tick`` (timestamp[ns], UTC without saying so); for every stream,
+    of whatever kind, ``<stream>.stamp`` (timestamp[ns]) and ``<stream>.offset`` (duration[ns]), null where the frame
+    has no sample, and ``<stream>.held``, ``.interpolated``, ``.gap`` (bool, false there). Of a vector, in the layout
+    ``wide``, each named element is a column ``<stream>.<element>`` in the vector's own type, a vector of one number the
+    column ``<stream>``, and one whose elements are only numbered, or whose length varies, a list ``<stream>``; in the
+    layout ``list`` all are lists. A field's metadata has ``stream`` and ``unit``, a column's also ``element``, a list's
+    ``names`` (JSON). Pandas reads whole numbers as such even where some are missing (``Int64``).
+
+    The file's metadata has the key ``provenance`` (JSON). A recording of which a stream has no message does not know
+    that stream's elements; when many recordings of a run are put together, it gets the columns of the others, empty.
+    What begins with ``_`` is no data to those who read the folder as one dataset.
     """
 
-    many_recordings = True
+    suffix = ".parquet"
 
-    def __init__(self, out: str, compression: str = "zstd") -> None:
+    def __init__(self, out: str, compression: str = "zstd", layout: str = "wide") -> None:
         """Write into the folder ``out``; ``compression`` is one that Parquet has: zstd, snappy, gzip, lz4 or none.
 
         Raises:
-            ValueError: it has no such compression.
+            ValueError: it has no such compression, or there is no such ``layout``.
 
         """
-        known = ("zstd", "snappy", "gzip", "lz4", "none")
-        if compression not in known:
-            msg = f"compression is one of {', '.join(known)}, not {compression!r}"
-            raise ValueError(msg)
-        self._pa: Any = require(
-            "pyarrow", "parquet"
-        )  # here, so that the next process has it loaded when its turn comes
+        super().__init__(out)
+        for key, value, known in (("compression", compression, _COMPRESSIONS), ("layout", layout, LAYOUTS)):
+            if value not in known:
+                msg = f"{key} is one of {', '.join(known)}, not {value!r}"
+                raise ValueError(msg)
+        # here, so that the next process has them loaded when its turn comes
+        self._pa: Any = require("pyarrow", "parquet")
         self._pq: Any = require("pyarrow.parquet", "parquet")
-        self._out = Path(out)
         self._compression = compression
-        self._frames: list[tuple[int, int, int]] = []
-        self._samples: dict[str, list[tuple[int, int, int] | None]] = {}
-        self._values: dict[str, list[Any]] = {}
+        self._layout = layout
 
-    def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
-        """Prepare the columns and a folder for the chunks."""
-        make_folder(self._out)
-        self._check_names(recording)
-        self._parts = working_folder(self._out / f".{recording.name}.parquet", anew=state is None)
-        self._streams = recording.streams
-        self._final = self._out / f"{recording.name}.parquet"
-        self._chunks: int = state["chunk"] + 1 if state else 0
-        self._rows: int = state["rows"] if state else 0
-        if state is not None:
-            self._check()
-        self._clear()
+    def columns(self, recording: Recording) -> list[Column]:
+        """Return the columns of a recording's table."""
+        self._units = {stream.name: stream.unit for stream in recording.streams.values()}
+        self._names = {stream.name: stream.names for stream in recording.streams.values()}
+        return columns_of(recording.streams, self._layout)
 
-    def _check(self) -> bool:
-        """Make sure that what was committed is there; tell whether its parts are still to be put together."""
-        waiting = check_parts(self._parts, map(_part, range(self._chunks)), self._final)
-        if not waiting:
-            check_count(self._final, self._pq.read_metadata(self._final).num_rows, self._rows)
-        return waiting
+    def others(self, recording: Recording) -> list[Path]:
+        """Return the files of other recordings, and the first chunk of those that are being written."""
+        ours = self._out / f".{recording.name}{self.suffix}"
+        begun = sorted(self._out.glob(f".*{self.suffix}/part-00000000{self.suffix}"))
+        return super().others(recording) + [path for path in begun if path.parent != ours]
 
-    def _check_names(self, recording: Recording) -> None:
-        """Make sure that the elements are those of the other recordings in the folder."""
-        whole = [path for path in sorted(self._out.glob("*.parquet")) if not path.name.startswith(".")]
-        for path in [*whole, *sorted(self._out.glob(".*.parquet/part-*.parquet"))]:
-            if recording.name not in (path.stem, path.parent.name.removeprefix(".").removesuffix(".parquet")):
-                known = self._names_in(path)
-                for name, names in known.items():
-                    if name in recording.streams:
-                        check_names(recording.streams[name], names, str(path))
-                return  # which agree with each other
+    def write_part(self, path: Path, rows: Rows) -> None:
+        """Write a chunk's rows."""
+        schema = self._schema(rows.columns)
+        arrays = [self._array(rows, column, field.type) for column, field in zip(rows.columns, schema, strict=True)]
+        self._pq.write_table(self._pa.table(arrays, schema=schema), path, compression=self._compression)
 
-    def _names_in(self, path: Path) -> dict[str, list[str]]:
-        fields = self._pq.read_schema(path)
-        return {f.name: json.loads(f.metadata[b"names"]) for f in fields if f.metadata and b"names" in f.metadata}
+    def _schema(self, columns: Sequence[Column]) -> Any:
+        return self._pa.schema([self._pa.field(c.name, self._type(c), metadata=self._about(c)) for c in columns])
 
-    def _clear(self) -> None:
-        self._frames = []
-        self._samples = {name: [] for name in self._streams}
-        self._values = {name: [] for name, stream in self._streams.items() if stream.kind == "vector"}
+    def _type(self, column: Column) -> Any:
+        if column.kind in ("number", "list"):
+            kind = self._pa.from_numpy_dtype(column.dtype)
+            # a list of fixed size with a missing value is what Arrow before 26 writes and cannot read (GH-35692)
+            return kind if column.kind == "number" else self._pa.list_(kind)
+        pa = self._pa
+        kinds = {"count": pa.int64(), "time": pa.timestamp("ns"), "span": pa.duration("ns"), "flag": pa.bool_()}
+        return kinds[column.kind]
 
-    def on_frame(self, frame: Frame) -> None:
-        """Copy what the row is made of."""
-        self._frames.append((frame.number, frame.tick_number, frame.tick))
-        for name, sample in frame.samples.items():
-            self._samples[name].append(_about(sample))
-            if name in self._values:
-                self._values[name].append(None if sample is None else sample.value.copy())
+    def _about(self, column: Column) -> dict[str, str] | None:
+        """Say what a column's numbers are."""
+        if column.kind not in ("number", "list"):
+            return None
+        names = json.dumps(self._names[column.stream]) if column.kind == "list" else "[]"
+        said = {"stream": column.stream, "element": column.element, "unit": self._units[column.stream], "names": names}
+        return {key: value for key, value in said.items() if value not in ("", "[]")}
 
-    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
-        """Write the chunk's rows to a file of their own."""
-        with replacing(self._parts / _part(chunk.number)) as draft:
-            self._pq.write_table(self._table(), draft, compression=self._compression)
-        self._chunks, self._rows = chunk.number + 1, self._rows + len(self._frames)
-        self._clear()
-        return {"chunk": chunk.number, "rows": self._rows}
+    def _array(self, rows: Rows, column: Column, kind: Any) -> Any:
+        if column.kind == "list":
+            return self._pa.array(rows.lists(column), kind)
+        values, there = rows.numbers(column)
+        as_they_are = {"time": "datetime64[ns]", "span": "timedelta64[ns]"}.get(column.kind)
+        return self._pa.array(values.view(as_they_are) if as_they_are else values, kind, mask=~there)
 
-    def _table(self) -> Any:
-        numbers = np.array(self._frames, np.int64).reshape(-1, 3)
-        columns: dict[str, Any] = dict(zip(("frame", "tick_number", "tick"), numbers.T, strict=True))
-        for name, stream in self._streams.items():
-            samples = self._samples[name]
-            for position, (key, kind) in enumerate((("stamp", "int64"), ("offset", "int64"))):
-                values = [None if sample is None else sample[position] for sample in samples]
-                columns[f"{name}.{key}"] = self._pa.array(values, kind)
-            for bit, key in enumerate(("held", "interpolated", "gap")):
-                values = [None if sample is None else bool(sample[2] >> bit & 1) for sample in samples]
-                columns[f"{name}.{key}"] = self._pa.array(values, "bool")
-            if stream.kind == "vector":
-                columns[name] = self._pa.array(self._values[name], self._type(stream))
-        return self._described(self._pa.table(columns))
+    def join(self, path: Path, parts: Sequence[Path], recording: Recording) -> None:
+        """Write a row group for each chunk."""
+        schema = self._schema(self.columns(recording))
+        origin = json.dumps(provenance(recording, "pyarrow"), sort_keys=True)
+        self._copy(path, parts, self._described(schema, {b"provenance": origin.encode()}))
 
-    def _described(self, table: Any) -> Any:
-        """Say in the vectors' fields what their elements are."""
-        fields = []
-        for field in table.schema:
-            stream = self._streams.get(field.name)
-            about = {} if stream is None else {"names": json.dumps(stream.names), "unit": stream.unit}
-            said = {key: value for key, value in about.items() if value not in ("", "[]")}
-            fields.append(field.with_metadata(said) if said else field)
-        return table.cast(self._pa.schema(fields))
+    def _copy(self, path: Path, parts: Sequence[Path], schema: Any) -> None:
+        """Copy the row groups of some files, one at a time, into one; columns that they lack are empty."""
+        with self._pq.ParquetWriter(path, schema, compression=self._compression) as file:
+            for part in parts:
+                if unknown := set(self._pq.read_schema(part).names) - set(schema.names):
+                    msg = f"it has a column {min(unknown)!r}, which another version wrote"
+                    raise OutputError(msg, path=part, hint="begin anew with --restart")
+                with self._pq.ParquetFile(part) as source:
+                    for group in range(source.num_row_groups):
+                        file.write_table(self._filled(source.read_row_group(group), schema))
 
-    def _type(self, stream: StreamInfo) -> Any:
-        # a list of fixed size with a missing value in between is what Arrow before 26 writes and cannot read (GH-35692)
-        return self._pa.list_(self._pa.from_numpy_dtype(stream.dtype))
+    def _filled(self, table: Any, schema: Any) -> Any:
+        there = set(table.column_names)
+        columns = [
+            table[field.name].cast(field.type) if field.name in there else self._pa.nulls(len(table), field.type)
+            for field in schema
+        ]
+        return self._pa.table(columns, schema=schema)
 
-    def close(self, recording: Recording) -> None:
-        """Put the chunks together, one row group each."""
-        if self._chunks == 0 or self._check():  # else an earlier process came as far as to tidy up
-            origin = json.dumps(provenance(recording, "pyarrow"), sort_keys=True)
-            schema = self._empty().schema.with_metadata({"provenance": origin})
-            with replacing(self._final) as draft:
-                with self._pq.ParquetWriter(draft, schema, compression=self._compression) as file:
-                    for number in range(self._chunks):
-                        file.write_table(self._pq.read_table(self._parts / _part(number)).cast(schema))
-                check_count(self._final, self._pq.read_metadata(draft).num_rows, self._rows)
-        remove_folder(self._parts)
+    def _described(self, schema: Any, metadata: dict[bytes, bytes]) -> Any:
+        """Tell pandas to keep whole numbers and truth values as such where some are missing."""
+        pa = self._pa
+        columns = []
+        for field in schema:
+            if (field.metadata or {}).get(b"stream") and (pa.types.is_integer(field.type) or field.type == pa.bool_()):
+                kind = "boolean" if field.type == pa.bool_() else str(field.type).replace("i", "I").replace("u", "U")
+                about = {"pandas_type": str(field.type), "numpy_type": kind, "metadata": None}
+                columns.append({"name": field.name, "field_name": field.name, **about})
+        about_all = {"index_columns": [], "column_indexes": [], "columns": columns, "creator": {}}
+        more = {b"pandas": json.dumps(about_all).encode()} if columns else {}
+        return schema.with_metadata(metadata | more)
 
-    def merge(self, parts: Sequence[Part]) -> None:
-        """List the recordings in this order."""
-        path = self._out / "_recordings.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["recordings"] if path.exists() else []
-        files = [(part.name, self._out / f"{part.name}.parquet") for part in parts]
-        first = self._names_in(files[0][1]) if files else {}
-        for name, file in files[1:]:
-            for stream, names in self._names_in(file).items():
-                check_same_names(name, stream, names, first.get(stream, []), files[0][0])
-        ours = [{"name": n, "file": f.name, "rows": self._pq.read_metadata(f).num_rows} for n, f in files]
-        write_json(path, {"recordings": list_recordings(before, ours)})
+    def count(self, path: Path) -> int:
+        """Return how many rows a file has."""
+        return int(self._pq.read_metadata(path).num_rows)
 
-    def _empty(self) -> Any:
-        self._clear()
-        return self._table()
+    def names_in(self, path: Path) -> dict[str, list[str]]:
+        """Return the names of the elements of a file's vectors, in whichever layout it is."""
+        found: dict[str, list[str]] = {}
+        for field in self._pq.read_schema(path):
+            about = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+            if "names" in about:
+                found[about.get("stream", field.name)] = json.loads(about["names"])
+            elif "element" in about:
+                found.setdefault(about["stream"], []).append(about["element"])
+        return found
 
+    def unify(self, paths: Sequence[Path]) -> None:
+        """Give every file the columns of all, in the order of the one that has most.
 
-def _part(chunk: int) -> str:
-    return f"part-{chunk:08d}.parquet"
+        Raises:
+            OutputError: a column is of one type here and of another there.
 
-
-def _about(sample: Sample | None) -> tuple[int, int, int] | None:
-    """Return stamp, offset and the flags as bits: held, interpolated, gap."""
-    if sample is None:
-        return None
-    return sample.stamp, sample.offset, sample.held | sample.interpolated << 1 | sample.gap << 2
+        """
+        schemas = {path: self._pq.read_schema(path) for path in paths}
+        whole: dict[str, Any] = {}
+        for path, schema in sorted(schemas.items(), key=lambda one: -len(one[1])):
+            for field in schema:
+                known = whole.setdefault(field.name, field)
+                if known.type != field.type:
+                    msg = f"its column {field.name!r} is {field.type}, in others of this folder {known.type}"
+                    raise OutputError(msg, path=path, hint="make the streams alike, or use another 'out'")
+        for path, schema in schemas.items():
+            if schema.names != list(whole):
+                kept = {key: value for key, value in (schema.metadata or {}).items() if key == b"provenance"}
+                with replacing(path) as draft:
+                    self._copy(draft, [path], self._described(self._pa.schema(list(whole.values())), kept))

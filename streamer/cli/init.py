@@ -33,6 +33,7 @@ _ACTIVE = {
 _OFFERED = {
     "checksum": ("{options: {out: 'out/{recording}.checksum.json'}}", "a digest of every stream"),
     "parquet": ("{options: {out: out/parquet}}", "vectors as a table"),
+    "csv": ("{options: {out: out/csv}}", "the same as text"),
     "zarr": ("{options: {out: out/zarr}}", "everything as chunked arrays"),
     "video": ("{options: {out: out/video}}", "an MP4 of every camera"),
     "null": ("{}", "counts only: how fast can it be read?"),

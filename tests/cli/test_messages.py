@@ -153,7 +153,11 @@ OPTIONS = {  # of each built-in consumer: such that do not exist, of a wrong typ
     "stats": [("{out: out, plot: please}", ["wants plot to be true or false, and it is 'please'"])],
     "checksum": [("{out: [a]}", ["wants out to be a text, and it is ['a']"])],
     "null": [("{out: out}", ["takes no option 'out'", "It takes: no options"])],
-    "parquet": [("{out: out, compression: zip}", ["zstd, snappy, gzip, lz4, none", "not 'zip'"])],
+    "parquet": [
+        ("{out: out, compression: zip}", ["zstd, snappy, gzip, lz4, none", "not 'zip'"]),
+        ("{out: out, layout: tall}", ["wide, list", "not 'tall'"]),
+    ],
+    "csv": [("{out: out, layout: list}", ["takes no option 'layout'", "It takes: out"])],
     "zarr": [("{out: out, streams: head}", ["wants streams to be a list (of a text), and it is 'head'"])],
     "video": [
         ("{out: out, rate: slow}", ["rate is constant or variable, not 'slow'"]),

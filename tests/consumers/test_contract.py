@@ -154,7 +154,7 @@ class TestParquet(BuiltIn):
     """Puts the files of its chunks together."""
 
     use = "parquet"
-    bad_options = ({"compression": "zip"},)
+    bad_options = ({"compression": "zip"}, {"layout": "tall"})
 
     def options(self, out: Path) -> dict[str, Any]:
         return {"out": str(out)}
@@ -162,6 +162,19 @@ class TestParquet(BuiltIn):
     def digest(self, out: Path) -> object:
         (path,) = out.glob("*.parquet")
         return pq.read_table(path).to_pylist(), pq.read_metadata(path).num_row_groups
+
+
+@pytest.mark.slow
+class TestCsv(Brief):
+    """Puts the lines of its chunks below a heading."""
+
+    use = "csv"
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        return {name: content for name, content in every_file(out).items() if name.endswith(".csv")}
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
+from consumers.csv import Csv
 from consumers.lerobot import LeRobot
 from consumers.parquet import Parquet
 from consumers.plot import add_to_bins, new_bins
@@ -131,7 +132,9 @@ def test_the_plot_and_the_preview_leave_out_what_a_short_sample_lacks(tmp_path: 
 
 
 def test_parquet_names_the_elements_in_the_metadata_of_their_field(tmp_path: Path) -> None:
-    feed(Parquet(str(tmp_path)), [info("arm", ARM, unit="rad"), info("bare", size=1)], [[[1, 2], [3]]] * 3)
+    feed(
+        Parquet(str(tmp_path), layout="list"), [info("arm", ARM, unit="rad"), info("bare", size=1)], [[[1, 2], [3]]] * 3
+    )
     schema = pq.read_schema(tmp_path / "try.parquet")
     about = schema.field("arm").metadata
     assert (json.loads(about[b"names"]), about[b"unit"]) == (list(ARM), b"rad")
@@ -176,6 +179,8 @@ def test_the_preview_writes_the_names_of_its_curves() -> None:
 
 MAKERS: dict[str, Callable[[Path], Consumer]] = {
     "parquet": lambda out: Parquet(str(out)),
+    "parquet-lists": lambda out: Parquet(str(out), layout="list"),
+    "csv": lambda out: Csv(str(out)),
     "zarr": lambda out: Zarr(str(out)),
     "lerobot": lambda out: LeRobot(str(out), {"action": "arm"}, task="t"),
 }
@@ -191,7 +196,7 @@ def test_a_recording_with_other_elements_is_refused_with_the_difference(tmp_path
         feed(MAKERS[name](tmp_path), [info("arm", ARM[::-1])], rows, "third")
 
 
-@pytest.mark.parametrize("name", ["parquet", "zarr"])
+@pytest.mark.parametrize("name", ["parquet", "parquet-lists", "csv", "zarr"])
 def test_recordings_with_other_elements_are_not_put_together(tmp_path: Path, name: str) -> None:
     for part, names in (("a", ARM), ("b", ARM[::-1])):
         feed(MAKERS[name](tmp_path / part), [info("arm", names)], [[[1.0, 2.0]]] * 2, part)

@@ -17,6 +17,7 @@ import pytest
 import zarr
 
 from consumers.checksum import Checksum
+from consumers.csv import Csv
 from consumers.null import Null
 from consumers.parquet import Parquet
 from consumers.preview import Preview
@@ -102,6 +103,7 @@ def stream(
 MAKERS: dict[str, Callable[[Path], Consumer]] = {
     "plot": lambda out: Stats(str(out), plot=True),
     "parquet": lambda out: Parquet(str(out)),
+    "csv": lambda out: Csv(str(out)),
     "zarr": lambda out: Zarr(str(out), streams=["camera", "depth", "joints"]),
     "video": lambda out: Video(str(out), overlay=True, codec="libsvtav1"),
     "video-variable": lambda out: Video(str(out), rate="variable", codec="libsvtav1"),
@@ -125,7 +127,7 @@ def test_an_output_is_the_same_whatever_happens_to_the_process(tmp_path: Path, n
 @pytest.mark.parametrize("name", MAKERS)
 def test_an_empty_recording_has_an_output_too(tmp_path: Path, name: str) -> None:
     stream(lambda: MAKERS[name](tmp_path / "out"), 0)
-    assert len(list((tmp_path / "out").iterdir())) == (2 if name == "plot" else 1)
+    assert len(list((tmp_path / "out").iterdir())) == (2 if name in ("plot", "csv") else 1)
 
 
 def test_a_checksum_sees_a_changed_pixel_a_lost_frame_and_a_swapped_pair(tmp_path: Path) -> None:
@@ -206,12 +208,14 @@ def test_a_parquet_file_has_a_row_for_every_frame_and_a_row_group_for_every_chun
     assert file.num_row_groups == FRAMES // CHUNK
     table = file.read()
     assert table["frame"].to_pylist() == list(range(FRAMES))
-    assert table["tick"].to_pylist() == [n * 100 * MS for n in range(FRAMES)]
+    assert table["tick"].cast("int64").to_pylist() == [n * 100 * MS for n in range(FRAMES)]
     np.testing.assert_array_equal(np.stack(table["joints"].to_numpy(zero_copy_only=False)), JOINTS)
-    assert table["joints.offset"].to_pylist() == [2 * MS] * FRAMES
+    assert table["joints.offset"].cast("int64").to_pylist() == [2 * MS] * FRAMES
     assert table["joints.gap"].to_pylist() == [n in (7, 8) for n in range(FRAMES)]
     assert table["cloud.held"].to_pylist() == [n % 2 == 1 for n in range(FRAMES)]
-    assert table["depth.stamp"].to_pylist() == [None if n == 4 else n * 100 * MS - 3 * MS for n in range(FRAMES)]
+    assert table["depth.stamp"].cast("int64").to_pylist() == [
+        None if n == 4 else n * 100 * MS - 3 * MS for n in range(FRAMES)
+    ]
     assert "camera" not in table.column_names  # of a picture there is only when it was taken
     assert json.loads(file.schema_arrow.metadata[b"provenance"])["fingerprint"] == "abc"
 
