@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ class Wounded(Consumer):
         self._deaths = frozenset(deaths)
         self._call = ""  # the call that is under way
         self._step = 0
+        self._lock = threading.Lock()
+        self._noting = 0  # the thread whose own changes are none: it notes a point
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Pass on; from here on, changes to the file system are points."""
@@ -95,10 +98,12 @@ class Wounded(Consumer):
     def _heed(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take a change to the file system for a point, but not the interpreter's own (compiled modules)."""
         changes = event in _CHANGES or (event == "open" and bool(arguments[2] & _WRITES))
-        if changes and self._call and "__pycache__" not in str(arguments[0]):
-            call, self._call = self._call, ""
-            self._pass(call)
-            self._call = call
+        mine = threading.get_ident()
+        if changes and self._call and self._noting != mine and "__pycache__" not in str(arguments[0]):
+            with self._lock:  # a library may write from several threads, and each of their changes counts
+                self._noting = mine
+                self._pass(self._call)
+                self._noting = 0
 
     def _pass(self, call: str) -> None:
         point = f"{call}.{self._step}"

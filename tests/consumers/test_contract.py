@@ -191,6 +191,30 @@ class TestZarr(Brief):
 
 
 @pytest.mark.slow
+class TestReplayBuffer(Brief):
+    """Is a group of format 2, whose metadata begin with a dot."""
+
+    use = "zarr"
+    none_samples = "refused"
+    bad_options = ({"layout": "tall"}, {"streams": ["camera"]}, {"features": {"a/b": "camera"}})
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out), "layout": "replay_buffer", "features": {"img": "camera", "state": ["joints"]}}
+
+    def options_for_none(self, out: Path) -> dict[str, Any]:
+        return self.options(out) | {"features": {"state": ["joints", "sparse"]}}
+
+    def digest(self, out: Path) -> object:
+        (group,) = out.glob("*.zarr")
+        files = (path for path in group.rglob("*") if path.is_file() and path.name not in (".zattrs", ".zmetadata"))
+        return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+    def compare(self, finished: Any, clean: Any) -> None:
+        assert self.digest(finished.out) == self.digest(clean.out), finished
+        assert [path.name for path in finished.out.iterdir()] == [path.name for path in clean.out.iterdir()]
+
+
+@pytest.mark.slow
 class TestVideo(Brief):
     """Joins the segments of its chunks."""
 
