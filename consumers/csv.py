@@ -36,7 +36,7 @@ class Csv(Table):
         """Return the columns of a recording's table."""
         return columns_of(recording.streams, "wide", numbered=True)
 
-    def write_part(self, path: Path, rows: Rows) -> None:
+    def write_rows(self, path: Path, rows: Rows) -> None:
         """Write a chunk's rows, without a heading."""
         with path.open("w", encoding="utf-8", newline="") as file:
             lines = zip(*(_texts(rows, column) for column in rows.columns), strict=True)
@@ -49,7 +49,7 @@ class Csv(Table):
             for part in parts:
                 with part.open(encoding="utf-8", newline="") as lines:
                     shutil.copyfileobj(lines, file)
-        write_json(_about(self._path(recording.name)), {"provenance": provenance(recording)})
+        write_json(_about(self.path_of(recording.name)), {"provenance": provenance(recording)})
 
     def count(self, path: Path) -> int:
         """Return how many rows a file has."""

@@ -62,13 +62,13 @@ class Parquet(Table):
         self._names = {stream.name: stream.names for stream in recording.streams.values()}
         return columns_of(recording.streams, self._layout)
 
-    def others(self, recording: Recording) -> list[Path]:
+    def others(self, recording: str) -> list[Path]:
         """Return the files of other recordings, and the first chunk of those that are being written."""
-        ours = self._out / f".{recording.name}{self.suffix}"
+        ours = self._out / f".{recording}{self.suffix}"
         begun = sorted(self._out.glob(f".*{self.suffix}/part-00000000{self.suffix}"))
         return super().others(recording) + [path for path in begun if path.parent != ours]
 
-    def write_part(self, path: Path, rows: Rows) -> None:
+    def write_rows(self, path: Path, rows: Rows) -> None:
         """Write a chunk's rows."""
         schema = self._schema(rows.columns)
         arrays = [self._array(rows, column, field.type) for column, field in zip(rows.columns, schema, strict=True)]
@@ -154,14 +154,14 @@ class Parquet(Table):
                 found.setdefault(about["stream"], []).append(about["element"])
         return found
 
-    def unify(self, paths: Sequence[Path]) -> None:
+    def finish(self, files: dict[str, Path]) -> None:
         """Give every file the columns of all, in the order of the one that has most.
 
         Raises:
             OutputError: a column is of one type here and of another there.
 
         """
-        schemas = {path: self._pq.read_schema(path) for path in paths}
+        schemas = {path: self._pq.read_schema(path) for path in files.values()}
         whole: dict[str, Any] = {}
         for path, schema in sorted(schemas.items(), key=lambda one: -len(one[1])):
             for field in schema:
