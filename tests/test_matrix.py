@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
-_WRITERS = ("parquet", "zarr", "video")
+_WRITERS = ("parquet", "zarr", "hdf5", "video")
+_OPTIONS = {"hdf5": {"layout": "aloha", "features": {"action": "gripper", "observations/qpos": "joints"}}}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def _use(extra: str, commands: Path, place: Path) -> None:
     """Do what an extra is for."""
     config = {**QUICKSTART, "workdir": ".streamer"}
     if extra in _WRITERS:
-        config["consumers"] = {extra: {"options": {"out": f"out/{extra}"}}}
+        config["consumers"] = {extra: {"options": {"out": f"out/{extra}"} | _OPTIONS.get(extra, {})}}
     elif extra == "memray":
         config["consumers"] = {"null": {"memray": "memray"}}
     elif extra == "ray":

@@ -159,6 +159,7 @@ OPTIONS = {  # of each built-in consumer: such that do not exist, of a wrong typ
     ],
     "csv": [("{out: out, layout: list}", ["takes no option 'layout'", "It takes: out"])],
     "zarr": [("{out: out, streams: head}", ["wants streams to be a list (of a text), and it is 'head'"])],
+    "hdf5": [("{out: out, layout: aloha, features: {action: joints}}", ["the layout aloha needs 'observations/qpos'"])],
     "video": [
         ("{out: out, rate: slow}", ["rate is constant or variable, not 'slow'"]),
         ("{out: out, quality: high}", ["wants quality to be a whole number, and it is 'high'"]),
@@ -198,9 +199,11 @@ def test_what_a_consumer_does_not_take_is_told_with_its_line_before_anything_sta
 
 def test_an_extra_that_is_missing_is_named(folder: Path) -> None:
     """A library is hidden, as it would be where it was never installed."""
-    hide = "import sys; sys.modules.update({'av': None, 'pyarrow': None, 'zarr': None, 'matplotlib': None}); "
-    uses = ["video", "parquet", "zarr", "lerobot"]
-    lines = [f"  {use}: {{options: {{out: out}}}}" for use in uses[:-1]]
+    hidden = dict.fromkeys(("av", "pyarrow", "zarr", "h5py", "matplotlib"))
+    hide = f"import sys; sys.modules.update({hidden}); "
+    uses = ["video", "parquet", "zarr", "hdf5", "lerobot"]
+    lines = [f"  {use}: {{options: {{out: out}}}}" for use in uses[:-2]]
+    lines.append("  hdf5: {options: {out: out, layout: robomimic, features: {actions: joints}}}")
     lines.append("  lerobot: {options: {out: out, task: t, features: {action: joints}}}")
     (folder / "extras.yaml").write_text("\n".join([*GOOD.splitlines()[:-1], *lines]))
     program = [sys.executable, "-c", f"{hide}from streamer.cli import main; main()"]

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from consumers.zarr import Zarr
-from streamer.contract import Chunk, Frame, Outlook, Part, Recording, Sample, StreamInfo
+from streamer.contract import Chunk, Consumer, Frame, Outlook, Part, Recording, Sample, StreamInfo
 from streamer.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -49,12 +49,21 @@ def samples(n: int) -> dict[str, Sample | None]:
     return found | ({"cloud": None, "count": None} if n == WITHOUT else {})
 
 
-def recording(name: str, frames: int, streams: dict[str, StreamInfo]) -> Recording:
-    return Recording(name, f"/{name}.bag", frames, CHUNK, 10.0, START, int(TICKS[-1]), streams, {"fingerprint": name})
+def recording(name: str, frames: int, streams: dict[str, StreamInfo], *, part: bool = False) -> Recording:
+    origin = {"fingerprint": name}
+    return Recording(name, f"/{name}.bag", frames, CHUNK, 10.0, START, int(TICKS[-1]), streams, origin, part)
 
 
-def write(consumer: Zarr, name: str = "take", frames: int = 10, streams: dict[str, StreamInfo] = STREAMS) -> None:
-    about = recording(name, frames, streams)
+def feed(
+    consumer: Consumer,
+    name: str = "take",
+    frames: int = 10,
+    streams: dict[str, StreamInfo] = STREAMS,
+    *,
+    part: bool = False,
+) -> None:
+    """Lead a consumer through a recording as the worker does."""
+    about = recording(name, frames, streams, part=part)
     consumer.open(about, None)
     for first in range(0, frames, CHUNK):
         numbers = range(first, min(first + CHUNK, frames))
@@ -66,7 +75,7 @@ def write(consumer: Zarr, name: str = "take", frames: int = 10, streams: dict[st
 
 def test_xarray_opens_it_with_ticks_as_the_coordinate_and_knows_what_is_missing(tmp_path: Path) -> None:
     xr = pytest.importorskip("xarray")
-    write(Zarr(str(tmp_path)))
+    feed(Zarr(str(tmp_path)))
     with xr.open_datatree(tmp_path / "take.zarr", engine="zarr") as tree:
         arm = tree["arm"].to_dataset()
         assert arm["tick"].dtype == arm["stamp"].dtype == np.dtype("datetime64[ns]")
@@ -97,7 +106,7 @@ def buffer(out: Path) -> Zarr:
 
 def test_a_replay_buffer_has_the_episodes_of_all_recordings_one_behind_the_other(tmp_path: Path) -> None:
     for name, frames in (("b", 10), ("none", 0), ("a", 6)):
-        write(buffer(tmp_path), name, frames)
+        feed(buffer(tmp_path), name, frames)
     parts = [Part(name, "", {}) for name in ("a", "none", "b")]
     buffer(tmp_path).merge(parts)
     buffer(tmp_path).merge(parts)  # it may be repeated
@@ -130,10 +139,10 @@ def test_a_replay_buffer_refuses_what_it_cannot_be_without_or_cannot_hold(tmp_pa
             check(STREAMS, features, {"count": 1})
     assert not (tmp_path / "out").exists()
     with pytest.raises(ConfigError, match="frame 3 has no sample"):
-        write(Zarr(str(tmp_path / "gap"), layout="replay_buffer", features={"action": "count"}))
-    write(buffer(tmp_path), "a")
+        feed(Zarr(str(tmp_path / "gap"), layout="replay_buffer", features={"action": "count"}))
+    feed(buffer(tmp_path), "a")
     turned = STREAMS | {
         "arm": StreamInfo(*("arm", "/arm", "x", "vector", (2,), np.dtype("f8")), names=("wrist", "waist"))
     }
     with pytest.raises(OutputError, match=r"z and a cannot be put together, 'action' has other elements"):
-        write(buffer(tmp_path), "z", 10, turned)
+        feed(buffer(tmp_path), "z", 10, turned)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -212,6 +213,32 @@ class TestReplayBuffer(Brief):
     def compare(self, finished: Any, clean: Any) -> None:
         assert self.digest(finished.out) == self.digest(clean.out), finished
         assert [path.name for path in finished.out.iterdir()] == [path.name for path in clean.out.iterdir()]
+
+
+@pytest.mark.slow
+class TestHdf5(Brief):
+    """Puts the files of its chunks together, and numbers them."""
+
+    use = "hdf5"
+    none_samples = "refused"
+    bad_options = ({"layout": "tall"}, {"compression": "zip"}, {"features": {}}, {"layout": "robomimic"})
+
+    def options(self, out: Path) -> dict[str, Any]:
+        features = {"action": "joints", "observations/qpos": ["joints"], "observations/images/top": "camera"}
+        return {"out": str(out), "layout": "aloha", "features": features}
+
+    def options_for_none(self, out: Path) -> dict[str, Any]:
+        return self.options(out) | {"features": {"action": "joints", "observations/qpos": ["joints", "sparse"]}}
+
+    def digest(self, out: Path) -> object:
+        found = {}
+        for path in out.glob("*.hdf5"):
+            with h5py.File(path) as file:
+                arrays = {
+                    name: file[name] for name in ("action", "observations/qpos", "observations/images/top", "tick")
+                }
+                found[path.name] = {name: (a.shape, a[()].tobytes()) for name, a in arrays.items()}
+        return found
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import zarr
 
 from consumers.checksum import Checksum
 from consumers.csv import Csv
+from consumers.hdf5 import Hdf5
 from consumers.null import Null
 from consumers.parquet import Parquet
 from consumers.preview import Preview
@@ -106,6 +107,12 @@ MAKERS: dict[str, Callable[[Path], Consumer]] = {
     "csv": lambda out: Csv(str(out)),
     "zarr": lambda out: Zarr(str(out)),
     "replay_buffer": lambda out: Zarr(str(out), layout="replay_buffer", features={"img": "camera", "state": "joints"}),
+    "aloha": lambda out: Hdf5(
+        str(out),
+        {"action": "joints", "observations/qpos": "joints", "observations/images/top": "camera"},
+        layout="aloha",
+    ),
+    "robomimic": lambda out: Hdf5(str(out), {"actions": "joints", "obs/top": "camera"}, layout="robomimic"),
     "video": lambda out: Video(str(out), overlay=True, codec="libsvtav1"),
     "video-variable": lambda out: Video(str(out), rate="variable", codec="libsvtav1"),
     "checksum": lambda out: Checksum(str(out / "sums.json")),
