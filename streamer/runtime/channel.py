@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import socket
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgpack
@@ -48,11 +49,9 @@ class Channel:
         return self._end.fileno()
 
     def send(self, message: object) -> None:
-        """Send a message; a peer that is gone is not an error here: its end is noticed otherwise."""
-        try:
+        """Send a message; a peer that is gone is no error here: `receive` tells, behind all that it said before."""
+        with suppress(BrokenPipeError, ConnectionResetError):
             self._end.sendall(msgpack.packb(encode(message)))
-        except (BrokenPipeError, ConnectionResetError):
-            self.open = False
 
     def ready(self) -> bool:
         """Tell whether something has come, or the peer is gone; does not wait."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from streamer.errors import StreamerError
 from streamer.runtime.channel import Channel
-from streamer.runtime.messages import Begin, Drain, Judged, Note, Stop
+from streamer.runtime.messages import Begin, Drain, Ending, Judged, Note, Retire, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,22 @@ def test_several_messages_come_in_order(ends: Ends) -> None:
     while len(found) < 200:
         found += other.receive()
     assert [message.frame for message in found] == list(range(200))
+
+
+def test_what_a_peer_said_before_it_ended_is_heard_though_something_was_sent_to_it_behind_its_end(ends: Ends) -> None:
+    """As a reader's last words are, where the order to retire a consumer crosses its end."""
+    mine, other = ends
+    mine.send(Drain())
+    for name in ("head", "arm"):
+        other.send(Ending(name))
+    other.close()
+    mine.send(Retire("head"))
+    mine.send(Retire("arm"))
+    heard: list[Any] = []
+    while mine.ready():
+        heard += mine.receive()
+    assert heard == [Ending("head"), Ending("arm")]
+    assert not mine.open
 
 
 def test_messages_are_taken_one_at_a_time_and_none_is_lost(ends: Ends) -> None:
@@ -143,6 +159,7 @@ def test_sending_to_a_peer_that_is_gone_is_no_error(ends: Ends) -> None:
     other.close()
     for _ in range(3):
         mine.send(Drain())
+    assert mine.receive() == []
     assert not mine.open
 
 
