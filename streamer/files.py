@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
@@ -122,6 +124,39 @@ def tells_changes(descriptor: int) -> bool:
         return False
     kind = int.from_bytes(found.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
     return kind in _TELLING and os.fstat(descriptor).st_ctime_ns % 10**9 != 0
+
+
+def lease(descriptor: int) -> bool:
+    """Ask that nobody opens a file for writing until this descriptor is closed; False where nobody can promise that.
+
+    It cannot be promised of another user's file, nor by every system and file system. Who wants to write is held up.
+
+    Raises:
+        OSError: a program has it open for writing, perhaps mapped into its memory (errno EBUSY).
+
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # whose default is to do nothing
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN:
+            raise OSError(errno.EBUSY, "a program has it open for writing") from error
+        return False
+    return True
+
+
+def may_be_written_to(descriptor: int) -> bool:
+    """Tell whether a program has a file open for writing: what it has mapped, it changes without a trace."""
+    other = os.open(f"/proc/self/fd/{descriptor}", _FLAGS) if sys.platform == "linux" else os.dup(descriptor)
+    try:
+        lease(other)
+    except OSError:
+        return True
+    finally:
+        os.close(other)
+    return False
 
 
 def create_new(path: Path, mode: int = 0o666) -> BinaryIO:

@@ -18,13 +18,12 @@ import filecmp
 import hashlib
 import os
 import shutil
-import signal
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streamer.errors import StorageError
-from streamer.files import FileIdentity, content_digest, create_new, regular_descriptor, rename_to_free
+from streamer.files import FileIdentity, content_digest, create_new, lease, regular_descriptor, rename_to_free
 from streamer.ingest.scan import files_of
 
 if TYPE_CHECKING:
@@ -75,8 +74,8 @@ def file_away(
             _put_back(checking, path)
         if archive is not None and _is_in(path, archive):
             return Filed(f"moved to {path}", path)
-        if os.path.lexists(filing):  # a daemon that was killed had proven it
-            return _finish(filing, path, read, archive, stopped)
+        if os.path.lexists(filing):
+            return _take_up(filing, path, read, archive, stopped)
         if not os.path.lexists(path):
             return Filed("it is no longer there", path)
         with _proven(path, read, checking) as held:
@@ -115,6 +114,28 @@ def _is_in(path: Path, archive: Path) -> bool:
 
 
 # ---- proof
+
+
+def _take_up(
+    filing: Path, path: Path, read: dict[str, FileIdentity], archive: Path | None, stopped: Callable[[], bool]
+) -> Filed:
+    """Finish what a daemon that was killed had proven, if nobody has touched it since.
+
+    Raises:
+        _DoubtError: somebody has, or has put something else there; it has its own name again.
+
+    """
+    itself = not filing.is_dir() and not filing.is_symlink()
+    try:
+        files = {name: filing / name for name in read} if filing.is_dir() else {next(iter(read), ""): filing}
+        there = {name: file for name, file in files.items() if os.path.lexists(file)}  # the others were removed already
+        with ExitStack() as stack:
+            for name, file in there.items():
+                stack.enter_context(_hold(file)).must_be_as_left(read.get(name), renamed=itself)
+            return _finish(filing, path, read, archive, stopped)
+    except _DoubtError:
+        _put_back(filing, path)
+        raise
 
 
 @contextmanager
@@ -163,7 +184,11 @@ class _Held:
 
     def __init__(self, descriptor: int, path: Path) -> None:
         self._descriptor, self._path = descriptor, path
-        self._leased = self._lease()
+        try:
+            self._leased = lease(descriptor)
+        except OSError as error:
+            error.filename = str(path)
+            raise
 
     def now(self, read: FileIdentity) -> FileIdentity:
         """Return its identity after it was renamed."""
@@ -175,6 +200,17 @@ class _Held:
         same = found.size == read.size if read.digest else found == read  # with a digest, the content decides
         if not same:
             msg = f"{self._path.name} is another file than was read, or was written to since ({_differs(found, read)})"
+            raise _DoubtError(msg)
+
+    def must_be_as_left(self, read: FileIdentity | None, *, renamed: bool) -> None:
+        """Make sure that it is what had been proven before; its time of change counts unless it was renamed."""
+        found = FileIdentity.of(self._descriptor)
+        if read is not None and read.digest:
+            same = content_digest(self._descriptor) == read.digest
+        else:
+            same = read is not None and found == (replace(read, changed_ns=found.changed_ns) if renamed else read)
+        if not same:
+            msg = f"{self._path.name} is not what was read, or was written to since"
             raise _DoubtError(msg)
 
     def must_still_be(self, read: FileIdentity, path: Path, *, renamed: bool) -> None:
@@ -190,19 +226,6 @@ class _Held:
         if read.digest and content_digest(self._descriptor) != read.digest:
             msg = f"{self._path.name} has another content than was read"
             raise _DoubtError(msg)
-
-    def _lease(self) -> bool:
-        """Ask that nobody opens it for writing; False where the system cannot promise that."""
-        if not hasattr(fcntl, "F_SETLEASE"):
-            return False
-        try:
-            fcntl.fcntl(self._descriptor, fcntl.F_SETSIG, signal.SIGURG)  # whose default is to do nothing
-            fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError as error:
-            if error.errno == errno.EAGAIN:
-                raise OSError(errno.EBUSY, "a program has it open for writing", str(self._path)) from error
-            return False  # another user's file, a file system without leases
-        return True
 
 
 @contextmanager
@@ -257,7 +280,7 @@ def _move(filing: Path, path: Path, archive: Path, stopped: Callable[[], bool]) 
         raise _DoubtError(msg)
     while True:
         if os.path.lexists(target):
-            if _equal(filing, target):  # copied by a daemon that was killed before it took the original away
+            if _holds(target, filing):  # copied by a daemon that was killed before it took the original away
                 _remove(filing, set(_content(filing)))
                 return target
             target, number = archive / f"{path.stem}-{number}{path.suffix}", number + 1
@@ -339,14 +362,14 @@ def _content(path: Path) -> tuple[Path, ...]:
     return tuple(sorted(file for file in path.rglob("*") if not file.is_dir())) if path.is_dir() else (path,)
 
 
-def _equal(path: Path, other: Path) -> bool:
-    """Tell whether all files are the same, byte for byte."""
-    if path.is_dir() != other.is_dir() or other.is_symlink():
+def _holds(copy: Path, path: Path) -> bool:
+    """Tell whether all files that are left of a recording are in its copy, byte for byte."""
+    if path.is_dir() != copy.is_dir() or copy.is_symlink():
         return False
     if not path.is_dir():
-        return filecmp.cmp(path, other, shallow=False)
-    names = [{file.relative_to(folder) for file in _content(folder)} for folder in (path, other)]
-    return names[0] == names[1] and all(filecmp.cmp(path / n, other / n, shallow=False) for n in names[0])
+        return filecmp.cmp(path, copy, shallow=False)
+    names, copied = ({file.relative_to(folder) for file in _content(folder)} for folder in (path, copy))
+    return names <= copied and all(filecmp.cmp(path / n, copy / n, shallow=False) for n in names)
 
 
 def _remove(path: Path, files: set[Path]) -> None:

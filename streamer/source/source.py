@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError, from_shortage
-from streamer.files import FileIdentity, content_digest, open_regular, tells_changes
+from streamer.files import FileIdentity, content_digest, may_be_written_to, open_regular, tells_changes
 from streamer.records import Damage, Trust
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.find import SALVAGE, data_files, recording_name
@@ -120,10 +120,13 @@ class Source:
             raise RecordingError(msg, path=self.path)
 
     def prove(self) -> None:
-        """Add a digest of the content to the identity of each file on a file system that cannot tell of every write."""
+        """Add a digest of the content to the identity of each file that may be written to without a trace.
+
+        That is so on some file systems, and while a program has it open for writing.
+        """
         for name, identity in self.identities.items():
             with open_regular(self.path / name if self.path.is_dir() else self.path) as file:
-                if not tells_changes(file.fileno()):
+                if not tells_changes(file.fileno()) or may_be_written_to(file.fileno()):
                     self.identities[name] = replace(identity, digest=content_digest(file.fileno()))
 
     @property

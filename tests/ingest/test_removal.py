@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import mmap
 import os
 import shutil
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ from streamer.files import FileIdentity
 from streamer.ingest import removal
 from streamer.ingest.removal import CannotFileError, file_away
 from streamer.ingest.scan import files_of
+from streamer.source.source import Source
 from tests.ingest.numbered import make
 
 if TYPE_CHECKING:
@@ -188,6 +192,78 @@ def test_a_move_that_was_killed_before_the_original_went_makes_no_second_copy(
     assert file_away(path, seen, archive).what == f"moved to {archive / path.name}"
     assert [p.name for p in archive.iterdir()] == [path.name]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["ros1", "mcap"])
+@pytest.mark.parametrize("change", [partial(write_over, old_times=False), replace_by_another])
+def test_what_was_written_to_under_its_private_name_while_no_daemon_ran_is_kept(
+    tmp_path: Path, to: Path | None, monkeypatch: pytest.MonkeyPatch, form: str, change: Callable[[Path], None]
+) -> None:
+    path = make(tmp_path / "run", 1, form=form)
+    seen = read(path)
+    killed_in(monkeypatch, "_finish", lambda: file_away(path, seen, to))
+    (private,) = [found for found in tmp_path.iterdir() if found.suffix == ".filing"]
+    for victim in files_of(private):
+        change(victim)
+    content = [file.read_bytes() for file in files_of(private)]
+    assert file_away(path, seen, to).what.startswith("kept: ")
+    assert [file.read_bytes() for file in files_of(path)] == content
+    assert to is None or not to.exists() or not list(to.iterdir())
+
+
+def killed_in(monkeypatch: pytest.MonkeyPatch, name: str, call: Callable[[], object]) -> None:
+    """Call, and be killed where a function of the module would begin."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(removal, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+
+
+def test_what_somebody_puts_under_the_private_name_is_not_taken_for_what_was_read(
+    tmp_path: Path, to: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "run", 1)
+    content, seen = path.read_bytes(), read(path)
+    killed_in(monkeypatch, "_finish", lambda: file_away(path, seen, to))
+    (private,) = tmp_path.glob(".*.filing")
+    private.rename(path)
+    private.write_text("mine")
+    assert file_away(path, seen, to).what.startswith("kept: ")
+    assert path.read_bytes() == content
+    assert [p.read_text() for p in tmp_path.glob("run-kept-*")] == ["mine"]
+
+
+def test_a_move_that_was_killed_while_the_original_went_makes_no_second_copy(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "run", 1, form="mcap")
+    seen = read(path)
+    killed_in(monkeypatch, "_remove", lambda: file_away(path, seen, archive))
+    (private,) = tmp_path.glob(".*.filing")
+    (private / "metadata.yaml").unlink()
+    assert file_away(path, seen, archive).what == f"moved to {archive / path.name}"
+    assert [p.name for p in archive.iterdir()] == [path.name]
+    assert not private.exists()
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETLEASE"), reason="takes a system with leases")
+def test_bytes_that_are_written_through_mapped_memory_while_it_runs_are_kept(archive: Path) -> None:
+    archive.mkdir()
+    path = make(archive / "run", 1)  # in memory, where pages are never written back: nothing marks their change
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[-20:] = mapped[-20:]  # the page is writable from now on
+        with Source(path, archive) as source:
+            source.prove()
+            seen = dict(source.identities)
+        unmarked = FileIdentity.of(path)
+        mapped[-20:] = b"nobody has read this"
+        assert FileIdentity.of(path) == unmarked
+    assert file_away(path, seen, None).what == "kept: run.bag has another content than was read"
+    assert path.read_bytes().endswith(b"nobody has read this")
 
 
 def test_a_kill_between_the_names_puts_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
