@@ -29,7 +29,7 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
         list[str],
         typer.Argument(metavar="RECORDING...", help="files, folders, globs or demo://tabletop", show_default=False),
     ],
-    to: Annotated[str, typer.Option("--to", help="lerobot, parquet, zarr, video, preview, …", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="lerobot, parquet, zarr, hdf5, video, …", show_default=False)],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="the folder for the output; out/KIND where left out")
     ] = None,
@@ -45,6 +45,10 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
     ] = None,
     end: Annotated[
         str | None, typer.Option(help="seconds from the beginning, or an ISO 8601 time", show_default=False)
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="the output's: aloha or robomimic of hdf5, replay_buffer of zarr, …", show_default=False),
     ] = None,
     save: Annotated[
         Path | None, typer.Option(help="also write the configuration, for 'streamer run'", show_default=False)
@@ -74,6 +78,7 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
         [name.strip() for name in streams.split(",") if name.strip()] if streams else (),
         _with_unit(start, "s"),
         _with_unit(end, "s"),
+        layout,
     )
     loaded, remarks = _choose(recordings, wish, salvage=salvage, types=types or ())
     if save is not None:

@@ -15,6 +15,7 @@ import yaml
 from streamer.cli.options import Salvage, Types
 from streamer.errors import RecordingError, UsageError
 from streamer.inspect.conventions import lerobot_features
+from streamer.inspect.datasets import LAYOUTS, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +153,7 @@ def _write(found: Suggestion, about: str, address: str, topics: dict[str, TopicF
             yield f"  # {name + ':':<10}{text}  # {what}{_lacking(name)}"
     if "lerobot" in installed and "image" in found.kinds.values():
         yield from _dataset(found, {name: facts.type for name, facts in topics.items()})
-    for name in sorted(installed - {*_ACTIVE, *_OFFERED, "lerobot"}):
+    for name in sorted(installed - {*_ACTIVE, *_OFFERED, *LAYOUTS, "lerobot"}):
         yield f"  # {name}: {{}}  # installed; its options are in its own documentation"
 
 
@@ -163,14 +164,19 @@ def _dataset(found: Suggestion, types: dict[str, str]) -> Iterator[str]:
         yield f"  # put this below 'streams:', for the action: {name}: {_flow(settings)}"
     options = {"out": "out/lerobot", "task": "say what the robot does", "features": features.keys}
     yield f"  # {'lerobot:':<10}{_flow({'options': options})}"
+    yield "  # the same for other training code (docs/outputs.md):"
+    for name, layouts in LAYOUTS.items():
+        for layout in layouts:
+            options = {"out": f"out/{layout}", "layout": layout, "features": keys_of(features.keys, name, layout)}
+            yield f"  # {layout + ':':<10} {_flow({'use': name, 'options': options})}{_lacking(name)}"
 
 
 def _lacking(name: str) -> str:
     """Say how to install what a consumer needs and this machine lacks."""
     from importlib.util import find_spec
 
-    needed = {"parquet": ("pyarrow",), "zarr": ("zarr",), "video": ("av",), "lerobot": ("av", "pyarrow")}
-    if all(find_spec(module) for module in needed.get(name, ())):
+    modules = {"parquet": "pyarrow", "zarr": "zarr", "hdf5": "h5py", "video": "av", "lerobot": "av pyarrow"}
+    if all(find_spec(module) for module in modules.get(name, "").split()):
         return ""
     return f" (pip install 'rosbag-streamer[{name}]')"
 

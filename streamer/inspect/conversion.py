@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.errors import RecordingError, UsageError, nearest_name
 from streamer.inspect.conventions import lerobot_features
+from streamer.inspect.datasets import LAYOUTS, has_features, keys_of
 from streamer.inspect.proof import plan_of, prove
 from streamer.inspect.suggestion import set_timeline, suggestion
 
@@ -23,13 +24,15 @@ _WHOLE = 0.005  # as a part of the rate: what the writer rounds
 _FASTER = 1.01  # times a stream's own rate: all of its messages are taken still
 _RATE = "10 Hz"  # of a dataset whose timeline has none
 _WITHOUT = ("null",)  # consumers without outputs
+_LAYOUTS = {"hdf5": "aloha"}  # of consumers that have no layout of their own accord
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is wanted of a conversion; what is left out is chosen by what the recording holds.
 
-    ``rate`` is in Hz, ``start`` and ``end`` as `timeline.start` has them, ``streams`` are names as ``init`` gives them.
+    ``rate`` is in Hz, ``start`` and ``end`` as `timeline.start` has them, ``streams`` are names as ``init`` gives them,
+    ``layout`` is the consumer's option of that name.
     """
 
     to: str
@@ -39,6 +42,7 @@ class Wish:
     streams: Sequence[str] = ()
     start: str | None = None
     end: str | None = None
+    layout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +81,38 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
         reasons = "; ".join(remarks) or "it has no topic"
         msg = f"no topic can be read as a stream without being asked more: {reasons}"
         raise RecordingError(msg, path=contents.source.path)
+    options = _options(contents, found, wish, remarks)
+    found.values["consumers"] = {wish.to: {"options": options}}
+    return Conversion(found.values, remarks)
+
+
+def _options(contents: Contents, found: Suggestion, wish: Wish, remarks: list[str]) -> dict[str, Any]:
+    """Return the consumer's options; what a person should know of them goes to the remarks."""
+    layout = wish.layout
+    if layout is None and wish.to in _LAYOUTS:
+        layout = _LAYOUTS[wish.to]
+        others = ", ".join(one for one in LAYOUTS[wish.to] if one != layout)
+        remarks.append(f"the layout is {layout}'s; there is also --layout {others}")
+    if wish.to in _LAYOUTS and layout not in LAYOUTS[wish.to]:
+        msg = f"--layout {layout}: {wish.to} has {', '.join(LAYOUTS[wish.to])}"
+        raise UsageError(msg)
     options: dict[str, Any] = {"out": f"{wish.out}/{_FILES[wish.to]}" if wish.to in _FILES else wish.out}
-    if wish.to == "lerobot":
+    options |= {} if layout is None else {"layout": layout}
+    if has_features(wish.to, layout or ""):
         features = lerobot_features(found, {t.name: t.type for t in contents.topics})
         used = {name for names in features.keys.values() for name in ([names] if isinstance(names, str) else names)}
         found.values["streams"] = {n: s for n, s in (found.streams | features.added).items() if n in used}
-        options |= {"features": features.keys, "task": wish.task or "{recording}"}
-        remarks += [*features.remarks, *_whole_rate(contents, found)]
+        options["features"] = keys_of(features.keys, wish.to, layout or "")
+        remarks += features.remarks
+    if wish.to == "lerobot":
+        options["task"] = wish.task or "{recording}"
+        remarks += _whole_rate(contents, found)
         if wish.task is None:
             remarks.append("the task is each recording's name: say what the robot does with --task")
     elif wish.task is not None:
         msg = f"--task is for lerobot: {wish.to} has no tasks"
         raise UsageError(msg)
-    found.values["consumers"] = {wish.to: {"options": options}}
-    return Conversion(found.values, remarks)
+    return options
 
 
 def _whole_rate(contents: Contents, found: Suggestion) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
@@ -90,12 +91,26 @@ def test_a_part_of_some_streams_becomes_a_table(tmp_path: Path) -> None:
     assert 0.9e9 <= ticks[-1] - ticks[0] <= 1e9
 
 
+def test_a_recording_becomes_an_episode_as_act_opens_it(tmp_path: Path) -> None:
+    make(tmp_path / "a.bag", WORK)
+    finished = command(tmp_path, "a.bag", "--to", "hdf5", "--rate", "10", "-o", "act")
+    assert finished.code == 0, finished
+    assert "the layout is aloha's; there is also --layout robomimic" in finished.out
+    with h5py.File(tmp_path / "act/episode_0.hdf5") as root:
+        state = root["/observations/qpos"][()]
+        assert np.array_equal(root["/action"][:-1], state[1:])
+        assert root["/observations/images/camera_0"].shape == (len(state), 48, 64, 3)
+    _, values = positions(tmp_path / "a.bag")
+    assert all(np.abs(values - one).sum(axis=1).min() == 0 for one in state)
+
+
 def test_what_cannot_be_converted_is_told_with_what_there_is(tmp_path: Path) -> None:
     make(tmp_path / "a.bag", WORK)
     for options, code, words in (
         (("a.bag", "--to", "lerobt"), 64, "did you mean 'lerobot'?"),
         (("a.bag", "--to", "zarr", "--streams", "joint_0"), 64, "did you mean 'joints_0'?"),
         (("a.bag", "--to", "zarr", "--task", "x"), 64, "zarr has no tasks"),
+        (("a.bag", "--to", "hdf5", "--layout", "tall"), 64, "hdf5 has aloha, robomimic"),
         (("b.bag", "--to", "zarr"), 65, "b.bag: no such file"),
         (("a.bag", "--to", "zarr", "--rate", "fast"), 78, "fast"),
         (("a.bag", "--to", "stats", "--start", "5"), 0, "the plan has no frame"),
