@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from streamer.cli.screen import let_go
+from streamer.cli.screen import complain, let_go
+from streamer.cli.talk import Verb, is_verbose, talking
 from streamer.errors import BusyError, StorageError, StreamerError, UsageError
 from streamer.text import visible
 
@@ -30,6 +32,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Exit codes: 0 done · 64 usage · 65 bad recording · 70 internal or consumer failed · 73 cannot write · "
     "74 disk or memory gave out · 75 try again later (busy, interrupted) · 78 bad configuration",
 )
@@ -55,7 +58,9 @@ def streamer(
 ) -> None:
     """Stream ROS bags as aligned frames to any number of consumers, in bounded memory.
 
-    Begin with: streamer init recording.bag, then streamer check config.yaml, then streamer run config.yaml
+    Begin with: streamer convert recording.bag --to lerobot
+
+    Step by step: streamer init recording.bag, then streamer check config.yaml, then streamer run config.yaml
     """
     if verbose and not version:
         msg = "-v goes with --version: streamer --version -v"
@@ -72,7 +77,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(BusyError.exit_code)
     except StreamerError as error:
-        print(f"streamer: {visible(str(error), lines=True)}", file=sys.stderr)
+        if is_verbose():
+            traceback.print_exception(error)
+        complain(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
@@ -81,7 +88,7 @@ def main() -> None:
         if error.errno == errno.EPIPE:
             sys.exit(0)
         at = error.filename or "standard output"
-        print(f"streamer: {visible(str(at))}: cannot be written: {error.strerror}", file=sys.stderr)
+        complain(f"{visible(str(at))}: cannot be written: {error.strerror}")
         sys.exit(StorageError.exit_code)
 
 
@@ -105,7 +112,29 @@ def _run() -> None:
     for verb in _VERBS if is_asked_for_all else (word,):
         module = import_module(f"streamer.cli.{_VERBS[verb]}")
         if verb in _GROUPS:
-            app.add_typer(getattr(module, _GROUPS[verb]), name=verb)
+            group: typer.Typer = getattr(module, _GROUPS[verb])
+            for command in group.registered_commands:
+                if command.callback is not None:
+                    command.callback, command.cls = talking(command.callback), Verb
+            app.add_typer(group, name=verb)
         else:
-            app.command(verb)(getattr(module, verb))
-    app(prog_name="streamer")
+            app.command(verb, cls=Verb)(talking(getattr(module, verb)))
+    _call()
+
+
+def _call() -> None:
+    """Call the verb; what cannot be understood of the command line is an error like any other."""
+    try:
+        code = app(prog_name="streamer", standalone_mode=False)
+    except Exception as error:
+        shown = getattr(error, "format_message", None)  # typer's own, which no public module of it names
+        context = getattr(error, "ctx", None)
+        if shown is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(context.get_help() if context else "", end="")
+            raise SystemExit(UsageError.exit_code) from error
+        usage = f"\n  {context.command_path} -h says what it takes" if context else ""
+        msg = f"{shown()}{usage}"
+        raise UsageError(msg) from error
+    sys.exit(code if isinstance(code, int) else 0)

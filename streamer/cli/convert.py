@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamer.config.load import Loaded
-    from streamer.supervisor.report import Report
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _WORK = Path(".streamer") / "convert"
@@ -140,30 +139,6 @@ def _run(loaded: Loaded, target: Path, remarks: list[str], *, restart: bool) -> 
     began = time.monotonic()
     with make_observer() as observer:
         found = run(loaded, "restart" if anew else "resume", observer)
-    if found.exit_code:
-        show_summary(found, loaded, workdir_of(loaded), "the same command again")
-    else:
-        _show(found, loaded, target, remarks, time.monotonic() - began)
+    again = "the same command again"
+    show_summary(found, loaded, workdir_of(loaded), time.monotonic() - began, again=again, said=remarks)
     raise typer.Exit(found.exit_code)
-
-
-def _show(report: Report, loaded: Loaded, target: Path, remarks: list[str], seconds: float) -> None:
-    """Say in a line what was written, then what was left out and chosen, then where more is to be read."""
-    from streamer.cli.screen import say
-    from streamer.pipelines.run import workdir_of
-
-    done = [one.values["frames"]["delivered"] for one in report.recordings if not one.values.get("earlier")]
-    streams = len(loaded.config.streams)
-    many = f" of {len(report.recordings)} recordings" if len(report.recordings) > 1 else ""
-    shown = target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target
-    if done:
-        mark = "✓" if sum(done) else "!"
-        say(f"{mark} {sum(done)} frames{many}, {streams} stream{'s' * (streams > 1)} → {shown} ({seconds:.1f} s)")
-    else:
-        say(f"✓ {shown}: all was done in an earlier run (--restart does it again)")
-    for one in report.recordings:
-        for reason, count in one.values["frames"].get("skipped", {}).items():
-            say(f"  {one.path.name}: {count} frame{'s' * (count > 1)} left out: {reason}")
-    for remark in remarks:
-        say(f"  {remark}")
-    say(f"  more: {workdir_of(loaded) / 'report.json'}")

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from streamer.cli.screen import let_go, say, screen
+from streamer.cli.talk import is_quiet, is_verbose
 from streamer.text import visible
 from streamer.units import show_duration, show_size
 
@@ -30,37 +31,64 @@ def make_observer(*, json_lines: bool = False) -> Iterator[Display]:
     if json_lines:
         yield _JsonLines()
         return
+    if is_quiet():
+        yield _Silent()
+        return
     if not sys.stderr.isatty():
         yield _Lines()
         return
     from rich import progress as rich
+    from rich.table import Column
 
     console = screen(stderr=True)
     columns = (
-        rich.TextColumn("{task.description}"),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TimeElapsedColumn(),
-        rich.TextColumn("{task.fields[more]}"),
+        rich.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        rich.BarColumn(bar_width=None),
+        rich.TaskProgressColumn(),
+        rich.TextColumn("{task.fields[more]}", table_column=Column(no_wrap=True), markup=False),
     )
-    with rich.Progress(*columns, console=console) as progress:
+    with rich.Progress(*columns, console=console, expand=True) as progress:
         yield _Bar(progress)
 
 
-def words(values: dict[str, Any]) -> str:
-    """Write a snapshot's speed, pool, waiting and recycles for a person; of many recordings, how many are done."""
-    parts = [f"{values['frames']['per_second']:.0f} frames/s, {show_size(values['bytes_per_second'])}/s"]
+def words(values: dict[str, Any], *, brief: bool = False) -> str:
+    """Write a snapshot's speed and time left for a person; of many recordings, how many are done.
+
+    ``brief`` leaves out what only some want to know: bytes a second, shared memory, restarts. Who is waited
+    for is told where it matters: frames fill the shared memory until that consumer has seen them.
+    """
+    parts = [f"{values['frames']['per_second']:.0f} frames/s"]
+    if not brief:
+        parts[0] += f", {show_size(values['bytes_per_second'])}/s"
     if values["seconds_left"]:
         parts.append(f"{show_duration(round(values['seconds_left'] * 1e9))} left")
     if (many := values.get("recordings")) is not None:
         failed = f", {many['failed']} failed" if many["failed"] else ""
-        return ", ".join([f"{many['done']}/{many['all']} recordings, {many['running']} running{failed}", *parts])
+        running = "" if brief else f", {many['running']} running"
+        return ", ".join([f"{many['done']}/{many['all']} recordings{running}{failed}", *parts])
     pool, consumers = values["pool"], values["consumers"]
-    parts.append(f"pool {pool['in_use']}/{pool['allocated']}")
-    if len(consumers) > 1 and any(c["behind"] for c in consumers.values()):
+    if not brief:
+        parts.append(f"frames in memory {pool['in_use']}/{pool['allocated']}")
+    is_full = pool["in_use"] >= pool["most"]
+    if len(consumers) > 1 and any(c["behind"] for c in consumers.values()) and (is_full or not brief):
         parts.append(f"waits for {values['waits_for']}")
+    if brief:
+        return ", ".join(parts)  # a crash is told in a line of its own when it happens
     counts = {kind: sum(c.get(kind, 0) for c in consumers.values()) for kind in ("recycled", "crashed")}
     return ", ".join([*parts, *(f"{count} {kind}" for kind, count in counts.items() if count)])
+
+
+class _Silent:
+    """Says nothing: what goes wrong is told at the end."""
+
+    def planned(self, plan: Planned, recording: str = "") -> None:
+        pass
+
+    def progress(self, values: dict[str, Any]) -> None:
+        pass
+
+    def note(self, text: str, **about: Any) -> None:
+        pass
 
 
 class _Bar:
@@ -77,7 +105,7 @@ class _Bar:
     def progress(self, values: dict[str, Any]) -> None:
         frames = values["frames"]
         total = {"description": "streaming", "total": frames["all"]} if "recordings" in values else {}
-        self._progress.update(self._task, completed=frames["done"], more=words(values), **total)
+        self._progress.update(self._task, completed=frames["done"], more=words(values, brief=not is_verbose()), **total)
 
     def note(self, text: str, **about: Any) -> None:
         del about
@@ -91,10 +119,8 @@ class _Lines:
 
     def planned(self, plan: Planned, recording: str = "") -> None:
         of = f"{recording}: " if recording else ""
-        self.note(
-            f"{of}{plan.frames} frames in {plan.chunks} chunks, "
-            f"at most {plan.slots} slots of {show_size(plan.slot_size)}"
-        )
+        size = f" in {plan.chunks} chunks; in memory at most {plan.slots} of {show_size(plan.slot_size)} each"
+        self.note(f"{of}{plan.frames} frames{size if is_verbose() else ''}")
         for warning in plan.warnings:
             self.note(warning)
         import_module("streamer.cli.summary")  # needed at the end: loaded while others work and this process waits
@@ -104,7 +130,7 @@ class _Lines:
         if now - self._said >= _LINE_SECONDS:
             self._said = now
             frames = values["frames"]
-            self.note(f"{frames['done']}/{frames['all']} frames, {words(values)}")
+            self.note(f"{frames['done']}/{frames['all']} frames, {words(values, brief=not is_verbose())}")
 
     def note(self, text: str, **about: Any) -> None:
         del about

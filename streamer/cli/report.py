@@ -23,7 +23,7 @@ def report(
 
     from streamer.cli.memory import read_report
     from streamer.cli.screen import say, screen
-    from streamer.cli.summary import show_recording
+    from streamer.cli.tables import show_recording
 
     found = read_report(run)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -44,13 +45,14 @@ def run(
     loaded = load(config, overrides or ())
     mode = "resume" if resume else "restart" if restart else "fresh"
     part = None if only is None else _part(only)
+    began = time.monotonic()
     with make_observer(json_lines=json_lines) as observer:
         found = run_all(loaded, mode, observer, part)
     if json_lines:
         error = str(found.error) if found.error else None
         say(json.dumps({"event": "end", "exit_code": found.exit_code, "error": error, **found.as_json()["frames"]}))
     else:
-        show_summary(found, loaded, workdir_of(loaded, part))
+        show_summary(found, loaded, workdir_of(loaded, part), time.monotonic() - began)
     if report is not None:
         found.write(report)
     raise typer.Exit(found.exit_code)

@@ -83,6 +83,13 @@ def say(text: str) -> None:
         let_go()
 
 
+def complain(message: str) -> None:
+    """Print what is wrong on standard error, after the program's name; red on a terminal, unless NO_COLOR is set."""
+    text = f"streamer: {visible(message, lines=True)}"
+    is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    print(f"\x1b[31m{text}\x1b[0m" if is_coloured else text, file=sys.stderr)
+
+
 def let_go() -> None:
     """Send what is still to be printed nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,139 +1,149 @@
-"""A run's report → a few lines and tables for a person."""
+"""A run's report → a few lines for a person: what was written and where, what was left out or flagged, what is next."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from streamer.cli.screen import screen, table
+from streamer.cli.screen import complain, screen
+from streamer.cli.tables import remarks, show_recording
+from streamer.cli.talk import is_quiet, is_verbose
 from streamer.records import Damage
 from streamer.source.find import recording_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from rich.console import Console
+    from collections.abc import Iterator, Sequence
 
     from streamer.config.load import Loaded
-    from streamer.supervisor.report import Report
+    from streamer.supervisor.report import Report, Streamed
+
+_NAMED = 3  # outputs that are listed; of more, the folder in which they lie
+_STREAMS = 4  # that are named where something is flagged
 
 
-def show_summary(report: Report, loaded: Loaded, workdir: Path, again: str = "") -> None:
-    """Print what became of each recording, and where things are: the processes of one, of many a line for each.
+def show_summary(
+    report: Report, loaded: Loaded, workdir: Path, seconds: float, *, again: str = "", said: Sequence[str] = ()
+) -> None:
+    """Print what came of a run: one line, then what was left out or flagged, then where more is to be read.
 
-    ``again`` is the command that goes on with what is missing; that of a configuration's run where it is left out.
+    ``again`` is the command that goes on with what is missing, that of a configuration's run where it is left out;
+    ``said`` are lines to add. Errors go to standard error, also with ``-q``.
     """
-    again = again or f"streamer run {loaded.path} --resume"
     console = screen()
-    many = len(report.recordings) > 1
-    for streamed in report.recordings:
-        show_recording(console, streamed.path.name, streamed.state, streamed.values, brief=many)
-        if many and streamed.error is not None:
-            console.print(Text(f"  {streamed.error}"), soft_wrap=True)
-    if many:
-        counts = Counter(streamed.state for streamed in report.recordings)
-        each = ", ".join(f"{count} {state}" for state, count in counts.items())
-        console.print(Text(f"{len(report.recordings)} recordings: {each}"), soft_wrap=True)
-    for line in dict.fromkeys(_outputs(report, loaded)):
-        console.print(Text(line), soft_wrap=True)
-    console.print(Text(f"report: {workdir / 'report.json'}"), soft_wrap=True)
+
+    def line(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
+    if is_verbose():
+        for one in report.recordings:
+            show_recording(console, one.path.name, one.state, one.values)
+    if not is_quiet():
+        for text in _lines(report, loaded, seconds):
+            line(text)
+        for text in said:
+            line(f"  {text}")
+        if any(_streamed(one) for one in report.recordings):
+            line(f"  more: {_command('report', workdir)}")
     if report.error is not None:
-        screen(stderr=True).print(Text(f"streamer: {loaded.locate(report.error)}"), soft_wrap=True)
-        if many:
-            console.print(Text(f"Only what is missing: {again}"), soft_wrap=True)
-    elif report.exit_code:
-        begun = any(streamed.values["frames"]["delivered"] for streamed in report.recordings)
-        advice = f"continue with: {again}" if begun else "nothing was committed: run it again"
-        console.print(Text(f"Stopped before the end; {advice}"), soft_wrap=True)
+        complain(str(loaded.locate(report.error)))
+    if report.exit_code and not is_quiet() and (len(report.recordings) > 1 or report.error is None):
+        begun = any(one.state == "done" or _streamed(one) for one in report.recordings)
+        again = again or f"streamer run {_shown(loaded.path)}{' --resume' * begun}"
+        line(f"  to go on: {again}" if begun else f"  nothing was committed; to begin: {again}")
 
 
-def _outputs(report: Report, loaded: Loaded) -> Iterator[str]:
-    """List what the consumers' options call ``out``, of the recordings whose outputs are finished."""
-    for streamed in report.recordings:
-        if streamed.state != "done":
-            continue
-        for name, consumer in loaded.config.consumers.items():
-            out = consumer.options.get("out")
-            if isinstance(out, str):
-                path = loaded.base / out.replace("{recording}", recording_name(streamed.path))
-                if path.exists():
-                    yield f"{name}: {path}"
-
-
-def show_recording(console: Console, name: str, state: str, values: dict[str, Any], *, brief: bool = False) -> None:
-    """Print what became of one recording, from its part of the report; ``brief`` leaves out its processes."""
-    frames = values["frames"]
-    if values.get("earlier"):
-        console.print(Text(f"{name}: done in an earlier run"))
+def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
+    """Write the first line of a summary, and one for each recording that failed and each thing to know."""
+    every = report.recordings
+    now = [one for one in every if not one.values.get("earlier")]
+    if not every or (len(every) == 1 and every[0].state == "failed" and not _streamed(every[0])):
+        return  # the error says it all
+    if not now:
+        which = f"all {len(every)} recordings were" if len(every) > 1 else f"{every[0].path.name} was"
+        yield f"✓ {which} done in an earlier run (--restart does it again){_places(report, loaded)}"
         return
-    skipped = ", ".join(f"{count} skipped ({reason})" for reason, count in frames["skipped"].items())
-    parts = [f"{frames['planned']} frames planned", f"{frames['delivered']} delivered", skipped]
-    if frames["remaining"]:
-        parts.append(f"{frames['remaining']} remaining")
-    seconds = values["seconds"]
-    taken = sum(seconds.values())
-    text = f"{name}: {state}; {', '.join(p for p in parts if p)}; {taken:.2f} s"
-    console.print(Text(text), soft_wrap=True)
+    frames, streams = sum(_streamed(one) for one in now), len(loaded.config.streams)
+    what = f"{frames} frame{'s' * (frames != 1)}, {streams} stream{'s' * (streams != 1)}"
+    if len(every) > 1:
+        states = Counter(one.state for one in every)
+        told = f" ({', '.join(f'{count} {state}' for state, count in states.items())})" if len(states) > 1 else ""
+        what = f"{len(every)} recordings{told}: {what}"
+    elif every[0].state != "done":
+        what = f"{every[0].state}: {frames} of {every[0].values['frames']['planned']} frames"
+    mark = "✗" if report.error is not None else "✓" if not report.exit_code and frames else "!"
+    yield f"{mark} {what}{_places(report, loaded)} ({seconds:.1f} s)"
+    if earlier := len(every) - len(now):
+        yield f"  {earlier} {'were' if earlier > 1 else 'was'} done in an earlier run"
+    for one in now:
+        name = f"{one.path.name}: " if len(every) > 1 else ""
+        if one.error is not None and name:
+            yield f"  {name}{one.error}"
+        for text in _flagged(one.values):
+            yield f"  {name}{text}"
+
+
+def _flagged(values: dict[str, Any]) -> Iterator[str]:
+    """Say what a person should know of a recording: what is not in the outputs, or not as it was meant."""
+    for reason, count in values["frames"]["skipped"].items():
+        yield f"left out: {count} frame{'s' * (count != 1)} ({reason})"
+    for kind, words in (("gaps", "in a gap"), ("none", "without a sample")):
+        counts = {name: stream[kind] for name, stream in values["streams"].items() if stream[kind]}
+        told = [f"{name} {count}" for name, count in list(counts.items())[:_STREAMS]]
+        more = f" and {len(counts) - len(told)} more streams" if len(counts) > len(told) else ""
+        if told:
+            yield f"frames {words}: {', '.join(told)}{more}"
     for damage in values["damage"]:
-        console.print(Text(f"salvaged {Damage(**damage)}"), soft_wrap=True)
-    if brief:
-        for remark in _remarks(values["consumers"]):
-            console.print(Text(f"  {remark}"), soft_wrap=True)
-    elif frames["delivered"] or state == "done":
-        console.print(_streams(values["streams"], console.width), soft_wrap=True)
-        console.print(_consumers(values["consumers"], values["reader"], console.width), soft_wrap=True)
-        for remark in _remarks(values["consumers"]):
-            console.print(Text(remark), soft_wrap=True)
-        pool = values["pool"]
-        console.print(
-            f"pool: {pool['allocated_mb']:.1f} MB of at most {pool['budget_mb']:.1f}, {pool['peak_mb']:.1f} in use; "
-            f"open {seconds['open']:.3f} s, plan {seconds['plan']:.3f} s, stream {seconds['stream']:.2f} s"
-        )
+        yield f"salvaged {Damage(**damage)}"
+    for name, consumer in values["consumers"].items():
+        if crashes := consumer["restarts"]["crash"]:
+            yield f"{name}: crashed {crashes} time{'s' * (crashes > 1)} and went on from its last commit"
+    yield from remarks(values["consumers"])
 
 
-def _streams(streams: dict[str, Any], width: int) -> Text:
-    rows = [
-        (name, *(str(s[key]) for key in ("held", "interpolated", "gaps", "none")), f"{s['max_offset_ms']:.1f} ms")
-        for name, s in streams.items()
-    ]
-    return table(("stream", "held", "interpolated", "in gaps", "none", "largest offset"), rows, width)
+def _places(report: Report, loaded: Loaded) -> str:
+    """Say where the outputs of what is done are: a few by name, of more the folder."""
+    every = list(dict.fromkeys(_outputs(report, loaded)))
+    found = [path for path in every if not any(other in path.parents for other in every)]
+    if not found:
+        return ""
+    if len(found) <= _NAMED:
+        return f" → {', '.join(_shown(path) for path in found)}"
+    return f" → {len(found)} outputs in {_shown(Path(os.path.commonpath(found)))}"
 
 
-def _consumers(consumers: dict[str, Any], reader: dict[str, Any], width: int) -> Text:
-    """Show each process; memory is its own (anonymous) memory in MB, of which the pool is no part."""
-    headings = ("process", "frames", "chunks", "processes", "recycled", "crashed")
-    rows = []
-    for name, c in consumers.items():
-        restarts = c["restarts"]
-        numbers = [c["frames"], c["chunks"], c["generations"], restarts["planned"], restarts["crash"]]
-        rows.append((name, *map(str, numbers), *_memory(c["anon_mb"]), *_verdict(c["memory"])))
-    rows.append(("reader", *[""] * 5, *_memory(reader["anon_mb"]), *_verdict(reader["memory"])))
-    return table((*headings, "MB at start", "peak", "end", "given back", "memory"), rows, width)
+def _outputs(report: Report, loaded: Loaded) -> Iterator[Path]:
+    """List what the consumers' options call ``out``; of a folder with one file of the recording, that file."""
+    for one in report.recordings:
+        if one.state != "done":
+            continue
+        name = recording_name(one.path)
+        for consumer in loaded.config.consumers.values():
+            out = consumer.options.get("out")
+            if not isinstance(out, str):
+                continue
+            path = loaded.base / out.replace("{recording}", name)
+            mine = [file for file in path.iterdir() if file.name.startswith(f"{name}.")] if path.is_dir() else []
+            if len(mine) == 1 and len(report.recordings) == 1:
+                yield mine[0]
+            elif path.exists():
+                yield path
 
 
-def _verdict(memory: dict[str, Any]) -> tuple[str, str]:
-    """Say what recycling has given back to the system, and what the trend over the chunks is."""
-    returned = f"{memory['returned_mb']:.1f}" if memory["returned_mb"] else ""
-    slope = memory["mb_per_chunk"]
-    return returned, "" if slope is None else f"{memory['verdict']} ({slope:+.2f} MB/chunk)"
+def _streamed(one: Streamed) -> int:
+    return int(one.values["frames"]["delivered"])
 
 
-def _remarks(consumers: dict[str, Any]) -> Iterator[str]:
-    """Say what a person should know of a consumer beyond its numbers."""
-    for name, c in consumers.items():
-        for q in c["quarantined"]:
-            yield f"{name}: frame {q['frame']} is quarantined: {q['reason']}"
-        if c["escaped"]:
-            yield f"{name}: kept arrays of {c['escaped']} frames beyond on_frame; they were lent to it meanwhile"
-        if c["memory"]["verdict"] in ("growing", "leaking"):
-            lines = [g["growing_lines"] for g in c["memory"]["generations"] if g["growing_lines"]]
-            where = [f"{line['file']}:{line['line']} (+{line['mb']:.1f} MB)" for line in lines[-1][:3]] if lines else []
-            advice = f"most in {', '.join(where)}" if where else "'trace_malloc: true' says in which lines"
-            yield f"{name}: its memory is {c['memory']['verdict']}; {advice}"
+def _shown(path: Path) -> str:
+    """Write a path as one would type it here."""
+    here = Path.cwd()
+    path = path.absolute()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _memory(sizes: dict[str, float]) -> list[str]:
-    return [f"{sizes[key]:.1f}" for key in ("start", "peak", "end")]
+def _command(verb: str, workdir: Path) -> str:
+    shown = _shown(workdir)
+    return f"streamer {verb}" if shown == ".streamer" else f"streamer {verb} {shown}"

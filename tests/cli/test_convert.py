@@ -46,7 +46,7 @@ def test_two_recordings_become_a_dataset_whose_action_is_the_next_state(tmp_path
     assert finished.code == 0, finished
     first, *more = finished.out.splitlines()
     assert first.startswith("✓ ")
-    assert " frames of 2 recordings, " in first
+    assert "2 recordings: " in first
     assert "→ set" in first
     assert any("no topic holds commands: the action is joints_0 one tick later" in line for line in more)
     info = json.loads((tmp_path / "set/meta/info.json").read_text())
@@ -64,7 +64,7 @@ def test_two_recordings_become_a_dataset_whose_action_is_the_next_state(tmp_path
 
     again = command(tmp_path, *what)
     assert again.code == 0, again
-    assert "all was done in an earlier run" in again.out
+    assert "✓ all 2 recordings were done in an earlier run (--restart does it again) → set" in again.out
     saved = yaml.safe_load((tmp_path / "c.yaml").read_text())
     saved["consumers"]["lerobot"]["options"]["out"] = str(tmp_path / "other")
     finished = run(tmp_path / "saved", saved)

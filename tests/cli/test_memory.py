@@ -23,7 +23,7 @@ def test_every_process_is_sampled_at_each_commit_and_what_recycling_gave_back_is
     tmp_path: Path, config: dict[str, Any]
 ) -> None:
     config["consumers"]["digest"]["recycle"] = {"chunks": 3}
-    finished = run(tmp_path, config)
+    finished = run(tmp_path, config, "-v")
     assert finished.code == 0, finished
     assert "given back" in finished.out
     (values,) = finished.report["recordings"]

@@ -124,7 +124,7 @@ def test_a_mistake_is_one_clear_message_and_can_be_mended(
         assert word in finished.err, finished
     assert "Traceback" not in finished.err + finished.out, finished
     assert finished.err.count("streamer: ") == 1, finished
-    assert "digest: " not in finished.out  # no output is offered that this run did not finish
+    assert "digest.json" not in finished.out  # no output is offered that this run did not finish
     assert not (tmp_path / "digest.json").exists()
     assert not list(tmp_path.glob("*.tmp"))
     assert not (tmp_path / ".streamer" / "reader.sock").exists()

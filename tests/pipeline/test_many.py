@@ -113,7 +113,7 @@ def test_a_recording_that_fails_stops_no_other_and_comes_in_at_its_place_once_it
     assert finished.code == 65, finished
     assert states(finished) == ["done", "failed", "done"]
     assert "take-1.bag" in finished.report["recordings"][1]["error"]
-    assert "3 recordings: 2 done, 1 failed" in finished.out
+    assert "✗ 3 recordings (2 done, 1 failed): " in finished.out
     assert "--resume" in finished.out
     assert "2 of 3 recordings are merged" in finished.err
     assert listed(tmp_path) == [f"{name} {frames(name)}" for name in NAMES if name != GATED]
@@ -124,7 +124,7 @@ def test_a_recording_that_fails_stops_no_other_and_comes_in_at_its_place_once_it
     (tmp_path / "bags" / "take-1.bag").write_bytes((takes / "take-1.bag").read_bytes())
     mended = run(tmp_path, many, "--resume")
     assert mended.code == 0, mended
-    assert mended.out.count("done in an earlier run") == 2
+    assert "  2 were done in an earlier run\n" in mended.out
     assert (tmp_path / "take-0.json").stat().st_mtime_ns == before
     assert written(tmp_path) == expected
     assert listed(tmp_path) == [f"{name} {frames(name)}" for name in NAMES]
@@ -206,7 +206,7 @@ def test_a_killed_driver_takes_all_with_it_and_the_next_does_what_is_missing(
     open_gate(tmp_path)
     resumed = run(tmp_path, gated(many, tmp_path), "--resume")
     assert resumed.code == 0, resumed
-    assert resumed.out.count("done in an earlier run") == 2
+    assert "  2 were done in an earlier run\n" in resumed.out
     assert written(tmp_path) == expected
     assert listed(tmp_path) == [f"{name} {frames(name)}" for name in NAMES]
 

@@ -96,11 +96,13 @@ def test_json_lines_tell_the_plan_the_progress_and_the_end(tmp_path: Path, confi
     assert (ended["state"], ended["exit_code"]) == ("ended", 0)
 
 
-def test_report_says_again_what_the_run_said(tmp_path: Path, config: Config) -> None:
-    finished = run(tmp_path, config)
+def test_report_says_again_what_a_run_said_that_was_asked_to_say_more(tmp_path: Path, config: Config) -> None:
+    finished = run(tmp_path, config, "-v")
+    assert finished.code == 0, finished
     again = command(tmp_path, "report")
     assert again.code == 0
-    tables = finished.out.split("digest: ")[0].strip().splitlines()
+    tables = finished.out.split("✓ ")[0].strip().splitlines()
+    assert len(tables) >= 8
     assert set(tables) <= set(again.out.splitlines())
     assert json.loads(command(tmp_path, "report", ".streamer/report.json", "--json").out) == finished.report
     config["streams"]["camera"]["topic"] = "/gone"
