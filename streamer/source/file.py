@@ -61,8 +61,8 @@ class RecordingFile:
             raise DamagedError(msg)
         return read_bytes(self.fd, position, size, self.size)
 
-    def checksum(self, start: int, end: int) -> int:
-        """Return the CRC-32 of the bytes from ``start`` to ``end``.
+    def checksum(self, start: int, end: int, found: int = 0) -> int:
+        """Return the CRC-32 of the bytes from ``start`` to ``end``, behind others that have ``found``.
 
         Raises:
             RecordingError: they are not all there.
@@ -71,10 +71,15 @@ class RecordingFile:
         buffer: memoryview | None = getattr(self._local, "buffer", None)
         if buffer is None:
             buffer = self._local.buffer = memoryview(bytearray(_PIECE))
-        found = 0
         for position in range(start, end, _PIECE):
-            piece = buffer[: min(_PIECE, end - position)]
-            read_into(self.fd, position, piece)
+            found = self.read_summed(position, buffer[: min(_PIECE, end - position)], found)
+        return found
+
+    def read_summed(self, start: int, out: memoryview, found: int) -> int:
+        """Fill ``out`` with the bytes from ``start`` on; return as `checksum` does, while they are in the cache."""
+        for first in range(0, len(out), _PIECE):
+            piece = out[first : first + _PIECE]
+            read_into(self.fd, start + first, piece)
             found = crc32(piece, found)
         return found
 
@@ -139,6 +144,29 @@ class Once:
             raise error.at()
         if block not in self._done:  # who did it ran into something else, which may not last
             self(block)
+
+    def is_done(self, block: int) -> bool:
+        """Tell whether it was done.
+
+        Raises:
+            DamagedError: it failed.
+
+        """
+        if error := self._failed.get(block):
+            raise error.at()
+        return block in self._done
+
+    def settle(self, block: int, error: DamagedError | None) -> None:
+        """Take in what somebody found who did it otherwise.
+
+        Raises:
+            DamagedError: ``error``.
+
+        """
+        if error is not None:
+            self._failed[block] = error
+            raise error
+        self._done.add(block)
 
     def _run(self, block: int, running: threading.Event) -> None:
         try:

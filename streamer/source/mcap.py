@@ -3,9 +3,9 @@
 Format: https://mcap.dev/spec. The summary at the end of the file is read first; a file whose summary does not
 list every message is walked record by record, and so is one that is salvaged.
 
-Checksums: the summary's is compared at opening; a chunk's once, before its first message is given out, for which
-all of an uncompressed chunk is read; that of the whole data section where the file is small, or where messages lie
-outside chunks. First bytes of messages (`heads`) are read without.
+Checksums: the summary's is compared at opening; a chunk's once, before its first message is given out whole (where
+one message fills it, while that is read); that of the whole data section where the file is small, or where messages
+lie outside chunks. First bytes of messages (`heads`, `Payload.head`) may be read without.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import numpy as np
 from streamer.errors import DamagedError, RecordingError
 from streamer.records import Topic, Trust
 from streamer.source.blocks import CORRUPT, BlockCache, check_size, decompress
-from streamer.source.file import Once, RecordingFile, Window, crc32
+from streamer.source.file import RecordingFile, Window, crc32
 from streamer.source.heads import close_together, gather, numbers, padded
+from streamer.source.mcap_checksums import DATA_END_SIZE, Checksums
 from streamer.source.mcap_records import (
     CHANNEL,
     CHUNK,
-    CHUNK_HEAD,
     CHUNK_INDEX,
     COMPRESSIONS,
     DATA_END,
@@ -47,7 +47,7 @@ from streamer.source.mcap_records import (
     message_length,
     records,
 )
-from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short
+from streamer.source.payload import HEAD, CheckedPayload, FilePayload, MemoryPayload, raise_short
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, check_stamps, make_tables
 from streamer.source.topics import join_topics
@@ -61,8 +61,7 @@ if TYPE_CHECKING:
     from streamer.records import Damage, Index, Payload
     from streamer.source.blocks import Buffer, Read
 
-_SMALL = 64 * 2**20  # bytes; all of such a file is held against its checksum when it is opened
-_DATA_END = RECORD.size + 4  # bytes of the record that ends the data section
+_LARGE = 64 * 1024  # bytes; the checksum of a smaller chunk is found before its messages are read
 _NOTHING = Schema("", "", "")
 
 
@@ -88,10 +87,9 @@ class McapSource:
         self._found = Found()
         self._losses: list[Loss] = []
         self._starts: list[int] = []  # where the summary says that chunks begin
-        self._data_end = 0
         self._blocks = [Block(0, 0, self.size, "", self.size)]
         self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
-        self._verify = Once(self._check_block)
+        self._sums = Checksums(path, self._file, lambda number: self._blocks[number], verify=trust.verify)
         try:
             self._check_magic()
             self._open(salvage=salvage)
@@ -138,9 +136,7 @@ class McapSource:
         start, _, crc = FOOTER.unpack(self._file.read(end + RECORD.size, FOOTER.size))
         if start:
             self._read_summary(start, end, crc)
-        self._data_end = (start or end) - _DATA_END
-        if self._trust.verify and self.size <= _SMALL:
-            self._check_data()
+        self._sums.data_ends((start or end) - DATA_END_SIZE)
         if not self._inside.is_whole() or not self._is_indexed():
             self._list_all(start or end)
             if self._losses:
@@ -182,6 +178,15 @@ class McapSource:
             raise RecordingError(msg, path=self.path)
         self._blocks.append(block)
 
+    def _check_all(self) -> None:
+        """Make sure that the index is whole and that every chunk is what it was."""
+        self._index({channel.topic for channel in self._inside.channels.values()})
+        for number, block in enumerate(self._blocks):
+            if block.compression:
+                self._decompress(number)
+            elif number:
+                self._sums.check(number)
+
     # ---- walking over all records
 
     def _list_all(self, end: int, *, salvage: bool = False) -> None:
@@ -189,7 +194,7 @@ class McapSource:
         self._blocks, self._found, self._losses = self._blocks[:1], Found(), []
         said, self._inside = self._inside, Contents()
         self._cache = BlockCache(self._decompress, lambda number: self._blocks[number].size)
-        self._verify = Once(self._check_block)
+        self._sums = Checksums(self.path, self._file, lambda number: self._blocks[number], verify=self._trust.verify)
         self.walked = True
         self._starts.sort()
         self._losses += walk(partial(self._take, end, salvage), len(MAGIC), end, self._starts)
@@ -233,8 +238,8 @@ class McapSource:
             if block.compression:
                 walk_block(partial(self._take_record, number), self._cache.get(number), block.start)
             else:
-                if salvage and self._trust.verify:
-                    self._check_block(number)
+                if salvage:
+                    self._sums.check(number)
                 losses = walk(partial(self._take_record, number, self._file.read, end), block.start, end)
         except (RecordingError, *DAMAGE) as error:
             losses = [Loss(position, end, error)]
@@ -318,16 +323,19 @@ class McapSource:
             if size is None:
                 raise self._no_message(offset, block)
             return MemoryPayload.cut(content, offset + begin, size)
-        if self._trust.verify:
-            self._verify(block)
         at = chunk.start + offset
         head = self._file.read(at, max(0, min(HEAD, chunk.length - offset)))
         size = message_length(head)
+        large = size is not None and _LARGE < chunk.length < 2 * size  # most of its chunk
+        if not (large and block):
+            self._sums.check_once(block)
         if size is None:
             raise self._no_message(offset, block)
         if offset + begin + size > chunk.length:
             raise_short(size, chunk.length - offset - begin)
         check_size("a message", size, self._trust.max_chunk)
+        if not self._sums.is_done(block):
+            return CheckedPayload(partial(self._sums.read, block), self._file.fd, at + begin, size, head[begin:])
         return FilePayload(self._file.fd, at + begin, size, head[begin:])
 
     def _no_message(self, offset: int, block: int) -> DamagedError:
@@ -356,53 +364,6 @@ class McapSource:
             return padded(content, at + MESSAGE_HEAD.size, lengths, size)
         return gather(content, at + MESSAGE_HEAD.size, size) if int(lengths.min()) >= size else None
 
-    # ---- checksums
-
-    def _check_all(self) -> None:
-        """Make sure that the index is whole and that every chunk is what it was."""
-        self._index({channel.topic for channel in self._inside.channels.values()})
-        for number, block in enumerate(self._blocks):
-            if block.compression:
-                self._decompress(number)
-            elif number and self._trust.verify:
-                self._check_block(number)
-
-    def _check_block(self, number: int) -> None:
-        """Hold an uncompressed chunk, or what lies outside chunks, against its checksum."""
-        if number == 0:
-            if self.size > _SMALL:
-                self._check_data()
-            return
-        block = self._blocks[number]
-        crc = self._crc_of(block)
-        if crc and self._file.checksum(block.start, block.start + block.length) != crc:
-            raise self._differs(number)
-
-    def _crc_of(self, block: Block) -> int:
-        """Return the checksum in a chunk's record; 0 stands for none, and for the record of a chunk that is cut."""
-        if block.record < 0 or not self._trust.verify:
-            return 0
-        head = self._file.read(block.record, RECORD.size + CHUNK_HEAD.size)
-        if head[0] != CHUNK:
-            msg = f"the index points at byte {block.record}, where no chunk is: the file is damaged"
-            raise DamagedError(msg, path=self.path)
-        return int(CHUNK_HEAD.unpack_from(head, RECORD.size)[3])
-
-    def _check_data(self) -> None:
-        """Hold the whole data section against its checksum, where it has one."""
-        if self._data_end < len(MAGIC) or self.walked:
-            return
-        head = self._file.read(self._data_end, _DATA_END)
-        op, length = RECORD.unpack_from(head)
-        (crc,) = struct.unpack_from("<I", head, RECORD.size)
-        if (op, length) == (DATA_END, 4) and crc and self._file.checksum(0, self._data_end) != crc:
-            msg = f"the data before byte {self._data_end} is damaged: its checksum differs"
-            raise DamagedError(msg, path=self.path)
-
-    def _differs(self, number: int) -> DamagedError:
-        msg = f"chunk {number - 1} at byte {self._blocks[number].start} is damaged: its checksum differs"
-        return DamagedError(msg, path=self.path)
-
     def _decompress(self, number: int) -> Buffer:
         block = self._blocks[number]
         check_size(f"chunk {number - 1} at byte {block.start}, decompressed,", block.size, self._trust.max_chunk)
@@ -411,9 +372,7 @@ class McapSource:
         except CORRUPT as error:
             msg = f"chunk {number - 1} at byte {block.start} does not decompress: {error}"
             raise DamagedError(msg, path=self.path) from error
-        crc = self._crc_of(block)
-        if crc and crc32(memoryview(content), 0) != crc:
-            raise self._differs(number)
+        self._sums.compare(number, crc32(memoryview(content), 0))
         return content
 
 

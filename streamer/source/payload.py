@@ -12,6 +12,8 @@ from streamer.errors import DamagedError, RecordingError
 from streamer.records import Index
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 HEAD = 512  # bytes read together with a message's record header: most headers and small messages
@@ -99,6 +101,25 @@ class FilePayload:
         if start + len(out) > self._length:
             raise_short(start + len(out), self._length)
         read_into(self._fd, self._position + start, out)
+
+
+class CheckedPayload(FilePayload):
+    """A message whose bytes are held against a checksum as they are read, by whoever ``read`` is."""
+
+    __slots__ = ("_read",)
+
+    def __init__(
+        self, read: Callable[[int, memoryview], None], fd: int, position: int, length: int, head: memoryview
+    ) -> None:
+        """Describe it as any other; ``read`` is given a place in the file, and fills what it is given."""
+        super().__init__(fd, position, length, head)
+        self._read = read
+
+    def into(self, start: int, out: memoryview) -> None:
+        """Read from ``start`` on into ``out``."""
+        if start + len(out) > self._length:
+            raise_short(start + len(out), self._length)
+        self._read(self._position + start, out)
 
 
 def read_into(fd: int, position: int, out: memoryview) -> None:
