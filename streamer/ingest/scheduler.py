@@ -59,6 +59,7 @@ class Scheduler:
         self._workdir, self._queue, self._log = workdir, queue, log
         self._look_again_at = look_again_at
         self._jobs: dict[int, _Job] = {}
+        self._put_off: dict[int, int] = {}  # attempts in a row that did not count, by id
         self.paused: str | None = None  # why nothing new is begun
 
     @property
@@ -210,6 +211,7 @@ class Scheduler:
             if isinstance(out := fill_in(consumer.options.get("out", None) or 0, entry.name), str)
         }
         self._queue.done(entry, frames, outputs)
+        self._put_off.pop(entry.id, None)
         shutil.rmtree(self._folder(entry), ignore_errors=True)
         self._log.info("done", recording=entry.name, frames=frames, seconds=round(time.time() - (entry.began or 0), 3))
 
@@ -218,11 +220,14 @@ class Scheduler:
         source, now = settings.config.source, time.time()
         backoff = source.backoff / SECOND
         rule = Rule(source.attempts, backoff, LONGEST_BACKOFF, repeats_failures=True, outlasts_machine=True)
-        decision = decide(ended, entry.attempts, now, rule)
+        put_off = self._put_off.pop(entry.id, 0)
+        decision = decide(ended, entry.attempts, now, rule, put_off)
         if not isinstance(decision, AgainAt):
             self._queue.quarantine(entry, str(ended.error))
             self._log.error("quarantined", recording=entry.name, path=str(entry.path), error=str(ended.error))
             return
+        if not decision.counted:
+            self._put_off[entry.id] = put_off + 1
         self._queue.failed(entry, str(ended.error), decision.time, counts=decision.counted)
         wait = round(decision.time - now, 3)
         self._log.warning("failed", recording=entry.name, error=str(ended.error), attempt=entry.attempts, again_in=wait)

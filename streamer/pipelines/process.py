@@ -21,7 +21,7 @@ from streamer.runtime.child import run as run_child
 from streamer.runtime.job import PipelineJob
 from streamer.runtime.messages import Failed, Note, PipelineEnded, Planned, Stop
 from streamer.supervisor.child import Child
-from streamer.supervisor.endings import how_it_ended
+from streamer.supervisor.endings import MemoryKills, how_it_ended
 from streamer.supervisor.recording import Recording, run_recording, sharing
 from streamer.supervisor.status import read
 from streamer.supervisor.workdir import Workdir
@@ -59,6 +59,7 @@ class Pipeline:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self._child = Child("streamer.pipelines.process", "pipeline", folder=Path.cwd(), log=folder / "pipeline.log")
+        self._memory_kills = MemoryKills()
         self._ended: Ended | None = None
         self._said: list[Planned | Note] = []
         own = {"workdir": str(folder), **(settings or {})}
@@ -95,10 +96,19 @@ class Pipeline:
             return None
         self._said = self.heard()
         if self._ended is None:
-            # SIGKILL comes from outside: from an operator, or from a kernel that is short of memory
-            kind = BusyError if code == -signal.SIGKILL else StreamerError
-            self._ended = Ended("died", kind(f"its supervisor ended ({how_it_ended(code)})"))
+            self._ended = Ended("died", self._why(code))
         return self._ended
+
+    def _why(self, code: int) -> StreamerError:
+        """Say how its supervisor ended; a SIGKILL comes from outside, but where memory is short it will again."""
+        if code != -signal.SIGKILL:
+            return StreamerError(f"its supervisor ended ({how_it_ended(code)})")
+        if self._memory_kills.just_now():
+            return StreamerError(
+                f"its supervisor ended ({how_it_ended(code)}, by the kernel, which was out of memory)",
+                hint="give it more memory, or begin fewer at once (jobs)",
+            )
+        return BusyError(f"its supervisor ended ({how_it_ended(code)}, from outside)")
 
     def status(self) -> dict[str, Any]:
         """Return the snapshot that it last wrote; empty in the first moments."""

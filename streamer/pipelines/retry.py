@@ -68,6 +68,9 @@ class StopBeginning:
 Decision = Done | Stopped | AgainAt | GiveUp | StopBeginning
 
 
+_LONGEST_PUT_OFF = 600.0  # seconds: what it waits for may be there again at any time
+
+
 class _Fault(Enum):
     BUSY = auto()
     MACHINE = auto()
@@ -85,15 +88,19 @@ _BY_CODE = {
 }
 
 
-def decide(ended: Ended, attempts: int, now: float, rule: Rule) -> Decision:
-    """Say what follows the end of an attempt, the ``attempts``-th one that counts."""
+def decide(ended: Ended, attempts: int, now: float, rule: Rule, put_off: int = 0) -> Decision:
+    """Say what follows the end of an attempt, the ``attempts``-th one that counts.
+
+    ``put_off`` attempts in a row before it did not count; they too lengthen the wait, up to ten minutes.
+    """
     if ended.state == "done":
         return Done()
     if ended.state in ("interrupted", "waiting"):
         return Stopped()
     fault = _BY_CODE.get(ended.exit_code, _Fault.DEATH if ended.state == "died" else _Fault.FAILURE)
     if fault in (_Fault.BUSY, _Fault.MACHINE) and rule.outlasts_machine:
-        return AgainAt(now + back_off(attempts, rule), counted=False)
+        once = back_off(attempts, rule)
+        return AgainAt(now + max(once, min(back_off(attempts + put_off, rule), _LONGEST_PUT_OFF)), counted=False)
     again = fault in (_Fault.BUSY, _Fault.DEATH) or (fault is _Fault.FAILURE and rule.repeats_failures)
     if again and attempts < rule.attempts:
         return AgainAt(now + back_off(attempts, rule))

@@ -22,7 +22,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import StreamerError, from_shortage
+from streamer.errors import ConsumerError, StreamerError, from_shortage
 from streamer.libraries import blamed
 from streamer.runtime.channel import Channel
 from streamer.runtime.messages import Failed
@@ -49,6 +49,8 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
     handler.setFormatter(LineFormatter(f"%(asctime)s {title} %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     channel = Channel.inherited(fd)
+    if foreign:
+        _tell_own_kills(channel)
     try:
         main(channel)
     except EOFError:
@@ -69,6 +71,20 @@ def report(channel: Channel, error: BaseException) -> None:
         error if isinstance(error, StreamerError) else StreamerError(f"{type(error).__name__}: {error}{blamed(error)}")
     )
     channel.send(Failed.of(known, trace))
+
+
+def _tell_own_kills(channel: Channel) -> None:
+    """Have the supervisor told of a SIGKILL that Python code sends its own process, which nobody could tell later."""
+    own = os.getpid()
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event not in ("os.kill", "os.killpg") or args[1] != signal.SIGKILL or os.getpid() != own:
+            return
+        if args[0] == own or (args[0] in (0, -own) and event == "os.kill"):
+            error = ConsumerError(f"its own code sent it SIGKILL ({event})")
+            channel.send(Failed.of(error, "".join(traceback.format_stack())))
+
+    sys.addaudithook(hook)
 
 
 def _bind_to_parent(title: str, parent: int) -> None:

@@ -28,6 +28,7 @@ class Outcome:
     streamed: Streamed | None = None
     committed: bool = False  # whether anything was committed
     code: int = 0  # the exit status of a reader that died
+    starved: bool = False  # … killed by the kernel, which was out of memory
 
 
 def so_far(

@@ -12,11 +12,11 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from streamer.errors import BusyError, ConfigError, ConsumerError
+from streamer.errors import ConfigError, ConsumerError
 from streamer.ledger import MOST_ATTEMPTS
 from streamer.memory import trend
 from streamer.runtime.messages import Drain, Drop, Retire
-from streamer.supervisor.endings import how_it_ended, how_it_was_killed
+from streamer.supervisor.endings import given_up, how_it_ended, how_it_was_killed
 from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Start, Tell
 from streamer.units import show_size
 
@@ -83,7 +83,7 @@ class Policy:
         seat = self.seats[name]
         seat.cursor = chunk + 1
         seat.pace = (self.now - seat.active_since) / max(1, seat.cursor - seat.began_at)
-        seat.crashes = seat.kills = seat.attempts = 0
+        seat.crashes = seat.kills = seat.starved = seat.attempts = 0
         seat.committed_at = self.now
         return self._prepare_successor(seat)
 
@@ -150,7 +150,7 @@ class Policy:
             error = seat.error or ConsumerError("it failed again", consumer=name)
             seat.error = error.within(hint=f"{MOST_QUARANTINED} frames are quarantined already: it is not the frames")
             return self._give_up(seat)
-        seat.crashes = seat.kills = 0
+        seat.crashes = seat.kills = seat.starved = 0
         seat.phase, seat.wait_until = Phase.WAITING, 0.0
         return [self._tell(seat, f"frame {frame} is quarantined; it goes on without it", frame=frame)]
 
@@ -204,6 +204,7 @@ class Policy:
         if seat.error is not None or (code == 0 and (seat.retiring or seat.closed)):
             return False
         killed = code == -signal.SIGKILL and not self.draining
+        seat.starved += killed and out_of_memory
         since = None if seat.committed_at is None else now - seat.committed_at
         how = how_it_was_killed(out_of_memory=out_of_memory, since_commit=since) if killed else how_it_ended(code)
         seat.error = ConsumerError(how, consumer=seat.name)
@@ -352,8 +353,7 @@ class Policy:
         seat.kills += 1
         if seat.kills < MOST_KILLS:
             return self._try_again(seat, now, seat.kills)
-        why = f"it was killed from outside {seat.kills} times without a commit in between"
-        seat.error, seat.fatal = BusyError(why, consumer=seat.name, hint="see who does that; --resume goes on"), True
+        seat.error, seat.fatal = given_up(seat.kills, seat.starved, consumer=seat.name), True
         return self._give_up(seat)
 
     def _try_again(self, seat: Seat, now: float, times: int) -> list[Order]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
-from streamer.errors import BusyError, StreamerError, UsageError
+from streamer.errors import StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.continuation import check_settings
 from streamer.runtime.job import ConsumerSeat, ReaderJob
 from streamer.supervisor import report
 from streamer.supervisor.context import RunContext, reported
+from streamer.supervisor.endings import given_up
 from streamer.supervisor.session import Session
 from streamer.supervisor.status import Status
 from streamer.supervisor.tally import Tallies, Tally
@@ -100,16 +101,17 @@ def _stream(context: RunContext, recording: Recording) -> report.Streamed:
     """Hold sessions until one ends well: a reader that dies is replaced, and everyone goes on from the last commit."""
     tallies = Tallies({name: Tally() for name in context.loaded.config.consumers})
     began = time.time()
-    deaths = kills = 0
+    deaths = kills = starved = 0
     while True:
         outcome = _session(context, recording, tallies)
         killed = outcome.code == -signal.SIGKILL  # from outside: nobody here does that to a reader
         deaths = (0 if outcome.committed else deaths) + (not killed)
         kills = (0 if outcome.committed else kills) + killed
+        starved = (0 if outcome.committed else starved) + (killed and outcome.starved)
         if outcome.state != "died":
             break
         if deaths >= _MOST_DEATHS or kills >= _MOST_KILLS:
-            outcome.error, outcome.state = _given_up(context, deaths, kills), "failed"
+            outcome.error, outcome.state = _given_up(context, deaths, kills, starved), "failed"
             break
         _pause(context, min(_FIRST_WAIT * 2 ** (deaths + kills - 1), _LONGEST_WAIT))
         if context.stops.asked:
@@ -119,10 +121,9 @@ def _stream(context: RunContext, recording: Recording) -> report.Streamed:
     return report.streamed(recording.path, outcome, tallies, began)
 
 
-def _given_up(context: RunContext, deaths: int, kills: int) -> StreamerError:
+def _given_up(context: RunContext, deaths: int, kills: int, starved: int) -> StreamerError:
     if kills >= _MOST_KILLS:
-        msg = f"the reader was killed from outside {kills} times without a commit in between"
-        return BusyError(msg, hint="see who does that; --resume goes on")
+        return given_up(kills, starved)
     return StreamerError(f"the reader ended {deaths} times", hint=f"its log: {context.workdir.logs / 'reader.log'}")
 
 

@@ -107,6 +107,7 @@ class Seat:
     closed: bool = False
     crashes: int = 0  # by itself, since the last commit
     kills: int = 0  # from outside, since the last commit
+    starved: int = 0  # of those, for want of memory
     committed_at: float | None = None
     attempts: int = 0  # at the present chunk
     wait_until: float = 0.0

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import selectors
+import signal
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,7 +17,7 @@ from streamer.memory import anonymous
 from streamer.runtime import messages
 from streamer.runtime.job import WorkerJob
 from streamer.supervisor.child import Child
-from streamer.supervisor.endings import how_it_ended, out_of_memory_kills
+from streamer.supervisor.endings import MemoryKills, how_it_ended
 from streamer.supervisor.outcome import Outcome, final_error, so_far
 from streamer.supervisor.policy import Policy
 from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Seat, Start, Tell
@@ -80,7 +81,7 @@ class Session:
         self._asked = 0
         self._last_progress: messages.Progress | None = None
         self._began = time.monotonic()
-        self._memory_kills = out_of_memory_kills()
+        self._memory_kills = MemoryKills()
         self._outcome = Outcome("died")
         self._policy = Policy({name: _seat(name, config) for name, config in consumers.items()})
 
@@ -154,8 +155,8 @@ class Session:
         name, generation = key
         planned = self._policy.seats[name].retiring and code == 0
         self._tallies.consumers[name].ended(generation, "planned" if planned else how_it_ended(code))
-        kills, self._memory_kills = self._memory_kills, out_of_memory_kills()
-        orders = self._policy.exited(name, generation, code, time.monotonic(), out_of_memory=self._memory_kills > kills)
+        starved = self._memory_kills.just_now()
+        orders = self._policy.exited(name, generation, code, time.monotonic(), out_of_memory=starved)
         self._children.pop(key).close()
         self._carry_out(orders)
 
@@ -375,8 +376,9 @@ class Session:
         elif self._stops.asked or self._policy.draining:
             self._outcome.state = "interrupted"
         elif code is not None and code != 0:
-            self._outcome.code = code
-            self._observer.note(f"the reader ended ({how_it_ended(code)})")
+            self._outcome.code, self._outcome.starved = code, self._memory_kills.just_now()
+            by = ", by the kernel, which was out of memory" if code == -signal.SIGKILL and self._outcome.starved else ""
+            self._observer.note(f"the reader ended ({how_it_ended(code)}{by})")
 
     def _leaving(self) -> list[Child]:
         """Return the processes that end by themselves: not those that stand by, or were never told to begin."""

@@ -209,7 +209,7 @@ def test_a_damaged_picture_can_be_none(tmp_path: Path, damaged: Config) -> None:
         ("keep", ["consumer bad", "stream 'camera' of frame 3", "copy()"]),
         ("write", ["consumer bad", "read-only"]),
         ("state", ["consumer bad", "cannot be stored"]),
-        ("kill", ["consumer bad", "SIGKILL"]),
+        ("kill", ["consumer bad", "its own code sent it SIGKILL", "at frame 3"]),
     ],
 )
 def test_a_consumer_that_fails_each_time_ends_the_run_with_its_name(

@@ -59,6 +59,13 @@ def test_the_daemon_waits_for_the_machine_for_ever_and_counts_no_attempt(error: 
     assert decide(failed(error), 50, NOW, DAEMON) == AgainAt(4600.0, counted=False)
 
 
+def test_what_does_not_count_is_waited_for_longer_each_time_up_to_ten_minutes() -> None:
+    killed = Ended("died", BusyError("killed by SIGKILL"))
+    waits = [decide(killed, 1, NOW, DAEMON, put_off) for put_off in (0, 1, 2, 50)]
+    first = DAEMON.first_wait
+    assert waits == [AgainAt(NOW + wait, counted=False) for wait in (first, 2 * first, 4 * first, 600.0)]
+
+
 @pytest.mark.parametrize(
     "ended", [failed(RecordingError), failed(ConsumerError), Ended("died", StreamerError("its supervisor ended"))]
 )

@@ -795,6 +795,16 @@ def test_twenty_kills_from_outside_without_a_commit_end_the_run_until_later() ->
     assert "killed from outside 20 times without a commit" in str(error)
 
 
+def test_too_little_memory_twenty_times_without_a_commit_counts_against_it() -> None:
+    policy = begun(Seat("a"))
+    for turn in range(20):
+        killed(policy, out_of_memory=turn > 3)
+        revive(policy)
+    error = policy.seats["a"].error
+    assert type(error) is ConsumerError  # exit code 70: a daemon tries it only so often
+    assert "out of memory, killed it 16 times" in str(error)
+
+
 def test_a_commit_makes_the_count_of_kills_begin_anew() -> None:
     policy = begun(Seat("a"))
     for _ in range(19):
@@ -818,7 +828,11 @@ def test_kills_and_crashes_are_counted_apart() -> None:
 @pytest.mark.parametrize(
     ("out_of_memory", "committed", "words"),
     [
-        (False, False, "killed by SIGKILL from outside, by an operator or the kernel, before its first commit"),
+        (
+            False,
+            False,
+            "from outside (an operator, the kernel) or by native code of its own, before its first commit",
+        ),
         (True, True, "killed by SIGKILL by the kernel, which was out of memory, 5.0 s after its last commit"),
     ],
 )
