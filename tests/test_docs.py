@@ -24,6 +24,7 @@ import streamer
 from tests.pipeline.driver import ROOT
 
 EXEMPT = {  # how a block begins: why it is not run here
+    "pip install '.[all]'": "it would change this environment; tests.matrix installs each extra",
     "python3 -m venv .venv && .venv/bin/pip install . ": "the first step of .ci/run, to the letter",
     "python3 -m venv .venv && .venv/bin/pip install -e ": "it runs these tests: the second step of .ci/run",
 }
@@ -81,20 +82,36 @@ def test_every_block_says_what_it_is_and_every_exemption_is_needed() -> None:
 
 
 def test_the_readme_can_be_followed_from_the_first_block_to_the_last(tmp_path: Path) -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
     follow("README.md", tmp_path)
-    info = json.loads((tmp_path / "dataset" / "meta" / "info.json").read_text())
+    info = json.loads((tmp_path / "blocks" / "meta" / "info.json").read_text())
+    assert (info["total_episodes"], info["fps"]) == (1, 10)
+    assert {"observation.images.cam_front", "observation.state", "action"} <= set(info["features"])
+    for picture in ("timeline.png", "sheets/recording.preview.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "tables" / "recording.parquet").exists()
+
+
+def check_configuration(folder: Path) -> None:
+    info = json.loads((folder / "dataset" / "meta" / "info.json").read_text())
     assert (info["total_episodes"], info["fps"]) == (1, 10)
     assert {"observation.images.front", "observation.depth.front", "observation.state", "action"} <= set(
         info["features"]
     )
     for picture in ("timeline.png", "memory.png", "out/recording.preview.png"):
-        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
-    parts = [np.load(path) for path in sorted((tmp_path / "joints" / "recording").glob("part-*.npy"))]
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def check_consumers(folder: Path) -> None:
+    parts = [np.load(path) for path in sorted((folder / "joints" / "recording").glob("part-*.npy"))]
     assert len(parts) > 1
     assert all(part.shape[1] == 6 for part in parts)
 
 
-def test_the_readmes_dataset_shares_recordings_among_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+AFTERWARDS = {"docs/configuration.md": check_configuration, "docs/consumers.md": check_consumers}
+
+
+def test_the_pages_dataset_shares_recordings_among_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {
         "source": {"path": "demo://tabletop?seconds=1"},
         "timeline": {"from": "grid", "rate": "10 Hz"},
@@ -106,7 +123,7 @@ def test_the_readmes_dataset_shares_recordings_among_workers(tmp_path: Path, mon
     data = types.SimpleNamespace(IterableDataset=object, get_worker_info=lambda: worker)
     stand_in = types.SimpleNamespace(utils=types.SimpleNamespace(data=data), from_numpy=lambda array: array)
     monkeypatch.setitem(sys.modules, "torch", stand_in)
-    (text,) = [block.text for block in blocks("README.md") if block.name == "frames.py"]
+    (text,) = [block.text for block in blocks("docs/python.md") if block.name == "frames.py"]
     space: dict[str, Any] = {}
     exec(compile(text, "frames.py", "exec"), space)  # noqa: S102 - it is our own
     paths = [f"demo://tabletop?seconds=1&seed={seed}" for seed in (1, 2, 3)]
@@ -124,6 +141,8 @@ _LONG = {"docs/performance.md", "docs/scaling.md"}  # they measure, and stream m
 )
 def test_other_pages_can_be_followed(tmp_path: Path, page: str) -> None:
     follow(page, tmp_path)
+    if page in AFTERWARDS:
+        AFTERWARDS[page](tmp_path)
 
 
 def test_links_lead_somewhere() -> None:

@@ -15,6 +15,7 @@ from tests.test_docs import blocks
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROMISES = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
@@ -39,8 +40,8 @@ def test_every_built_in_consumer_is_an_entry_point_that_loads() -> None:
 
 
 @pytest.mark.parametrize("which", ["every_chunk", pytest.param("", marks=pytest.mark.slow, id="all")])
-def test_the_readmes_consumer_keeps_the_contract_as_the_readme_tests_it(tmp_path: Path, which: str) -> None:
-    named = {block.name: block.text for block in blocks("README.md")}
+def test_the_pages_consumer_keeps_the_contract_as_the_page_tests_it(tmp_path: Path, which: str) -> None:
+    named = {block.name: block.text for block in blocks("docs/consumers.md")}
     for name in ("joints.py", "test_joints.py"):
         (tmp_path / name).write_text(named[name])
     assert len([line for line in named["joints.py"].splitlines() if line.strip() and line[0] != "#"]) <= 18
@@ -49,8 +50,8 @@ def test_the_readmes_consumer_keeps_the_contract_as_the_readme_tests_it(tmp_path
     assert done.returncode == 0, done.stdout
 
 
-def test_the_readme_names_tests_that_exist() -> None:
-    for path in re.findall(r"`(tests/[\w/.]+)`", README):
+def test_the_promises_name_tests_that_exist() -> None:
+    for path in re.findall(r"`(tests/[\w/.]+)`", PROMISES):
         assert (ROOT / path).exists(), path
 
 
