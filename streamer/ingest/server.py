@@ -127,6 +127,12 @@ class UvicornServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End as uvicorn does, then close what is connected still: late guests, and who does not take an answer."""
+        loop = asyncio.get_running_loop()
+        for listening in [one for server in self.servers for one in server.sockets]:
+            loop.remove_reader(listening.fileno())
+        # Who was accepted in this turn is connected in the next; a server that has closed by then fails to, without
+        # closing the connection (CPython gh-109564).
+        await asyncio.sleep(0)
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
