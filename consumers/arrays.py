@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 _NO_TIME = np.iinfo(np.int64).min  # what numpy and xarray take for no instant (NaT)
 _NO_SAMPLE = 128
-_DIMENSIONS = {"image": ("y", "x", "channel"), "depth": ("y", "x"), "vector": ("element",), "points": ("point",)}
+_DIMENSIONS = {
+    "image": ("y", "x", "channel"),
+    "depth": ("y", "x"),
+    "vector": ("element",),
+    "points": ("point",),
+    "text": ("byte",),
+}
 # CF conventions 1.11, 4.4: xarray makes datetime64[ns] of it, without a loss
 _TIME = {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian", "standard_name": "time"}
 _FLAGS = {"flag_masks": [1, 2, 4, _NO_SAMPLE], "flag_meanings": "held interpolated gap no_sample"}  # CF 3.5
@@ -92,7 +98,7 @@ class ByStream(Layout):
         yield "tick", np.array(frame.tick)
         yield "tick_number", np.array(frame.tick_number)
         for name, stream in self._streams.items():
-            sample = frame.samples[name]
+            sample = _in_bytes(frame.samples[name])
             yield from self._values_of(stream, sample)
             if stream.variable:
                 yield f"{name}/length", np.array(0 if sample is None else len(sample.value), np.int32)
@@ -117,11 +123,18 @@ def _value_arrays(stream: StreamInfo) -> Iterator[tuple[str, Array]]:
     dimensions = ("tick", *_DIMENSIONS[stream.kind])
     about = {"unit": stream.unit or "as in the messages"}
     for field in stream.dtype.names or ("",):
-        kind = stream.dtype[field] if field else stream.dtype
+        kind = stream.dtype[field] if field else np.dtype(np.uint8) if stream.kind == "text" else stream.dtype
         shape = (*stream.shape, *kind.shape)
         fill = np.nan if kind.base.kind == "f" else kind.base.type(0)
         names = (*dimensions, *(f"part_{n}" for n in range(len(kind.shape))))[: len(shape) + 1]
         yield f"{stream.name}/value{field and '/'}{field}", Array(kind.base, shape, names, fill, about)
+
+
+def _in_bytes(sample: Sample | None) -> Sample | None:
+    """Return a text as its bytes in UTF-8, anything else as it is."""
+    if sample is None or not isinstance(sample.value, str):
+        return sample
+    return sample._replace(value=np.array(bytearray(sample.value.encode()), np.uint8))
 
 
 def _flags(sample: Sample | None) -> int:

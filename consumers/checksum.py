@@ -20,7 +20,7 @@ class Checksum(Consumer):
 
     digest(n) = SHA-256(digest(n-1), tick, stamp, type, shape, bytes) with digest(-1) = 32 zero bytes; a
     chain, unlike a running hash, can be handed to the next process. A sample that is None counts as
-    the single byte 0.
+    the single byte 0; a text counts as the word ``text`` and its bytes in UTF-8.
     """
 
     def __init__(self, out: str) -> None:
@@ -58,6 +58,9 @@ def _link(before: bytes, tick: int, sample: Sample | None) -> bytes:
     digest.update(tick.to_bytes(8, "little", signed=True))
     if sample is None:
         digest.update(b"\x00")
+    elif isinstance(sample.value, str):
+        digest.update(sample.stamp.to_bytes(8, "little", signed=True))
+        digest.update(b"text" + sample.value.encode())
     else:
         value = np.ascontiguousarray(sample.value)
         digest.update(sample.stamp.to_bytes(8, "little", signed=True))

@@ -71,6 +71,8 @@ def _about(path: Path) -> Path:
 def _texts(rows: Rows, column: Column) -> list[str]:
     if column.kind == "list":
         return ["" if value is None else json.dumps(value.tolist()) for value in rows.lists(column)]
+    if column.kind == "text":
+        return [value or "" for value in rows.lists(column)]
     values, there = rows.numbers(column)
     if column.kind == "time":
         texts = np.datetime_as_string(values.view("datetime64[ns]"), unit="ns").tolist()

@@ -40,7 +40,7 @@ class Key(NamedTuple):
         return values[0] if len(values) == 1 else np.concatenate(values)
 
     def _sample(self, stream: str, frame: Frame) -> NDArray[Any]:
-        value = frame[stream]
+        value: NDArray[Any] | None = frame[stream]
         if value is None:
             raise _no_sample(self, stream, f"frame {frame.number} has no sample")
         return value

@@ -28,8 +28,9 @@ class Parquet(Table):
     has no sample, and ``<stream>.held``, ``.interpolated``, ``.gap`` (bool, false there). Of a vector, in the layout
     ``wide``, each named element is a column ``<stream>.<element>`` in the vector's own type, a vector of one number the
     column ``<stream>``, and one whose elements are only numbered, or whose length varies, a list ``<stream>``; in the
-    layout ``list`` all are lists. A field's metadata has ``stream`` and ``unit``, a column's also ``element``, a list's
-    ``names`` (JSON). Pandas reads whole numbers as such even where some are missing (``Int64``).
+    layout ``list`` all are lists. A text is a column ``<stream>`` of strings. A field's metadata has ``stream`` and
+    ``unit``, a column's also ``element``, a list's ``names`` (JSON). Pandas reads whole numbers as such even where some
+    are missing (``Int64``).
 
     The file's metadata has the key ``provenance`` (JSON). A recording of which a stream has no message does not know
     that stream's elements; when many recordings of a run are put together, it gets the columns of the others, empty.
@@ -83,7 +84,13 @@ class Parquet(Table):
             # a list of fixed size with a missing value is what Arrow before 26 writes and cannot read (GH-35692)
             return kind if column.kind == "number" else self._pa.list_(kind)
         pa = self._pa
-        kinds = {"count": pa.int64(), "time": pa.timestamp("ns"), "span": pa.duration("ns"), "flag": pa.bool_()}
+        kinds = {
+            "count": pa.int64(),
+            "time": pa.timestamp("ns"),
+            "span": pa.duration("ns"),
+            "flag": pa.bool_(),
+            "text": pa.string(),
+        }
         return kinds[column.kind]
 
     def _about(self, column: Column) -> dict[str, str] | None:
@@ -95,7 +102,7 @@ class Parquet(Table):
         return {key: value for key, value in said.items() if value not in ("", "[]")}
 
     def _array(self, rows: Rows, column: Column, kind: Any) -> Any:
-        if column.kind == "list":
+        if column.kind in ("list", "text"):
             return self._pa.array(rows.lists(column), kind)
         values, there = rows.numbers(column)
         as_they_are = {"time": "datetime64[ns]", "span": "timedelta64[ns]"}.get(column.kind)

@@ -38,6 +38,8 @@ def add_to_bins(bins: dict[str, Any], part: float, sample: Sample | None) -> Non
     bins["low"][at] = offset if low is None else min(low, offset)
     bins["high"][at] = offset if high is None else max(high, offset)
     bins["gaps"][at] += sample.gap
+    if not bins["values"]:
+        return
     for curve, value in zip(bins["values"], sample.value[:_MOST_CURVES].tolist(), strict=False):  # it may be shorter
         curve[at] = float(value)
 

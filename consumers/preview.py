@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_POINTS = 2000  # of a curve
 _MOST_CURVES = 12  # of a vector
+_MOST_LETTERS = 200  # of a text
 _LATEST_SECONDS, _LATEST_WIDTH = 1.0, 320
 _GAP, _NONE = 1, 2  # what may be said of a sample's place in the lane of offsets
 
@@ -37,8 +38,8 @@ class Preview(Consumer):
     """Writes ``<out>/<recording>.preview.png``.
 
     Its columns are some frames, evenly spread; each camera has a row of pictures with the offset of
-    its sample from the tick, each vector a row with its curves, and every stream a lane with the offsets
-    of all its samples; gaps are shaded, frames without a sample marked. Every chunk's share lies in a file
+    its sample from the tick, each vector a row with its curves, each text a band, and every stream a lane with
+    the offsets of all its samples; gaps are shaded, frames without a sample marked. Every chunk's share lies in a file
     of its own until the end, so a repeated chunk replaces itself. While the run goes on, what the cameras
     show stands in ``<out>/.<recording>.preview/latest.jpg``, not older than a second or so.
     """
@@ -75,6 +76,7 @@ class Preview(Consumer):
             self._check()
         self._pictures: dict[str, NDArray[Any]] = {}
         self._curves: dict[str, list[list[float]]] = {}
+        self._texts: dict[str, list[tuple[int, str]]] = {}
         self._offsets: dict[str, list[tuple[int, int, float]]] = {name: [] for name in self._kinds}
         self._shown = -_LATEST_SECONDS
 
@@ -115,11 +117,19 @@ class Preview(Consumer):
         for name, sample in frame.samples.items():
             state = _NONE if sample is None else _GAP if sample.gap else 0
             self._offsets[name].append((frame.number, state, sample.offset / 1e6 if sample else 0.0))
-            if self._kinds[name] == "vector" and sample is not None:
+            if self._kinds[name] == "text":
+                self._add_to_band(name, frame.number, "" if sample is None else sample.value[:_MOST_LETTERS])
+            elif self._kinds[name] == "vector" and sample is not None:
                 values = sample.value[:_MOST_CURVES].tolist()
                 unused = [math.nan] * (self._widths[name] - len(values))  # of a stream whose length varies
                 point = [frame.number, float(sample.gap), *values, *unused]
                 self._curves.setdefault(name, []).append(point)
+
+    def _add_to_band(self, name: str, number: int, text: str) -> None:
+        """Note a text where it changes."""
+        band = self._texts.setdefault(name, [])
+        if not band or band[-1][1] != text:
+            band.append((number, text))
 
     def _add_pictures(self, frame: Frame) -> None:
         from consumers.sheet import thumbnail
@@ -136,10 +146,12 @@ class Preview(Consumer):
         curves = {f"curve {name}": np.array(points) for name, points in self._curves.items()}
         offsets = {f"offset {name}": np.array(points) for name, points in self._offsets.items()}
         share: dict[str, Any] = self._pictures | curves | offsets
+        for name, band in self._texts.items():
+            share |= {f"text {name}": np.array([t for _, t in band]), f"text at {name}": np.array([n for n, _ in band])}
         path = self._parts / _part(chunk.number)
         with replacing(path) as draft, draft.open("wb") as file:
             np.savez(file, **share)
-        self._pictures, self._curves = {}, {}
+        self._pictures, self._curves, self._texts = {}, {}, {}
         self._offsets = {name: [] for name in self._kinds}
         self._chunks = chunk.number + 1
         return {"next": self._next, "chunk": chunk.number}

@@ -25,9 +25,9 @@ LAYOUTS = ("wide", "list")
 class Column(NamedTuple):
     """One column of a table.
 
-    ``kind`` is ``count`` (int64), ``time`` (ns since 1970, UTC), ``span`` (ns), ``flag``, ``number`` (of ``dtype``) or
-    ``list`` (of such numbers); ``stream`` is empty for what a frame has itself; ``place`` is the number's place in its
-    vector and ``element`` its name, empty where it has none.
+    ``kind`` is ``count`` (int64), ``time`` (ns since 1970, UTC), ``span`` (ns), ``flag``, ``number`` (of ``dtype``),
+    ``list`` (of such numbers) or ``text``; ``stream`` is empty for what a frame has itself; ``place`` is the number's
+    place in its vector and ``element`` its name, empty where it has none.
     """
 
     name: str
@@ -55,6 +55,8 @@ def columns_of(streams: Mapping[str, StreamInfo], layout: str, *, numbered: bool
         columns += [Column(f"{stream.name}.{key}", kind, stream=stream.name) for key, kind in _SAMPLE.items()]
         if stream.kind == "vector" and stream.shape[0]:
             columns += _values(stream, wide=layout == "wide", numbered=numbered)
+        elif stream.kind == "text":
+            columns.append(Column(stream.name, "text", stream=stream.name))
     counts = Counter(column.name for column in columns)
     for column in columns:
         if counts[column.name] > 1:
@@ -83,7 +85,7 @@ class Rows:
     def __init__(self, columns: list[Column]) -> None:
         """Take what these columns need of every frame."""
         self.columns = columns
-        self._valued = {column.stream for column in columns if column.kind in ("number", "list")}
+        self._valued = {column.stream for column in columns if column.kind in ("number", "list", "text")}
         self.clear()
 
     def clear(self) -> None:
@@ -91,7 +93,7 @@ class Rows:
         self._frames: list[tuple[int, int, int]] = []
         self._about: dict[str, list[tuple[int, int, int]]] = {c.stream: [] for c in self.columns if c.stream}
         self._there: dict[str, list[bool]] = {name: [] for name in self._about}
-        self._values: dict[str, list[NDArray[Any] | None]] = {name: [] for name in self._valued}
+        self._values: dict[str, list[Any]] = {name: [] for name in self._valued}
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -103,7 +105,7 @@ class Rows:
             self._there[name].append(sample is not None)
             self._about[name].append((0, 0, 0) if sample is None else (sample.stamp, sample.offset, _flags(sample)))
             if name in self._valued:
-                self._values[name].append(None if sample is None else sample.value.copy())
+                self._values[name].append(None if sample is None else _kept(sample.value))
 
     def numbers(self, column: Column) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return a column's values (n,), and where there are any (n,); elsewhere they are 0.
@@ -127,9 +129,13 @@ class Rows:
             return (about[:, 2] >> bit & 1).astype(np.bool_), np.ones(len(self), np.bool_)
         return about[:, 0 if column.kind == "time" else 1], there
 
-    def lists(self, column: Column) -> list[NDArray[Any] | None]:
-        """Return the vectors of a column of lists, None where there is no sample."""
+    def lists(self, column: Column) -> list[Any]:
+        """Return the vectors of a column of lists, or the texts of one of texts; None where there is no sample."""
         return self._values[column.stream]
+
+
+def _kept(value: Any) -> Any:
+    return value if isinstance(value, str) else value.copy()
 
 
 def _flags(sample: Sample) -> int:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 _GAP, _TITLE, _CAPTION, _LANE, _OFFSETS = 8, 56, 22, 120, 40
 _LEGEND = 0.36  # size of its letters
+_BAND = 24
 _IS_GAP, _IS_NONE = 1, 2  # as the preview writes them
 _INK, _FAINT, _ALARM, _SHADE, _PAPER = (40, 40, 40), (140, 140, 140), (40, 40, 200), (215, 225, 250), (255, 255, 255)
+_BANDS: tuple[Color, ...] = ((250, 236, 220), (224, 240, 224))
 _CURVES: tuple[Color, ...] = (
     (180, 119, 31), (14, 127, 255), (44, 160, 44), (40, 39, 214), (189, 103, 148), (75, 86, 140),
     (194, 119, 227), (127, 127, 127), (34, 189, 188), (207, 190, 23), (120, 60, 20), (60, 160, 160),
@@ -62,6 +64,8 @@ def draw(recording: Recording, shares: list[dict[str, NDArray[Any]]], width: int
             rows.append(_curves(stream, parts, numbers, recording.frames, width, total))
         else:
             rows.append(_label(stream, total))
+        if stream.kind == "text":
+            rows.append(_texts(name, shares, numbers, recording.frames, width, total))
         parts = [share[f"offset {name}"] for share in shares if len(share.get(f"offset {name}", ()))]
         rows.append(_offsets(parts, numbers, recording.frames, width, total))
     sheet = cv2.copyMakeBorder(np.vstack(rows), 0, _GAP, 0, 0, cv2.BORDER_CONSTANT, value=_PAPER)
@@ -107,8 +111,9 @@ def _left(column: int, width: int) -> int:
 def _label(stream: StreamInfo, total: int) -> Picture:
     row = _paper(_CAPTION, total)
     shape = "x".join(map(str, stream.shape))
-    kind = "records" if stream.dtype.names else stream.dtype.name
-    _write(row, f"{stream.name}: {stream.topic}  {shape} {kind}", (_GAP, 15), _FAINT)
+    kind = f"{shape} {'records' if stream.dtype.names else stream.dtype.name}"
+    kind = "text" if stream.kind == "text" else kind
+    _write(row, f"{stream.name}: {stream.topic}  {kind}", (_GAP, 15), _FAINT)
     return row
 
 
@@ -154,6 +159,25 @@ def _curves(
     _write(row, f"{high:.4g}", (_GAP, 14), _FAINT)
     _write(row, f"{low:.4g}", (_GAP, _LANE - 4), _FAINT)
     return np.vstack([_label(stream, total), *_legend(stream, values.shape[1], total), row])
+
+
+def _texts(
+    name: str, shares: list[dict[str, NDArray[Any]]], numbers: list[int], frames: int, width: int, total: int
+) -> Picture:
+    """Draw what a text says from where to where: each new text in another shade."""
+    row = _paper(_BAND, total)
+    found = [s for s in shares if f"text {name}" in s]
+    starts = np.concatenate([s[f"text at {name}"] for s in found]) if found else np.empty(0, np.int64)
+    texts: list[str] = [text for s in found for text in s[f"text {name}"].tolist()]
+    _, x = _across(starts.reshape(-1, 1), numbers, frames, width)
+    new = [n for n, text in enumerate(texts) if not n or text != texts[n - 1]]
+    ends = [*(int(x[n]) for n in new[1:]), total - _GAP]
+    for shade, (n, end) in enumerate(zip(new, ends, strict=True)):
+        if texts[n]:
+            part = row[:, int(x[n]) : end]
+            part[:] = _BANDS[shade % 2]
+            _write(part, texts[n], (4, 16))
+    return row
 
 
 def _legend(stream: StreamInfo, curves: int, total: int) -> list[Picture]:

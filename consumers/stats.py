@@ -9,7 +9,7 @@ import numpy as np
 
 from consumers.files import make_folder, provenance, require, write_bytes, write_json
 from consumers.plot import add_to_bins, new_bins, plot
-from consumers.sums import Sums
+from consumers.sums import Sums, Texts
 from streamer.contract import Consumer
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Stats(Consumer):
     distinct messages; ``offset_ms`` min, max and mean of the absolute value; ``columns``, the names of a vector's
     elements or a point cloud's fields; ``values``, ``min``, ``max``, ``mean``, ``std`` per column of a vector, per
     channel of an image, per field of a point cloud: values that are not finite left out, ``values`` says how many there
-    were. Of vectors whose length varies, a column has those that reach it. The plot has, for every stream, offsets over
+    were. Of vectors whose length varies, a column has those that reach it. Of a text ``distinct``, how many there are,
+    and ``texts``, how often each is seen. The plot has, for every stream, offsets over
     time (band from least to most), gaps and frames without a sample, and for a vector its values.
     """
 
@@ -39,7 +40,7 @@ class Stats(Consumer):
         self._out = Path(out)
         self._plots = plot
         self._streams: dict[str, dict[str, Any]] = {}
-        self._sums: dict[str, Sums] = {}
+        self._sums: dict[str, Sums | Texts] = {}
         self._waiting: dict[str, list[tuple[int, int, int]]] = {}
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
@@ -49,7 +50,8 @@ class Stats(Consumer):
         streams = recording.streams.items() if self._plots else ()
         self._bins = state["bins"] if state else {name: new_bins(stream, recording.frames) for name, stream in streams}
         self._streams = state["streams"] if state else {name: _nothing() for name in recording.streams}
-        self._sums = {name: Sums(state["sums"][name] if state else None) for name in recording.streams}
+        kinds = {name: Texts if stream.kind == "text" else Sums for name, stream in recording.streams.items()}
+        self._sums = {name: kind(state["sums"][name] if state else None) for name, kind in kinds.items()}
         self._waiting = {name: [] for name in recording.streams}
 
     def on_frame(self, frame: Frame) -> None:
@@ -105,7 +107,7 @@ def _count(counts: dict[str, Any], samples: list[tuple[int, int, int]]) -> None:
     counts["offset_abs"] += float(np.abs(offsets).sum())
 
 
-def _summary(stream: StreamInfo, counts: dict[str, Any], sums: Sums) -> dict[str, Any]:
+def _summary(stream: StreamInfo, counts: dict[str, Any], sums: Sums | Texts) -> dict[str, Any]:
     count = counts["count"]
     messages = count - counts["held"]
     span = (counts["last"] - counts["first"]) / 1e9 if count else 0.0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 4 * 2**20  # bytes of vectors and points that wait to be summed up together
 _EXACT = 2**23  # pixels that OpenCV counts at once: it counts in float32
+_MOST_TEXTS, _MOST_LETTERS = 1000, 2**18  # that are counted one by one
 _KEYS = ("values", "mean", "squares", "min", "max")
 
 
@@ -76,6 +77,34 @@ class Sums:
             key: [value if count else None for value, count in zip(column.tolist(), counted, strict=True)]
             for key, column in columns.items()
         }
+
+
+class Texts:
+    """How often each text of one stream was seen; of very many, those that came first."""
+
+    def __init__(self, state: dict[str, Any] | None) -> None:
+        """Begin, or go on from what `state` returned."""
+        self._counts: dict[str, int] = dict(state["counts"]) if state else {}
+        self._others: int = state["others"] if state else 0
+        self._letters = sum(map(len, self._counts))
+
+    def add(self, value: str) -> None:
+        """Take in one sample."""
+        if value not in self._counts:
+            self._letters += len(value)
+            if len(self._counts) == _MOST_TEXTS or self._letters > _MOST_LETTERS:
+                self._others += 1
+                return
+        self._counts[value] = self._counts.get(value, 0) + 1
+
+    def state(self) -> dict[str, Any]:
+        """Return all as plain values."""
+        return {"counts": dict(self._counts), "others": self._others}
+
+    def summary(self) -> dict[str, Any]:
+        """Return ``distinct`` texts, ``texts`` with how often each was seen, and samples with none of those."""
+        often = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
+        return {"distinct": len(self._counts), "texts": dict(often), "other_texts": self._others}
 
 
 class _Batch(NamedTuple):

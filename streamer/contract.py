@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class StreamInfo:
     """One stream of a recording.
 
-    ``kind`` is image (height, width[, 3]), depth (height, width), vector (n,) or points (n,) of
-    records; ``shape`` and ``dtype`` are those of every sample, but for the length of a ``variable``
-    stream, of which ``shape[0]`` is the largest. ``names`` says which element of a vector is which (empty where they
-    have no names), ``unit`` what its numbers count (empty where that is not known).
+    ``kind`` is image (height, width[, 3]), depth (height, width), vector (n,), points (n,) of records, or text, whose
+    samples are a ``str`` of at most ``shape[0]`` bytes in UTF-8; ``shape`` and ``dtype`` are those of every sample, but
+    for the length of a ``variable`` stream, of which ``shape[0]`` is the largest. ``names`` says which element of a
+    vector is which (empty where they have no names), ``unit`` what its numbers count (empty where that is not known).
     """
 
     name: str
@@ -88,11 +88,11 @@ class Part:
 class Sample(NamedTuple):
     """One stream's value in a frame.
 
-    ``value`` is a read-only array, ``stamp`` the message's stamp in nanoseconds, ``offset`` how far
-    the nearest message used lies from the tick (stamp - tick, nanoseconds).
+    ``value`` is a read-only array, of a text a ``str``; ``stamp`` is the message's stamp in nanoseconds, ``offset`` how
+    far the nearest message used lies from the tick (stamp - tick, nanoseconds).
     """
 
-    value: NDArray[Any]
+    value: Any
     stamp: int
     offset: int
     flags: int
@@ -113,8 +113,8 @@ class Sample(NamedTuple):
         return bool(self.flags & Flag.GAP)
 
 
-class Frame(Mapping[str, "NDArray[Any] | None"]):
-    """All samples of one tick: ``frame["head"]`` is the array, or None where the stream has none.
+class Frame(Mapping[str, Any]):
+    """All samples of one tick: ``frame["head"]`` is the array (of a text a ``str``), or None where there is none.
 
     The arrays are views of shared memory and valid until `on_frame` returns: copy what is to stay.
     ``number`` counts the frames of the recording from 0, ``tick`` is the instant in nanoseconds and
@@ -130,7 +130,7 @@ class Frame(Mapping[str, "NDArray[Any] | None"]):
         self.tick = tick
         self.samples = samples
 
-    def __getitem__(self, stream: str) -> NDArray[Any] | None:
+    def __getitem__(self, stream: str) -> Any:
         sample = self.samples[stream]
         return None if sample is None else sample.value
 

@@ -168,7 +168,7 @@ class Ahead:
         self._last: tuple[int, NDArray[np.uint8] | None] = (0, None)
         self._pending: dict[int, _Pending] = {}
         self._rows: dict[int, Rows | None] = {}  # of frames that are loaded: None where it is left out
-        heavy = [s.repeats for s in prepared.streams if s.decoder.kind != "vector"]
+        heavy = [s.repeats for s in prepared.streams if s.decoder.kind not in ("vector", "text")]
         self._repeats = np.any(heavy, axis=0) if heavy else np.zeros(prepared.plan.frames, bool)
 
     def __enter__(self) -> Self:

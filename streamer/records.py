@@ -111,6 +111,7 @@ class Flag(IntFlag):
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
 
 
+TEXT = "|S1"  # the type of a text's bytes, of nothing else
 MAX_PIXELS = 50_000_000  # an 8K picture has 33 million
 
 
@@ -145,7 +146,7 @@ class Alignment:
     after its tick.
     """
 
-    align: str = "nearest"  # nearest | previous | linear | mean
+    align: str = "nearest"  # nearest | previous | linear | mean; empty: nearest, previous for text
     tolerance: int | None = None
     missing: str = "error"  # error | skip | none | hold
     gap: int | None = None
@@ -269,7 +270,7 @@ class Spec:
     ``dtype`` is a numpy dtype description (``np.dtype(dtype)``: a string, or a dict for records);
     where ``variable`` is set, ``shape[0]`` is the capacity and each sample says its own length.
     ``names`` says which element of a vector is which (as many as ``shape[0]``; empty: they have no names), ``unit``
-    what its numbers count (empty: not known).
+    what its numbers count (empty: not known). A text is a ``variable`` array of bytes, of the type `TEXT`.
     """
 
     shape: tuple[int, ...]
@@ -277,6 +278,11 @@ class Spec:
     variable: bool = False
     names: tuple[str, ...] = ()
     unit: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether samples are the bytes of a text."""
+        return bool(self.dtype == TEXT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ROW = re.compile(r"^\| (?P<wish>[^|]+) \| (?P<write>[^|]+) \| (?P<get>[^|]+) \|$", re.MULTILINE)
 _CODE = re.compile(r"`([^`]+)`")
+TEXT = "std_msgs/msg/String"
 POSE, TF, INFO = "geometry_msgs/msg/PoseStamped", "tf2_msgs/msg/TFMessage", "sensor_msgs/msg/CameraInfo"
 STATES = {"name": ["waist", "elbow", "gripper"], "position": [0.1, 0.2, 0.05]}
 TURN = {"x": 0.5, "y": 0.5, "z": 0.5, "w": 0.5}
@@ -56,6 +57,7 @@ def robot() -> Iterator[Message]:
         yield Message("/joints", at, encoded("cdr", JOINTS, **STATES), JOINTS)
         yield Message("/pose", at, encoded("cdr", POSE, pose={"position": {"x": 1.0}, "orientation": TURN}), POSE)
         points = np.random.default_rng(n).random((500, 4), np.float32).view(np.uint8).ravel()
+        yield Message("/instruction", at + 1, encoded("cdr", TEXT, data=f"part {n}"), TEXT)
         yield Message("/points", at, encoded("cdr", CLOUD, **cloud, data=points), CLOUD)
 
 
@@ -70,6 +72,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def told(info: StreamInfo) -> str:
     """Say what a stream is in the words of the page."""
+    if info.kind == "text":
+        return "text"
     if info.kind == "points":
         count = f"up to {info.shape[0]}" if info.variable else f"{info.shape[0]}"
         return f"{count} points: {', '.join(info.dtype.names or ())}"

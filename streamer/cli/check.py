@@ -99,7 +99,9 @@ def _streams(streams: dict[str, Any], width: int) -> Text:
     headings = ("  stream", "topic", "array", "messages", "held", "in gaps", "none", "largest offset")
     rows = []
     for name, s in streams.items():
-        array = f"{'×'.join(map(str, s['shape']))} {s['dtype']}" if s["kind"] != "points" else f"{s['shape'][0]} points"
+        array = f"{'×'.join(map(str, s['shape']))} {s['dtype']}"
+        if s["kind"] in ("points", "text"):
+            array = f"{s['shape'][0]} points" if s["kind"] == "points" else "text"
         numbers = [str(s[key]) for key in ("messages", "held", "gaps", "none")]
         rows.append((f"  {name}", s["topic"], f"({array})", *numbers, f"{s['max_offset_ms']:.1f} ms"))
     found: Text = table(headings, rows, width)

@@ -86,7 +86,9 @@ def _told(stream: Shown) -> Text:
     parts = [stream.stages[0].shape, *(part for s in stream.stages[1:] for part in (s.label, s.shape))]
     line += f"{' → '.join(parts)}, {stream.offset / 1e6:+.1f} ms"
     last = stream.stages[-1]
-    if last.array.ndim == 1 and last.array.dtype.names is None:
+    if last.text is not None:
+        line += f": {last.text!r}"
+    elif last.array.ndim == 1 and last.array.dtype.names is None:
         names = last.spec.names or tuple(map(str, range(len(last.array))))
         pairs = [f"{name} {value + 0.0:.6g}" for name, value in zip(names, last.array[:_LISTED].tolist(), strict=False)]
         more = f", … {len(last.array) - _LISTED} more" if len(last.array) > _LISTED else ""

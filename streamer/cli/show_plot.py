@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _INK, _FAINT, _BAR = "#22313f", "#8796a5", "#2a6f97"
 _SIZE = 3.2  # inches of a panel
 _MOST_POINTS = 20_000
+_MOST_LETTERS = 200
 
 
 def draw(shown: Sequence[Shown], title: str, path: Path) -> None:
@@ -50,7 +51,10 @@ def draw(shown: Sequence[Shown], title: str, path: Path) -> None:
 
 def _panel(axes: Any, stage: Stage, stream: Shown) -> None:
     array = stage.array
-    if array.dtype.names is not None:
+    if stage.text is not None:
+        axes.text(0.5, 0.5, stage.text[:_MOST_LETTERS], ha="center", va="center", wrap=True, color=_INK, fontsize=8)
+        _bare(axes)
+    elif array.dtype.names is not None:
         _points(axes, array)
     elif array.ndim == 1:
         _vector(axes, stage)

@@ -164,7 +164,8 @@ class StreamConfig(_Settings):
         None, description="the pose of a coordinate frame in another, from the topics /tf and /tf_static (all are read)"
     )
     field: str | Annotated[list[str], Field(min_length=1)] | None = Field(
-        None, description="path of a numeric field, such as position[12:26]; a list makes one vector of several"
+        None,
+        description="path of numbers or a text, such as position[12:26]; a list makes one vector of several",
     )
     elements: Annotated[list[str], Field(min_length=1)] | None = Field(
         None, description="which numbers of a vector, by name and in this order; messages without them are left out"
@@ -187,8 +188,10 @@ class StreamConfig(_Settings):
     clock: Literal["receive", "header"] = Field("receive", description="which stamp of a message counts")
     shift: Shift = Field(0, description="added to the stamps of its messages: '-40 ms' for a camera that is 40 ms late")
     at: Later = Field((0, 0), description="how much later than the tick a sample is taken: '+100 ms' or '+1 tick'")
-    align: Literal["nearest", "previous", "linear", "mean"] = Field(
-        "nearest", description="how a tick finds its message; mean averages all of the tick's interval"
+    align: Literal["nearest", "previous", "linear", "mean"] | None = Field(
+        None,
+        description="how a tick finds its message, 'nearest' where left out and 'previous' for text; "
+        "mean averages all of the tick's interval",
     )
     tolerance: Duration | None = Field(None, description="how far off a message may be")
     missing: Literal["error", "skip", "none", "hold"] = Field(

@@ -35,7 +35,7 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
             names_field=s.names_field,
             map=tuple(s.map or ()),
         ),
-        Alignment(s.align, s.tolerance, s.missing, s.gap, *s.at),
+        Alignment(s.align or "", s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
         (s.tf.source, s.tf.target) if s.tf else None,
     )

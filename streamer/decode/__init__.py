@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from streamer.decode.compressed import CompressedDecoder
 from streamer.decode.image import ImageDecoder
 from streamer.decode.points import PointsDecoder
+from streamer.decode.text import TextDecoder, text_path
 from streamer.decode.vector import VectorDecoder
 from streamer.decode.video import VIDEO_TYPES, VideoDecoder
 from streamer.errors import ConfigError
@@ -33,7 +34,7 @@ IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIma
 class Decoder(Protocol):
     """What turns one stream's messages into arrays."""
 
-    kind: str  # image | depth | vector | points
+    kind: str  # image | depth | vector | points | text
 
     def probe(self, payload: Payload) -> Spec:
         """Tell from a first message what every array will look like.
@@ -64,7 +65,7 @@ class Decoder(Protocol):
 
 
 def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
-    """Choose the decoder for a topic: a field path makes a vector, otherwise the type decides.
+    """Choose the decoder for a topic: a field path makes a vector or a text, otherwise the type decides.
 
     Raises:
         ConfigError: the settings do not fit the type, with the fields that exist.
@@ -76,6 +77,8 @@ def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
         msg = f"a message of {topic.msgtype} has no fields to choose: it is a camera"
         raise ConfigError(msg, key="field")
     if special is None or how.field is not None:
+        if (path := text_path(topic.msgtype, types, how)) is not None:
+            return _text(topic.msgtype, types, encoding, how, path)
         _refuse(how, ("resize", "color"), "images")
         return VectorDecoder(topic.msgtype, types, encoding, how)
     if special is PointsDecoder:
@@ -87,6 +90,14 @@ def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
     if special is CompressedDecoder:
         return CompressedDecoder(encoding, how, depth=topic.name.endswith("/compressedDepth"))
     return ImageDecoder(encoding, how)
+
+
+def _text(msgtype: str, types: Typesdict, encoding: str, how: Decoding, path: str) -> Decoder:
+    _refuse(how, ("resize", "color", "scale", "dtype", "elements", "names_field"), "numbers")
+    if how.map:
+        msg = "'map' is for arrays, which a text is not"
+        raise ConfigError(msg, key="map")
+    return TextDecoder(msgtype, types, encoding, how, path)
 
 
 def _refuse(how: Decoding, names: tuple[str, ...], meant_for: str) -> None:

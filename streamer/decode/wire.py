@@ -94,6 +94,43 @@ class Wire:
             ConfigError: the path does not parse, or names something that is not there or is no number.
 
         """
+        desc, steps, selector = self._follow(msgtype, path)
+        numbers = self._numbers(desc, path or msgtype, msgtype)
+        if selector is not None:
+            numbers = _select(numbers, selector, path)
+        return Field(self._reader(merge_steps(steps), numbers.read, msgtype), numbers.quaternions, numbers.length)
+
+    def text(self, msgtype: str, path: str) -> Callable[[memoryview], memoryview]:
+        """Compile the path of a string: what comes out returns its bytes in a message, without the NUL behind them.
+
+        Raises:
+            ConfigError: the path does not parse, or names something that is not there or is no string.
+
+        """
+        desc, steps, selector = self._follow(msgtype, path)
+        if selector is not None or desc[0] != Nodetype.BASE or desc[1][0] != "string":
+            msg = f"field {path!r} of {msgtype} is no string"
+            raise ConfigError(msg, key="field")
+        skip = merge_steps(steps)
+        start = ENCAPSULATION if self._cdr else 0
+
+        def text(message: memoryview) -> memoryview:
+            body = message[start:]
+            try:
+                length, position = self._length(body, skip(body, 0))
+            except (struct.error, OverflowError) as error:
+                msg = f"a message of {len(message)} bytes is no whole {msgtype}: {error}"
+                raise DecodeError(msg) from error
+            if position + length > len(body):
+                msg = f"a text of {length} bytes of which {max(len(body) - position, 0)} are there: the message is cut"
+                raise DecodeError(msg)
+            found = body[position : position + length]
+            return found[:-1] if self._cdr and length and not found[-1] else found
+
+        return text
+
+    def _follow(self, msgtype: str, path: str) -> tuple[FieldDesc, list[Step], slice | int | None]:
+        """Follow a path: the field that it ends at, the steps over what stands before it, what is chosen of it."""
         steps: list[Step] = []
         desc: FieldDesc = (Nodetype.NAME, msgtype)
         selector: slice | int | None = None
@@ -109,13 +146,10 @@ class Wire:
             desc = fields[place][1]
             walked = f"{walked}.{name}" if walked else name
             selector = chosen
-            if isinstance(chosen, int) and self._is_message_list(desc):
+            if isinstance(chosen, int) and self._is_list_of_many(desc):
                 desc, steps = self._element(desc, steps, chosen)
                 selector = None
-        numbers = self._numbers(desc, path or msgtype, msgtype)
-        if selector is not None:
-            numbers = _select(numbers, selector, path)
-        return Field(self._reader(merge_steps(steps), numbers.read, msgtype), numbers.quaternions, numbers.length)
+        return desc, steps, selector
 
     def fields(self, msgtype: str, paths: Sequence[str]) -> Field:
         """Compile several paths, of which the numbers stand one behind the other.
@@ -186,6 +220,13 @@ class Wire:
     @staticmethod
     def _is_message_list(desc: FieldDesc) -> bool:
         return desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) and desc[1][0][0] == Nodetype.NAME
+
+    @classmethod
+    def _is_list_of_many(cls, desc: FieldDesc) -> bool:
+        """Tell whether one element of a list is found by stepping over those before it: messages and strings."""
+        return cls._is_message_list(desc) or (
+            desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) and desc[1][0][1][0] == "string"
+        )
 
     def _stride(self, desc: FieldDesc) -> Stride | None:
         """Return how far a field reaches, or None where its length varies."""

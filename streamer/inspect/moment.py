@@ -31,6 +31,11 @@ class Stage:
         """The shape for people, width first."""
         return shape_text(self.spec)
 
+    @property
+    def text(self) -> str | None:
+        """What a text says, None of anything else."""
+        return str(self.array.tobytes(), "utf-8") if self.spec.is_text else None
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:

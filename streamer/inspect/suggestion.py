@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from streamer.decode import IMAGE_TYPES, make_decoder
+from streamer.decode.text import text_path
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import DecodeError, StreamerError
 from streamer.inspect.fields import choose_fields
@@ -34,6 +35,7 @@ _LOOKS = 8  # pictures or clouds of a topic that are looked at
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
 _MOST_SETS = 8  # of names on one topic
 _SHOWN = 32  # names in a remark
+_LONGEST_TEXT = 1000  # bytes
 _LONGEST = 1 << 16  # numbers in a vector whose length varies
 _SPECIAL = (*IMAGE_TYPES, "sensor_msgs/msg/PointCloud2")
 _NOISE = re.compile(
@@ -47,7 +49,7 @@ class Suggestion:
 
     values: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
-    kinds: dict[str, str] = field(default_factory=dict)  # of each stream: image, depth, vector or points
+    kinds: dict[str, str] = field(default_factory=dict)  # of each stream: image, depth, vector, points or text
     left_out: dict[str, str] = field(default_factory=dict)  # why, by topic
 
     @property
@@ -183,6 +185,9 @@ def _candidates(contents: Contents, facts: TopicFacts) -> Iterator[Candidate]:
         video = find_video(contents.source, topic, contents.indexes[facts.name], Decoding())
         yield _video(video) if video else _picture(contents, facts, make_decoder(topic, fields, Decoding()))
         return
+    if text_path(facts.type, fields, Decoding()) is not None:
+        yield _text(contents, facts, make_decoder(topic, fields, Decoding()))
+        return
     choices = choose_fields(facts.type, fields)
     if not choices:
         msg = f"{facts.type} has no numbers"
@@ -209,6 +214,16 @@ def _picture(contents: Contents, facts: TopicFacts, decoder: Decoder) -> Candida
         settings["resize"] = [specs[0].shape[1], specs[0].shape[0]]
     shape = "points" if decoder.kind == "points" else "×".join(map(str, specs[0].shape))
     return Candidate(settings, decoder.kind, shape)
+
+
+def _text(contents: Contents, facts: TopicFacts, decoder: Decoder) -> Candidate:
+    source, index = contents.source, contents.indexes[facts.name]
+    looks = np.unique(np.linspace(0, facts.count - 1, _LOOKS).astype(int)).tolist()
+    longest = max(decoder.probe(source.payload(index, n)).shape[0] for n in looks)
+    if longest > _LONGEST_TEXT:
+        msg = f"its texts have up to {longest} bytes, which each frame would carry"
+        raise StreamerError(msg)
+    return Candidate({"align": "previous", "missing": "hold"}, decoder.kind, "text")
 
 
 def _video(video: Video) -> Candidate:

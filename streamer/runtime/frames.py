@@ -26,5 +26,6 @@ def make_frame(
             samples[place.name] = None
             continue
         stamp, offset, flags, rows = sample
-        samples[place.name] = Sample(array(slot, place, rows), stamp, offset, flags)
+        value = array(slot, place, rows)
+        samples[place.name] = Sample(str(value.data, "utf-8") if place.spec.is_text else value, stamp, offset, flags)
     return Frame(number, tick_number, tick, samples)

@@ -69,7 +69,7 @@ class Stream:
 
     @property
     def kind(self) -> str:
-        """What its samples are: image, depth, vector or points."""
+        """What its samples are: image, depth, vector, points or text."""
         flat = len(self.spec.shape) == 1 and not isinstance(self.spec.dtype, dict)
         return "vector" if self.chain is not None and flat else self.decoder.kind
 
@@ -114,6 +114,7 @@ def prepare(
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
+    streams = [_aligned(settings, decoders[settings.name]) for settings in streams]
     _check_align(streams, decoders)
     chains = {s.name: find_chain(source, types, s) for s in streams if s.tf is not None}
     by_receipt = source.index({topic.name for topic in topics.values()})
@@ -200,6 +201,14 @@ def _find_videos(
         if video is not None:
             found[name] = video
     return found
+
+
+def _aligned(settings: StreamSettings, decoder: Decoder) -> StreamSettings:
+    """Settle how a stream is aligned that does not say it: a text holds until the next, never before it was said."""
+    if settings.alignment.align:
+        return settings
+    align = "previous" if decoder.kind == "text" else "nearest"
+    return replace(settings, alignment=replace(settings.alignment, align=align))
 
 
 def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:

@@ -123,7 +123,7 @@ class Reader:
 
     def _make_table(self) -> Delivery:
         frames = self._prepared.plan.frames
-        heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind != "vector"]
+        heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind not in ("vector", "text")]
         layout = self._prepared.layout
         window = at_once(layout, 2 * self._job.threads)
         return Delivery(

@@ -193,7 +193,9 @@ class _Worker:
         number = descriptor.frame
         frame = make_frame(descriptor, self._places, self._pool.array)
         shown = frame.samples
-        roots = {name: weakref.ref(sample.value) for name, sample in shown.items() if sample is not None}
+        arrays = {n: s.value for n, s in shown.items() if s is not None and not isinstance(s.value, str)}
+        roots = {name: weakref.ref(value) for name, value in arrays.items()}
+        del arrays
         try:
             with calling(self._job, f"on_frame, frame {number},"):
                 self._consumer.on_frame(frame)

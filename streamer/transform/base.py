@@ -103,6 +103,8 @@ def shape_text(spec: Spec) -> str:
     """Describe a shape for people: ``1280×720×3`` for a picture (width first), ``7`` for a vector."""
     if isinstance(spec.dtype, dict):
         return f"{spec.shape[0]} points ({', '.join(spec.dtype['names'])})"
+    if spec.is_text:
+        return "text"
     shape = [spec.shape[1], spec.shape[0], *spec.shape[2:]] if len(spec.shape) > 1 else list(spec.shape)
     return "×".join(map(str, shape))
 

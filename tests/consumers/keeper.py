@@ -29,7 +29,7 @@ class Keeper(Consumer):
 
     def on_frame(self, frame: Frame) -> None:
         shown = {name: value for name, value in frame.items() if value is not None}
-        np.savez(self._folder / f"{frame.number:06d}.npz", __tick__=np.array(frame.tick), **shown)  # type: ignore[arg-type]
+        np.savez(self._folder / f"{frame.number:06d}.npz", __tick__=np.array(frame.tick), **shown)
 
     def on_chunk(self, chunk: Chunk) -> None:
         pass

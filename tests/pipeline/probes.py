@@ -105,9 +105,9 @@ class Faulty(Consumer):
         if self._how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self._how == "keep":
-            self._kept = frame["camera"][10:20]  # type: ignore[index]
+            self._kept = frame["camera"][10:20]
         if self._how == "write":
-            frame["camera"][0] = 0  # type: ignore[index]
+            frame["camera"][0] = 0
 
     def on_chunk(self, chunk: Chunk) -> Any:
         return {"set": {1}} if self._how == "state" else None

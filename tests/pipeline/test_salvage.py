@@ -79,7 +79,7 @@ def test_what_is_salvaged_is_what_the_whole_recording_gives(tmp_path: Path, cut:
         same = next(whole)
         assert (frame.number, frame.tick) == (same.number, same.tick)
         if count < 15:  # near the end, other messages are the nearest
-            assert all((frame[name] == same[name]).all() for name in frame)  # type: ignore[union-attr]
+            assert all((frame[name] == same[name]).all() for name in frame)
         count += 1
     assert count > 15
 
