@@ -63,7 +63,7 @@ def test_the_shortest_configuration_has_the_documented_defaults(path: Path) -> N
     head = config.streams["head"]
     assert head.topic == ["/cam"]
     assert (head.clock, head.align, head.tolerance, head.missing, head.gap, head.undecodable) == (
-        *("receive", "nearest", None),
+        *("receive", None, None),
         *("error", None, "error"),
     )
     out = config.consumers["out"]

@@ -103,7 +103,7 @@ def test_a_text_that_is_none_is_an_error_which_names_its_message_unless_it_is_as
     assert "field 'data' is no text in UTF-8" in finished.err
     skipped = run(tmp_path / "b", config(path, undecodable="skip"))
     assert skipped.code == 0, skipped
-    assert skipped.report["recordings"][0]["skipped"] == {"undecodable says": 4}
+    assert skipped.report["frames"]["skipped"] == {"undecodable says": 4}
     refused = run(tmp_path / "c", config(path, align="linear"))
     assert refused.code == 78
     assert "'linear' is for vectors" in refused.err
