@@ -26,7 +26,7 @@ import numpy as np
 from consumers import mp4
 from consumers.files import replacing, require, write_bytes, write_json
 from consumers.lerobot.episode import Written
-from consumers.lerobot.features import COUNTED, Feature, check_elements
+from consumers.lerobot.features import COUNTED, Feature, check_elements, features_differ
 from consumers.lerobot.share import arrow_type
 from consumers.lerobot.stats import aggregate, column_stats
 from streamer.errors import ConfigError, OutputError
@@ -123,11 +123,13 @@ def is_dataset(root: Path, settings: Settings) -> bool:
         ("version", info["codebase_version"], VERSION),
         ("fps", info["fps"], settings.fps),
         ("robot_type", info["robot_type"], settings.robot_type),
-        ("features", there, settings.as_json()),
     ):
         if old != new:
             msg = f"{root} is a dataset with {what} {old}, to which episodes with {new} cannot be added"
             raise ConfigError(msg)
+    if told := "; ".join(features_differ(there, settings.as_json())):
+        msg = f"{root} is a dataset with other features: {told}"
+        raise ConfigError(msg, hint="use another 'out', or the same streams and features")
     return True
 
 

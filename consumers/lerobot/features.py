@@ -17,7 +17,7 @@ from consumers.mp4 import check_size
 from streamer.errors import ConfigError, names_differ
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -192,3 +192,15 @@ def check_elements(root: Path, there: Mapping[str, dict[str, Any]], new: Mapping
                 "'elements' of the stream, or name them with the option 'names'"
             )
             raise ConfigError(msg, key=f"features.{key}")
+
+
+def features_differ(there: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """Say in which features, and in what of each, a dataset and the episodes to add to it differ; nothing else."""
+    for words, some, others in (("it has", there, new), ("it has no", new, there)):
+        if missing := [key for key in some if key not in others]:
+            yield f"{words} {', '.join(missing)}"
+    for key in (key for key in there if key in new):
+        for what in dict.fromkeys([*there[key], *new[key]]):
+            before, now = there[key].get(what), new[key].get(what)
+            if before != now:
+                yield f"{key} has {what} {before}, and {now} here"

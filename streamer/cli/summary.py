@@ -71,13 +71,14 @@ def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
     if len(every) > 1:
         states = Counter(one.state for one in every)
         told = f" ({', '.join(f'{count} {state}' for state, count in states.items())})" if len(states) > 1 else ""
-        what = f"{len(every)} recordings{told}: {what}"
+        of = f"{len(now)} of " if len(now) < len(every) else ""
+        what = f"{of}{len(every)} recordings{told}: {what}"
     elif every[0].state != "done":
         what = f"{every[0].state}: {frames} of {every[0].values['frames']['planned']} frames"
     mark = "✗" if report.error is not None else "✓" if not report.exit_code and frames else "!"
     yield f"{mark} {what}{_places(report, loaded)} ({seconds:.1f} s)"
     if earlier := len(every) - len(now):
-        yield f"  {earlier} {'were' if earlier > 1 else 'was'} done in an earlier run"
+        yield f"  {earlier} {'were' if earlier > 1 else 'was'} done in an earlier run (--restart does all again)"
     for one in now:
         name = f"{one.path.name}: " if len(every) > 1 else ""
         if one.error is not None and name:

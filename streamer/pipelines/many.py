@@ -21,7 +21,7 @@ from streamer.pipelines.need import held, needed
 from streamer.pipelines.process import Pipeline
 from streamer.pipelines.retry import AgainAt, Done, Rule, StopBeginning, Stopped, decide
 from streamer.pipelines.together import together
-from streamer.pipelines.unit import Ended, Work, folder_of
+from streamer.pipelines.unit import Ended, Work, asked_of, folder_of
 from streamer.runtime.messages import Planned
 from streamer.supervisor import report
 from streamer.supervisor.outcome import Outcome
@@ -57,7 +57,8 @@ def stream_many(context: RunContext, recordings: Recordings, mode: str) -> Itera
     """Stream the recordings side by side, then merge what they share."""
     loaded, names = context.loaded, recordings.names
     config, ray = loaded.config, loaded.config.engine == "ray"
-    works = [Work(p, name, folder_of(context.workdir.path, context.pipeline, p, name)) for p, name in names.items()]
+    at, asked = context.workdir.path, asked_of(config)
+    works = [Work(p, name, folder_of(at, context.pipeline, p, name), asked) for p, name in names.items()]
     with Ledger(context.workdir.ledger) as ledger, ExitStack() as stack:
         past.settle(ledger, context.pipeline, works, mode, consumer_settings(config))
         if ray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from streamer.errors import UsageError
+from streamer.errors import ConfigError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.continuation import check_settings, note_settings
 from streamer.supervisor.workdir import Workdir
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from streamer.ledger import Known
     from streamer.pipelines.unit import Ended, Work
 
     Settings: TypeAlias = Mapping[str, Mapping[str, Any]]  # of each consumer
@@ -40,6 +41,8 @@ def done(ledger: Ledger, pipeline: str, names: Mapping[Path, str], consumers: fr
 def settle(ledger: Ledger, pipeline: str, works: list[Work], mode: str, settings: Settings) -> None:
     """Decide what an earlier run means: mark what it finished, or forget all.
 
+    A finished run to which recordings were added is gone on with, also with ``mode`` fresh: only these are streamed.
+
     Raises:
         UsageError: it is unfinished, and ``mode`` is fresh.
         ConfigError: it is to be continued, and a consumer has other ``settings`` now.
@@ -54,13 +57,29 @@ def settle(ledger: Ledger, pipeline: str, works: list[Work], mode: str, settings
             f"({missing[0].name} first)"
         )
         raise UsageError(msg, hint="continue it with --resume, or begin anew with --restart")
-    if mode != "resume":
+    has_more = bool(mine) and len(mine) < len(works) and all(_is_as_it_was(work, known) for work in mine)
+    if mode != "resume" and not (mode == "fresh" and has_more and _same_settings(ledger, known, mine, settings)):
         ledger.forget(pipeline)
         return
     for work in mine:
         if work not in missing:
             check_settings(ledger, known[str(work.path)].number, settings)
             work.state = "earlier"
+
+
+def _is_as_it_was(work: Work, known: Mapping[str, Known]) -> bool:
+    """Tell whether a recording is done, under these streams and timeline, and was not written to since."""
+    before = known[str(work.path)]
+    return before.state == "done" and (before.fingerprint, before.plan) == (work.stamp, work.asked)
+
+
+def _same_settings(ledger: Ledger, known: Mapping[str, Known], works: list[Work], settings: Settings) -> bool:
+    try:
+        for work in works:
+            check_settings(ledger, known[str(work.path)].number, settings)
+    except ConfigError:
+        return False
+    return True
 
 
 def _has_commits(work: Work, pipeline: str) -> bool:
@@ -78,7 +97,7 @@ def note_begun(ledger: Ledger, pipeline: str, work: Work) -> None:
 
 def note_done(ledger: Ledger, pipeline: str, work: Work, ended: Ended, settings: Settings) -> None:
     """Enter a recording as done, with what each consumer committed last, and under which settings."""
-    number = ledger.begin(pipeline, str(work.path), "", "", work.frames[1], 0)
+    number = ledger.begin(pipeline, str(work.path), work.stamp, work.asked, work.frames[1], 0)
     ledger.reset(number)
     for consumer, (chunk, state) in (ended.cursors or {}).items():
         ledger.commit(number, consumer, chunk - 1, state)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from streamer.config.model import Config
     from streamer.errors import StreamerError
     from streamer.runtime.channel import Channel
     from streamer.runtime.messages import Note, Planned
@@ -65,11 +67,15 @@ class Unit(Protocol):
 
 @dataclass(slots=True)
 class Work:
-    """One recording of many: where it lies, what it is called, how far it is."""
+    """One recording of many: where it lies, what it is called, how far it is.
+
+    ``asked`` is a digest of what a run is asked for: when it is another, what is done is done for something else.
+    """
 
     path: Path
     name: str
     folder: Path
+    asked: str = ""
     state: str = "waiting"  # then running, and as it ended; 'earlier' where an earlier run has finished it
     tries: int = 0
     not_before: float = 0.0  # the time of its next try
@@ -81,8 +87,24 @@ class Work:
     @property
     def size(self) -> int:
         """Its bytes on the disk."""
-        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return sum(file.stat().st_size for file in self._files())
+
+    @property
+    def stamp(self) -> str:
+        """The sizes of its files and when they were last written, by which a change is seen."""
+        facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in self._files()]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def _files(self) -> list[Path]:
+        files = sorted(self.path.rglob("*")) if self.path.is_dir() else [self.path]
+        return [file for file in files if file.is_file()]
+
+
+def asked_of(config: Config) -> str:
+    """Return a digest of what decides the frames of every recording: its streams, its timeline, how it is read."""
+    values = config.model_dump(mode="json", include={"source", "timeline", "streams", "chunk_size"})
+    values["source"].pop("path", None)
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def folder_of(workdir: Path, pipeline: str, path: Path, name: str) -> Path:
