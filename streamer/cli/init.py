@@ -36,9 +36,12 @@ _OFFERED = {
     "parquet": ("{options: {out: out/parquet}}", "vectors as a table"),
     "csv": ("{options: {out: out/csv}}", "the same as text"),
     "zarr": ("{options: {out: out/zarr}}", "everything as chunked arrays"),
+    "images": ("{options: {out: out/images}}", "a picture file a frame, with a table"),
+    "points": ("{options: {out: out/points}}", "a file a cloud, with a table"),
     "video": ("{options: {out: out/video}}", "an MP4 of every camera"),
     "null": ("{}", "counts only: how fast can it be read?"),
 }
+_NEEDED = {"images": {"image", "depth"}, "points": {"points"}}  # kinds of streams of which there must be one
 
 
 def init(
@@ -149,7 +152,7 @@ def _write(found: Suggestion, about: str, address: str, topics: dict[str, TopicF
     for name, (text, what) in _ACTIVE.items():
         yield f"  {name + ':':<10}{text}  # {what}"
     for name, (text, what) in _OFFERED.items():
-        if name in installed:
+        if name in installed and _NEEDED.get(name, {*found.kinds.values()}) & {*found.kinds.values()}:
             yield f"  # {name + ':':<10}{text}  # {what}{_lacking(name)}"
     if "lerobot" in installed and "image" in found.kinds.values():
         yield from _dataset(found, {name: facts.type for name, facts in topics.items()})

@@ -242,6 +242,30 @@ class TestHdf5(Brief):
 
 
 @pytest.mark.slow
+class TestImages(Brief):
+    """Writes a file for each picture, and a table of them."""
+
+    use = "images"
+    bad_options: ClassVar[tuple[dict[str, Any], ...]] = ({"layout": "tall"}, {"format": "bmp"}, {"quality": 0})
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        return {name: content for name, content in every_file(out).items() if not name.endswith("provenance.json")}
+
+
+@pytest.mark.slow
+class TestTumImages(TestImages):
+    """Names pictures by their stamps."""
+
+    bad_options = ()
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out), "layout": "tum"}
+
+
+@pytest.mark.slow
 class TestVideo(Brief):
     """Joins the segments of its chunks."""
 
