@@ -273,7 +273,7 @@ class Wire:
     def _skip_text(self, base: str) -> Step:
         if base == "string":
             return self._skip_bytes(1)
-        why = "writers give its letters two bytes or four" if base == "wstring" else "it is not supported"
+        why = "writers give its letters two bytes or four" if base in ("wstring", "wchar") else "it is not supported"
         msg = f"a field of type {base!r} stands before it and cannot be stepped over: {why}"
         raise ConfigError(msg, key="field")
 

@@ -28,7 +28,7 @@ _DEEPEST = 64  # levels of nesting; those of real packages have some ten
 _LARGEST = 2**30  # bytes that the fixed part of a message may take
 _SIZES = {"bool": 1, "byte": 1, "char": 1, "octet": 1, "string": 4, "wstring": 4, "wchar": 1, "float128": 16}
 _SIZES |= {f"{kind}{bits}": bits // 8 for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)}
-_PRIMITIVES = frozenset(_SIZES) - {"octet", "float8", "float16", "float128", "wchar"}
+_PRIMITIVES = frozenset(_SIZES) - {"octet", "float8", "float16", "float128"}
 _SECTION = re.compile(r"^={8,}[ \t]*\r?\n(MSG|IDL):[ \t]*(\S+)[ \t]*\r?$", re.MULTILINE)
 _FIELD = re.compile(
     r"(?P<type>[A-Za-z][\w/]*?)(?:<=(?P<bound>\d+))?(?P<array>\[(?:<=)?\d*\])?\s+(?P<name>[A-Za-z]\w*)(?P<rest>.*)"

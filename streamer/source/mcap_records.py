@@ -116,7 +116,8 @@ def _schema(record: memoryview) -> tuple[int, Schema]:
     name, position = string(record, 2)
     encoding, position = string(record, position)
     form = _FORMATS.get(encoding, "")
-    text = string(record, position)[0] if form else ""  # another's may be binary
+    # Another's may be binary; comments may be in another encoding, and names that are fit no message.
+    text = string(record, position, errors="replace")[0] if form else ""
     return number, Schema(full_name(name) if form or not encoding else name, text, form)
 
 
@@ -182,8 +183,8 @@ def records(section: Window, start: int) -> Iterator[tuple[int, memoryview]]:
         position += RECORD.size + length
 
 
-def string(buffer: memoryview, position: int) -> tuple[str, int]:
-    """Return a text and where it ends.
+def string(buffer: memoryview, position: int, errors: str = "strict") -> tuple[str, int]:
+    """Return a text and where it ends; ``errors`` as in ``bytes.decode``.
 
     Raises:
         ValueError: it is cut off, or no UTF-8.
@@ -194,7 +195,7 @@ def string(buffer: memoryview, position: int) -> tuple[str, int]:
     if end > len(buffer):
         msg = f"a text of {length} bytes of which {len(buffer) - position - 4} are there"
         raise ValueError(msg)
-    return bytes(buffer[position + 4 : end]).decode(), end
+    return bytes(buffer[position + 4 : end]).decode(errors=errors), end
 
 
 def message_length(head: memoryview) -> int | None:

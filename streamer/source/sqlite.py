@@ -182,11 +182,12 @@ class SqliteSource:
             for table in ("topics", "message_definitions")
         )
         digest = "type_description_hash" if hashed else "''"
+        text = "CAST(encoded_message_definition AS BLOB)"  # comments may be in another encoding than the database's
         rows = database.execute(
-            f"SELECT topic_type, {digest}, encoding, encoded_message_definition FROM message_definitions"  # noqa: S608 - one of two texts
+            f"SELECT topic_type, {digest}, encoding, {text} FROM message_definitions"  # noqa: S608 - one of two texts
         )
         found = {
-            (msgtype, digest): (text, form)
+            (msgtype, digest): ((text or b"").decode(errors="replace"), form)
             for msgtype, digest, encoding, text in rows
             if (form := _DEFINITION_FORMATS.get(encoding, ""))
         }
