@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from rosbags.interfaces import Nodetype
 
-from streamer.decode.wire import NAMES_BESIDE, PLACEHOLDER, OutOfReachError, Wire, merge_steps, parse_path, pick
+from streamer.decode.paths import OutOfReachError, parse_path, pick
+from streamer.decode.steps import PLACEHOLDER, merge_steps
+from streamer.decode.wire import NAMES_BESIDE, Wire
 from streamer.errors import ConfigError, DecodeError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rosbags.interfaces.typing import FieldDesc, Typesdict
 
-    from streamer.decode.wire import Step
+    from streamer.decode.steps import Step
 
 MOST = 4096  # numbers; a vector of more has no names from its path
 _USUAL = ("name", "names", "joint_name", "joint_names")

@@ -8,7 +8,8 @@ import numpy as np
 
 from streamer.decode.cdr import PLAIN, PLAIN_2, is_big_endian
 from streamer.decode.elements import Elements, paths_of
-from streamer.decode.wire import OutOfReachError, Wire
+from streamer.decode.paths import OutOfReachError
+from streamer.decode.wire import Wire
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import Spec
 

@@ -21,6 +21,28 @@ from streamer.source.definition import full_name
 from streamer.source.file import RecordingFile, Window
 from streamer.source.heads import close_together, gather, numbers, padded
 from streamer.source.payload import HEAD, FilePayload, MemoryPayload, raise_short
+from streamer.source.ros1_records import (
+    BAG_HEADER,
+    CHUNK,
+    CHUNK_INFO,
+    COMPRESSIONS,
+    CONNECTION,
+    ENTRY,
+    INDEX,
+    INDEX_RECORD_HEAD,
+    LONGEST,
+    MAGIC,
+    MESSAGE,
+    MESSAGE_HEADER,
+    U32,
+    expect,
+    message_head,
+    normal_name,
+    parse_fields,
+    parse_record,
+    record_head,
+    stamps,
+)
 from streamer.source.salvage import DAMAGE, Loss, assess, check_end, resume, walk, walk_block, words
 from streamer.source.table import Found, make_tables
 from streamer.source.topics import join_topics
@@ -33,18 +55,6 @@ if TYPE_CHECKING:
 
     from streamer.records import Damage, Index, Payload
     from streamer.source.blocks import Buffer, Read
-
-
-MAGIC = b"#ROSBAG V2.0\n"
-_MESSAGE, _BAG_HEADER, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6, 7
-_ENTRY = np.dtype([("sec", "<u4"), ("nsec", "<u4"), ("offset", "<u4")])
-_INDEX_RECORD_HEAD = 4 + 47 + 4  # header length, header of four fixed fields, data length
-_U32 = struct.Struct("<I")
-_MESSAGE_HEADER = 38  # bytes of the three fields of a message's header
-_LONGEST = 16 * 2**20  # bytes of a header, or of what is said of a connection
-_SHORT = 128  # bytes; headers up to this length recur, one a chunk
-_LAYOUTS: dict[int, tuple[tuple[str, bytes, int, int, int], ...]] = {}  # length → name, what precedes the value, places
-_COMPRESSIONS = ("none", "lz4", "bz2")
 
 
 class Ros1Source:
@@ -107,7 +117,7 @@ class Ros1Source:
         self.topics = self._topics()
 
     def _read_index_section(self) -> None:
-        header, _ = self._record(len(MAGIC), _BAG_HEADER)
+        header, _ = self._record(len(MAGIC), BAG_HEADER)
         (index_position,) = struct.unpack("<Q", header["index_pos"])
         if index_position == 0:
             msg = "the bag has no index, as its recorder was not closed properly"
@@ -116,19 +126,19 @@ class Ros1Source:
             msg = f"the bag is cut off: its index should begin at byte {index_position}, the file ends at {self.size}"
             raise DamagedError(msg, path=self.path)
         tail = Window(self._file, index_position, self.size)
-        position = self._read_connections(tail, index_position, _U32.unpack(header["conn_count"])[0])
-        self._read_chunks(tail, position, _U32.unpack(header["chunk_count"])[0])
+        position = self._read_connections(tail, index_position, U32.unpack(header["conn_count"])[0])
+        self._read_chunks(tail, position, U32.unpack(header["chunk_count"])[0])
 
     def _read_connections(self, tail: Window, position: int, count: int) -> int:
         for _ in range(count):
-            header, data, position = _parse_record(tail, position, _CONNECTION)
+            header, data, position = parse_record(tail, position, CONNECTION)
             self._add_connection(header, data)
         return position
 
     def _add_connection(self, header: dict[str, bytes], data: bytes) -> None:
-        fields = _parse_fields(data)
-        self._connections[_U32.unpack(header["conn"])[0]] = Topic(
-            _normal_name(header["topic"].decode()),
+        fields = parse_fields(data)
+        self._connections[U32.unpack(header["conn"])[0]] = Topic(
+            normal_name(header["topic"].decode()),
             full_name(fields["type"].decode()),
             0,
             fields.get("message_definition", b"").decode(errors="replace"),
@@ -147,14 +157,14 @@ class Ros1Source:
         self._forget_chunks()
         infos: list[tuple[dict[str, bytes], bytes]] = []
         for _ in range(count):
-            header, data, position = _parse_record(tail, position, _CHUNK_INFO)
+            header, data, position = parse_record(tail, position, CHUNK_INFO)
             infos.append((header, data))
             self._starts += struct.unpack("<Q", header["chunk_pos"])
         for (header, data), chunk_position in zip(infos, self._starts, strict=True):
-            self._add_chunk(*self._record(chunk_position, _CHUNK))
+            self._add_chunk(*self._record(chunk_position, CHUNK))
             counts = np.frombuffer(data, "<u4").reshape(-1, 2)
-            if len(counts) != _U32.unpack(header["count"])[0]:
-                msg = f"{len(counts)} of {_U32.unpack(header['count'])[0]} connections of a chunk"
+            if len(counts) != U32.unpack(header["count"])[0]:
+                msg = f"{len(counts)} of {U32.unpack(header['count'])[0]} connections of a chunk"
                 raise ValueError(msg)
             self._chunk_counts.append(counts)
             for connection, messages in counts.tolist():
@@ -162,10 +172,10 @@ class Ros1Source:
 
     def _add_chunk(self, fields: dict[str, bytes], place: tuple[int, int]) -> str:
         compression = fields["compression"].decode()
-        if compression not in _COMPRESSIONS:
+        if compression not in COMPRESSIONS:
             msg = f"chunk compression {compression!r} is not one of none, lz4, bz2"
             raise RecordingError(msg, path=self.path)
-        self._data.append((*place, _U32.unpack(fields["size"])[0]))
+        self._data.append((*place, U32.unpack(fields["size"])[0]))
         self._compression.append(compression)
         return compression
 
@@ -182,7 +192,7 @@ class Ros1Source:
         """List the messages by walking the records; ``error`` says why the bag's own index does not do."""
         self._forget_chunks()
         self._losses: list[Loss] = []
-        _, (start, padding) = self._record(len(MAGIC), _BAG_HEADER)
+        _, (start, padding) = self._record(len(MAGIC), BAG_HEADER)
         self._starts.sort()
         self._losses += walk(self._take, start + padding, self.size, self._starts)
         self._counts = dict(self._found.counts())
@@ -190,14 +200,14 @@ class Ros1Source:
 
     def _take(self, position: int) -> int:
         """Take in the record at ``position`` of the file; return where the next one begins."""
-        fields, place = _record_head(self._file.read, position, self.size)
-        if fields["op"][0] == _CHUNK:
+        fields, place = record_head(self._file.read, position, self.size)
+        if fields["op"][0] == CHUNK:
             return self._take_chunk(position, fields, place)
         return self._take_record(self._file.read, self.size, position, fields, place)
 
     def _take_inner(self, read: Read, end: int, position: int) -> int:
         """Take in the record at ``position`` of a chunk that has this ``end``."""
-        return self._take_record(read, end, position, *_record_head(read, position, end))
+        return self._take_record(read, end, position, *record_head(read, position, end))
 
     def _take_record(
         self, read: Read, end: int, position: int, fields: dict[str, bytes], place: tuple[int, int]
@@ -206,14 +216,14 @@ class Ros1Source:
         start, length = place
         after = check_end(position, start + length, end)
         op = fields["op"][0]
-        if op == _MESSAGE:
+        if op == MESSAGE:
             seconds, nanoseconds = struct.unpack("<II", fields["time"])
             offset = position - self._data[-1][0]
             stamp = seconds * 10**9 + nanoseconds
-            self._found.add(_U32.unpack(fields["conn"])[0], stamp, len(self._data) - 1, offset)
-        elif op == _CONNECTION and length <= _LONGEST:
+            self._found.add(U32.unpack(fields["conn"])[0], stamp, len(self._data) - 1, offset)
+        elif op == CONNECTION and length <= LONGEST:
             self._add_connection(fields, bytes(read(start, length)))
-        elif op not in (_INDEX, _CHUNK_INFO):
+        elif op not in (INDEX, CHUNK_INFO):
             msg = f"a record of kind {op}"
             raise ValueError(msg)
         return after
@@ -273,7 +283,7 @@ class Ros1Source:
 
     def _index(self, topics: Collection[str]) -> dict[str, Index]:
         wanted = {c: kind.name for c, kind in self._connections.items() if kind.name in topics}
-        tables = make_tables(topics, wanted, self._counts, self._found, _ENTRY, _stamps, self._file.most)
+        tables = make_tables(topics, wanted, self._counts, self._found, ENTRY, stamps, self._file.most)
         for block, held in enumerate(self._chunk_counts):
             if wanted.keys().isdisjoint(held[:, 0].tolist()):
                 continue
@@ -286,20 +296,20 @@ class Ros1Source:
         """Split what follows a chunk into (connection, raw entries)."""
         start, length, whole = self._data[block]
         listed = int(counts[:, 1].sum(dtype=np.int64))
-        if listed > whole // _MESSAGE_HEADER:
+        if listed > whole // MESSAGE_HEADER:
             msg = f"{listed} messages in a chunk of {whole} bytes"
             raise ValueError(msg)
-        size = _INDEX_RECORD_HEAD * len(counts) + _ENTRY.itemsize * listed
+        size = INDEX_RECORD_HEAD * len(counts) + ENTRY.itemsize * listed
         raw = bytes(self._file.read(start + length, size))
         records: list[tuple[int, bytes]] = []
         position = 0
         for _ in range(len(counts)):
-            head = raw[position : position + _INDEX_RECORD_HEAD]
-            (connection,) = _U32.unpack_from(head, head.index(b"conn=") + 5)
-            (entries,) = _U32.unpack_from(head, head.index(b"count=") + 6)
-            position += _INDEX_RECORD_HEAD
-            records.append((connection, raw[position : position + entries * _ENTRY.itemsize]))
-            position += entries * _ENTRY.itemsize
+            head = raw[position : position + INDEX_RECORD_HEAD]
+            (connection,) = U32.unpack_from(head, head.index(b"conn=") + 5)
+            (entries,) = U32.unpack_from(head, head.index(b"count=") + 6)
+            position += INDEX_RECORD_HEAD
+            records.append((connection, raw[position : position + entries * ENTRY.itemsize]))
+            position += entries * ENTRY.itemsize
         return records
 
     def payload(self, block: int, offset: int) -> Payload:
@@ -313,14 +323,14 @@ class Ros1Source:
         if self._compression[block] == "none":
             while True:
                 head = self._file.read(start + offset, min(HEAD, length - offset))
-                op, begin, size = _message_head(head)
-                if op == _MESSAGE:
+                op, begin, size = message_head(head)
+                if op == MESSAGE:
                     return self._in_file(start + offset + begin, size, head[begin:])
                 offset += begin + size  # a connection record may stand before its first message
         content = memoryview(self._cache.get(block))
         while True:
-            op, begin, size = _message_head(content[offset:])
-            if op == _MESSAGE:
+            op, begin, size = message_head(content[offset:])
+            if op == MESSAGE:
                 return MemoryPayload.cut(content, offset + begin, size)
             offset += begin + size
 
@@ -331,23 +341,23 @@ class Ros1Source:
         start, length, whole = self._data[block]
         plain = self._compression[block] == "none"
         room = min(length, whole) if plain else whole
-        span = close_together(offsets, 8 + _MESSAGE_HEADER + size)
+        span = close_together(offsets, 8 + MESSAGE_HEADER + size)
         if span is None or (span[1] > room and not short):
             return None
         first, end = span[0], min(span[1], room)
         raw = self._file.read(start + first, end - first) if plain else self._cache.get(block)
         content = np.frombuffer(raw, np.uint8)
         at = offsets - first if plain else offsets
-        kind = content[int(at[0]) + 4 :][:_MESSAGE_HEADER].tobytes().find(b"op=%c" % _MESSAGE)
+        kind = content[int(at[0]) + 4 :][:MESSAGE_HEADER].tobytes().find(b"op=%c" % MESSAGE)
         lengths, kinds = numbers(content, at, "<u4"), numbers(content, at + 4 + kind, "<u4")
-        sizes = numbers(content, at + 4 + _MESSAGE_HEADER, "<u4")
+        sizes = numbers(content, at + 4 + MESSAGE_HEADER, "<u4")
         if kind < 0 or lengths is None or kinds is None or sizes is None:
             return None
-        if (lengths != _MESSAGE_HEADER).any() or (kinds != kinds[0]).any():
+        if (lengths != MESSAGE_HEADER).any() or (kinds != kinds[0]).any():
             return None  # a connection record stands before a message
         if short:
-            return padded(content, at + 8 + _MESSAGE_HEADER, sizes, size)
-        return gather(content, at + 8 + _MESSAGE_HEADER, size) if int(sizes.min()) >= size else None
+            return padded(content, at + 8 + MESSAGE_HEADER, sizes, size)
+        return gather(content, at + 8 + MESSAGE_HEADER, size) if int(sizes.min()) >= size else None
 
     def _in_file(self, position: int, size: int, head: memoryview) -> FilePayload:
         if position + size > self.size:
@@ -365,81 +375,6 @@ class Ros1Source:
             raise DamagedError(msg, path=self.path) from error
 
     def _record(self, position: int, op: int) -> tuple[dict[str, bytes], tuple[int, int]]:
-        fields, place = _record_head(self._file.read, position, self.size)
-        _expect(fields, op)
+        fields, place = record_head(self._file.read, position, self.size)
+        expect(fields, op)
         return fields, place
-
-
-def _stamps(entries: NDArray[np.void]) -> NDArray[np.int64]:
-    stamps: NDArray[np.int64] = entries["sec"].astype(np.int64) * 10**9 + entries["nsec"]
-    return stamps
-
-
-def _record_head(read: Read, position: int, end: int) -> tuple[dict[str, bytes], tuple[int, int]]:
-    """Read a record's header, in one go if it is short; return its fields, position and length of its data."""
-    head = read(position, max(4, min(HEAD, end - position)))
-    (length,) = _U32.unpack_from(head)
-    if length > _LONGEST:
-        msg = f"a record's header of {length} bytes"
-        raise ValueError(msg)
-    if length + 8 > len(head):
-        head = read(position, length + 8)
-    fields = _parse_fields(bytes(head[4 : 4 + length]))
-    (data_length,) = _U32.unpack_from(head, 4 + length)
-    return fields, (position + 8 + length, data_length)
-
-
-def _parse_record(section: Window, position: int, op: int) -> tuple[dict[str, bytes], bytes, int]:
-    (length,) = _U32.unpack(section.read(position, 4))
-    fields = _parse_fields(bytes(section.read(position + 4, length)))
-    _expect(fields, op)
-    position += 4 + length
-    (length,) = _U32.unpack(section.read(position, 4))
-    return fields, bytes(section.read(position + 4, length)), position + 4 + length
-
-
-def _parse_fields(header: bytes) -> dict[str, bytes]:
-    """Split a header into its fields; one that has the layout of an earlier one is only compared with it."""
-    known = _LAYOUTS.get(len(header), ())
-    if known and all([header[at:start] == prefix for _, prefix, at, start, _ in known]):  # noqa: C419 - a list is faster
-        return {name: header[start:end] for name, _, _, start, end in known}
-    fields: dict[str, bytes] = {}
-    layout = []
-    position = 0
-    while position < len(header):
-        (length,) = _U32.unpack_from(header, position)
-        name, _, value = header[position + 4 : position + 4 + length].partition(b"=")
-        fields[name.decode()] = value
-        start, end = position + 4 + len(name) + 1, position + 4 + length
-        layout.append((name.decode(), header[position:start], position, start, end))
-        position = end
-    if len(header) <= _SHORT and position == len(header):
-        _LAYOUTS[len(header)] = tuple(layout)
-    return fields
-
-
-def _expect(fields: dict[str, bytes], op: int) -> None:
-    if fields["op"][0] != op:
-        msg = f"a record of kind {fields['op'][0]} where one of kind {op} should be"
-        raise ValueError(msg)
-
-
-def _message_head(head: memoryview) -> tuple[int, int, int]:
-    """Return the kind of a record, and the place and length of its data."""
-    try:
-        (length,) = _U32.unpack_from(head, 0)
-        if length == _MESSAGE_HEADER:
-            raw = bytes(head[4:42])
-            op = raw[raw.index(b"op=") + 3]
-        else:
-            op = _parse_fields(bytes(head[4 : 4 + length]))["op"][0]
-        (size,) = _U32.unpack_from(head, 4 + length)
-    except DAMAGE as error:
-        msg = f"the index points at something that is not a message ({error!r}): the bag is damaged"
-        raise RecordingError(msg) from error
-    return op, 8 + length, size
-
-
-def _normal_name(name: str) -> str:
-    """Write a topic's name with single slashes, as rosbags does."""
-    return ("/" if name.startswith("/") else "") + "/".join(part for part in name.split("/") if part)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rosbags.interfaces import Nodetype
 from rosbags.typesys import get_types_from_msg
 
-from streamer.decode.wire import OutOfReachError, Wire
+from streamer.decode.paths import OutOfReachError
+from streamer.decode.wire import Wire
 from streamer.errors import ConfigError, DecodeError
 from tests.bags import FLOAT, IMAGE, JOINTS, encoded, make, serialize, store
 
