@@ -26,6 +26,7 @@ PLACEHOLDER = "structure_needs_at_least_one_member"  # the field that rosidl put
 _LONGEST = 4 * 2**20  # characters; the longest definitions of real packages have some 100,000
 _DEEPEST = 64  # levels of nesting; those of real packages have some ten
 _LARGEST = 2**30  # bytes that the fixed part of a message may take
+_WIDEST = 20_000  # fields of a type and its types; those of real packages have some hundred
 _SIZES = {"bool": 1, "byte": 1, "char": 1, "octet": 1, "string": 4, "wstring": 4, "wchar": 1, "float128": 16}
 _SIZES |= {f"{kind}{bits}": bits // 8 for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)}
 _PRIMITIVES = frozenset(_SIZES) - {"octet", "float8", "float16", "float128"}
@@ -211,6 +212,7 @@ def closure(root: str, types: Typesdict) -> Typesdict:
     """
     sizes: dict[str, int] = {}
     heights: dict[str, int] = {}
+    widths: dict[str, int] = {}  # fields, those of its fields' types counted
     waiting = [root]
     while waiting:
         name = waiting[-1]
@@ -224,11 +226,25 @@ def closure(root: str, types: Typesdict) -> Typesdict:
             continue
         heights[name] = 1 + max((heights[other] for other in inner), default=0)
         sizes[name] = sum(_least(desc, sizes) for _, desc in types[name][1]) if name in types else 8
+        widths[name] = _width(types[name][1], widths) if name in types else 2
         if sizes[name] > _LARGEST or heights[name] > _DEEPEST:
             msg = f"a {name} would take at least {sizes[name]} bytes"
             raise DefinitionError(msg)
+        if widths[name] > _WIDEST:
+            msg = f"a {name} has {widths[name]} fields, those of its fields counted; {_WIDEST} are read"
+            raise DefinitionError(msg)
         waiting.pop()
     return {name: types[name] if name in types else TIMES[name] for name in sizes}
+
+
+def _width(fields: list[tuple[str, FieldDesc]], known: dict[str, int]) -> int:
+    """Count fields; those of an array's elements count once."""
+    ones = [_element(desc) for _, desc in fields]
+    return sum(1 + (known[str(one[1])] if one[0] == Nodetype.NAME else 0) for one in ones)
+
+
+def _element(desc: FieldDesc) -> Any:
+    return desc[1][0] if desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) else desc
 
 
 class MissingTypeError(DefinitionError):
@@ -243,7 +259,7 @@ def _named_in(name: str, types: Typesdict) -> list[str]:
         raise MissingTypeError(msg)
     found = []
     for _, desc in types[name][1]:
-        inner: Any = desc[1][0] if desc[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) else desc
+        inner = _element(desc)
         if inner[0] == Nodetype.NAME:
             found.append(str(inner[1]))
     return found

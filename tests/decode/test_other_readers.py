@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import numpy as np
 import pytest
 from mcap.records import Schema
 from mcap_ros2.decoder import DecoderFactory
@@ -111,11 +112,22 @@ def test_types_nested_thousands_of_levels_deep_are_refused_at_once() -> None:
         closure(KIND, parse("T0 first\n" + "".join(parts), "msg", KIND).types)
 
 
-def test_types_that_multiply_are_refused_by_their_size() -> None:
+@pytest.mark.parametrize("end", ["float64 x\n", "", "uint8 K=1\n", "float64[0] none\n", "float64[] some\n"])
+def test_types_that_multiply_are_refused_by_their_size_or_their_number(end: str) -> None:
     parts = [f"{'=' * 80}\nMSG: my_msgs/T{n}\n" + "".join(f"T{n + 1} f{k}\n" for k in range(10)) for n in range(30)]
-    end = f"{'=' * 80}\nMSG: my_msgs/T30\nfloat64 x\n"
-    with pytest.raises(DefinitionError, match="would take at least"):
-        closure(KIND, parse("T0 first\n" + "".join(parts) + end, "msg", KIND).types)
+    last = f"{'=' * 80}\nMSG: my_msgs/T30\n{end}"
+    with pytest.raises(DefinitionError, match=r"would take at least|fields, those of its fields counted"):
+        closure(KIND, parse("T0 first\nfloat64 x\n" + "".join(parts) + last, "msg", KIND).types)
+
+
+def test_a_list_that_claims_millions_of_empty_messages_in_each_of_many_is_stepped_over_at_once() -> None:
+    parts = f"{'=' * 80}\nMSG: my_msgs/Outer\nInner[] some\n{'=' * 80}\nMSG: my_msgs/Inner\n"
+    types = closure(KIND, parse(f"Outer[] many\nfloat64 x\n{parts}", "msg", KIND).types)
+    count = 10**6
+    message = memoryview(np.full(count + 1, count, "<u4").tobytes() + struct.pack("<d", 2.5))
+    assert Wire(types, "ros1").field(KIND, "x").read(message).tolist() == [2.5]
+    with pytest.raises(ConfigError, match="is no number"):
+        Wire(types, "ros1").field(KIND, "many")
 
 
 @pytest.mark.parametrize("text", ["uint8[100000000] a\nfloat32 x\n", "Inner[3000000] a\nfloat32 x\n"])
