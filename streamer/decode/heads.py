@@ -111,8 +111,23 @@ def _png(data: memoryview) -> Head:
     if bytes(data[12:16]) != b"IHDR" or color not in _PNG_CHANNELS:
         msg = f"a PNG of {len(data)} bytes is damaged in its head"
         raise DecodeError(msg)
+    for at, length in _png_chunks(data):
+        if at + length > len(data):
+            msg = f"a PNG of {len(data)} bytes has a part of {length} bytes at byte {at}: it is cut off or damaged"
+            raise DecodeError(msg)
     pixels = bytes(data[:_FAR]).partition(b"IDAT")[0]
     return Head("PNG", width, height, 0 if b"tRNS" in pixels else _PNG_CHANNELS[color], 16 if depth == 16 else 8)
+
+
+def _png_chunks(data: memoryview) -> Iterator[tuple[int, int]]:
+    """Yield where each part of a PNG begins and how long it says that it is, up to the last; decoders believe it."""
+    at = len(_PNG)
+    while at + 12 <= len(data):  # length, kind, checksum
+        length, kind = struct.unpack_from(">I4s", data, at)
+        yield at, length + 12
+        if kind == b"IEND":
+            return
+        at += length + 12
 
 
 def _tiff(data: memoryview) -> Head:

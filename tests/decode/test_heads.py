@@ -14,7 +14,7 @@ from PIL import Image
 from streamer.decode.compressed import CompressedDecoder
 from streamer.errors import DecodeError
 from streamer.records import Decoding
-from tests.bags import payload
+from tests.bags import little_memory, payload
 from tests.decode.pictures import noise, packed, png, smooth, unpack
 
 if TYPE_CHECKING:
@@ -153,3 +153,12 @@ def test_a_pictures_head_tells_what_decoding_gives(kind: str, mode: str) -> None
     told = decoder.verify(message)
     assert told == decoder.probe(message)
     decoder.decode(message, np.empty(told.shape, told.dtype))
+
+
+def test_a_part_of_a_png_that_claims_gigabytes_is_refused_before_decoding() -> None:
+    data = bytearray(png(noise(12, 16, 3)))
+    at = data.index(b"IDAT")
+    for length in (len(data), 2**28, 2**31, 2**32 - 1):
+        data[at - 4 : at] = struct.pack(">I", length)
+        with little_memory(), pytest.raises(DecodeError, match=rf"a part of {length + 12} bytes .* cut off or damaged"):
+            unpack(packed(bytes(data)))
