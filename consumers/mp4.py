@@ -327,7 +327,7 @@ def _parameters(path: Path) -> tuple[Any, ...]:
 
 
 def about(path: Path) -> dict[str, Any]:
-    """Return what LeRobot's ``info.json`` says of a video (`get_video_info` in its ``video_utils.py``)."""
+    """Return what LeRobot's ``info.json`` says of a video (`get_video_info` in its ``video_utils.py``, 0.6)."""
     av = require("av", "video")
     with av.open(str(path)) as source:
         track = source.streams.video[0]
@@ -336,8 +336,8 @@ def about(path: Path) -> dict[str, Any]:
             "video.width": track.width,
             "video.codec": track.codec_context.codec.canonical_name,
             "video.pix_fmt": track.codec_context.pix_fmt,
-            "video.is_depth_map": False,
             "video.fps": int(fraction(track.base_rate, "a stream's base_rate")),
             "video.channels": 3,
             "has_audio": False,
+            "is_depth_map": False,
         }

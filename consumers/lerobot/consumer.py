@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consumers.files import check_parts, make_folder, provenance, remove_folder, require
-from consumers.lerobot.dataset import Dataset, Settings, is_dataset, locked
+from consumers.lerobot.dataset import Dataset
 from consumers.lerobot.episode import Shared
 from consumers.lerobot.features import make_features, no_sample
+from consumers.lerobot.layout import locked
 from consumers.lerobot.merge import Wanted, leave_part, merge
+from consumers.lerobot.settings import Settings, is_dataset
 from consumers.lerobot.share import Share
 from consumers.mp4 import Coding, check_encoder
 from streamer.contract import Consumer
@@ -305,10 +307,11 @@ class LeRobot(Consumer):
     def _add_episodes(self, origin: dict[str, Any]) -> None:
         with locked(self._out):
             dataset = Dataset(self._out, self._settings)
-            for number in range(self._at.episode + 1):
-                shares = sorted(self._shares.glob(f"chunk-*/{number:06d}"))
-                if dataset.episode_of(f"{self._key}/{number}") is None:
-                    dataset.append(Shared(f"{self._key}/{number}", self._text, origin, shares))
+            dataset.extend(
+                Shared(f"{self._key}/{number}", self._text, origin, sorted(self._shares.glob(f"chunk-*/{number:06d}")))
+                for number in range(self._at.episode + 1)
+                if dataset.episode_of(f"{self._key}/{number}") is None
+            )
             dataset.write_totals()
 
     def merge(self, parts: Sequence[Part]) -> None:

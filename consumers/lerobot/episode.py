@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from consumers.files import require
+from consumers.lerobot.features import COUNTED
+from consumers.lerobot.rows import TASK
 from consumers.lerobot.stats import column_stats, picture_stats
 from consumers.mp4 import Part
 
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from consumers.lerobot.features import Feature
+    from consumers.lerobot.rows import Rows
     from consumers.lerobot.stats import Stats
+
+_OF_THE_LINE = ("episode_index", "key", "task", "frames")  # what provenance.jsonl has besides an episode's origin
 
 
 class Episode(Protocol):
@@ -37,7 +43,10 @@ class Episode(Protocol):
         """Where it comes from, in plain values."""
 
     def tables(self) -> Iterator[Any]:
-        """Give its rows, an Arrow table for each row group, without the columns that count."""
+        """Give its rows, an Arrow table for each row group, without the columns that count.
+
+        A column ``task`` has each frame's own text; without it, all frames have `task`.
+        """
 
     def video(self, key: str) -> tuple[list[Part], int]:
         """Return the pictures of a video feature, and the bytes that they were when they were encoded."""
@@ -98,24 +107,55 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An episode that lies in a dataset: ``row`` is its line in the episodes table."""
+    """An episode that lies in a dataset: ``row`` is its line in the episodes table, ``texts`` are the tasks there."""
 
     key: str
     task: str
     origin: dict[str, Any]
     row: dict[str, Any]
-    data: Path
+    rows: Rows
     videos: dict[str, Path]
+    texts: dict[int, str]
     fps: int
-    counted: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        row: dict[str, Any],
+        line: dict[str, Any] | None,
+        rows: Rows,
+        videos: dict[str, Path],
+        texts: dict[int, str],
+        fps: int,
+    ) -> Written:
+        """Make one of its row and its line in our side file; the content gives a key to what others wrote."""
+        task = (row["tasks"] or [""])[0]
+        if line is None:
+            means = [
+                row[name] for name in sorted(row) if name.startswith("stats/") and name.endswith(("/mean", "/std"))
+            ]
+            told = [row["length"], list(row["tasks"]), means]
+            return cls(
+                f"other-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}/0",
+                task,
+                {},
+                row,
+                rows,
+                videos,
+                texts,
+                fps,
+            )
+        origin = {key: value for key, value in line.items() if key not in _OF_THE_LINE}
+        return cls(line["key"], task, origin, row, rows, videos, texts, fps)
 
     def tables(self) -> Iterator[Any]:
-        """Give its row groups."""
-        with require("pyarrow.parquet", "lerobot").ParquetFile(self.data) as file:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                if table["episode_index"][0].as_py() == self.row["episode_index"]:
-                    yield table.drop_columns(list(self.counted))
+        """Give its rows, with the text of each frame's task."""
+        pa = require("pyarrow", "lerobot")
+        for table in self.rows.of(self.row["episode_index"]):
+            texts = [self.texts.get(number, self.task) for number in table["task_index"].to_pylist()]
+            yield table.drop_columns([name for name in COUNTED if name in table.column_names]).append_column(
+                TASK, pa.array(texts, pa.string())
+            )
 
     def video(self, key: str) -> tuple[list[Part], int]:
         """Return its stretch of the video file."""
@@ -129,6 +169,7 @@ class Written:
         del length
         found: dict[str, Stats] = {}
         for feature in features:
-            names = [name for name in self.row if name.startswith(f"stats/{feature.key}/")]
-            found[feature.key] = {name.rpartition("/")[2]: np.array(self.row[name]) for name in names}
+            prefix = f"stats/{feature.key}/"
+            names = [name for name, value in self.row.items() if name.startswith(prefix) and value is not None]
+            found[feature.key] = {name.removeprefix(prefix): np.array(self.row[name]) for name in names}
         return found

@@ -40,7 +40,8 @@ class Feature:
     """One feature: its key in the dataset, and the streams that it is made of.
 
     ``dtype`` is ``video`` (8 bits), ``image`` (PNG, 8 or 16 bits), ``float32`` (a vector) or ``int64`` (lengths of
-    vectors that vary). ``capacities`` are those of the streams whose length varies, by their names.
+    vectors that vary). ``capacities`` are those of the streams whose length varies, by their names. ``info`` is what
+    LeRobot knows of a picture besides.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Feature:
     shape: tuple[int, ...]
     names: tuple[str, ...]
     capacities: Mapping[str, int] = field(default_factory=dict, hash=False)
+    info: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def value(self, frame: Frame) -> NDArray[Any]:
         """Take the feature's value out of a frame: a view of a picture, or a float32 vector of its own.
@@ -79,7 +81,26 @@ class Feature:
 
     def as_json(self) -> dict[str, Any]:
         """Return the feature as ``info.json`` has it."""
-        return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names)}
+        info = {"info": dict(self.info)} if self.info else {}
+        return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names), **info}
+
+
+def plain_names(feature: Mapping[str, Any]) -> list[str] | None:
+    """Return the names that ``info.json`` has of a feature's elements, None where it has none.
+
+    LeRobot's own datasets have them in groups, too: ``{"motors": [...]}``.
+    """
+    names = feature.get("names")
+    if isinstance(names, dict):
+        return [name for group in names.values() for name in (group if isinstance(group, list) else [group])]
+    return None if names is None else [str(name) for name in names]
+
+
+def plain_shape(feature: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return a feature's shape; that of a picture as height, width and channels, whichever order it is said in."""
+    shape, names = tuple(feature["shape"]), feature.get("names") or ()
+    first = feature["dtype"] in ("image", "video") and len(shape) == 3 and str(next(iter(names), "")).startswith("chan")
+    return (*shape[1:], shape[0]) if first else shape
 
 
 def no_sample(stream: str, feature: str, what: str) -> ConfigError:
@@ -169,7 +190,9 @@ def _picture(key: str, stream: StreamInfo, *, codec: str | None) -> Feature:
                 f"{stream.name!r} has one of 16: call it observation.depth.{stream.name}"
             )
             raise ConfigError(msg)
-        return Feature(key, (stream.name,), "image", (*size, 1), IMAGE_NAMES)
+        unit = "m" if stream.unit == "m" else "mm"
+        about = {"is_depth_map": True, "depth_unit": unit} if stream.kind == "depth" else {}
+        return Feature(key, (stream.name,), "image", (*size, 1), IMAGE_NAMES, info=about)
     msg = (
         f"features.{key}: {stream.name!r} is {stream.kind} of {stream.dtype} {stream.shape}; a LeRobot dataset takes "
         "vectors, 8-bit images and 16-bit depth"
@@ -178,15 +201,17 @@ def _picture(key: str, stream: StreamInfo, *, codec: str | None) -> Feature:
 
 
 def check_elements(root: Path, there: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> None:
-    """Say which elements differ from a dataset's where nothing else does: two lists of all features would hide it.
+    """Say which elements of a vector differ from a dataset's, where that has names for them.
 
     Raises:
         ConfigError: they differ.
 
     """
     for key in there.keys() & new.keys():
-        names, first = new[key]["names"], there[key]["names"]
-        if names != first and new[key] | {"names": first, "shape": there[key]["shape"]} == there[key]:
+        if new[key]["dtype"] in ("image", "video") or there[key]["dtype"] != new[key]["dtype"]:
+            continue
+        names, first = plain_names(new[key]), plain_names(there[key])
+        if names and first and names != first:
             msg = (
                 f"the dataset {root} has other elements: {names_differ(names, first)}; choose them by name with "
                 "'elements' of the stream, or name them with the option 'names'"

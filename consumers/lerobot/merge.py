@@ -13,8 +13,10 @@ import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumers.files import remove_folder, write_json
-from consumers.lerobot.dataset import Dataset, Settings, locked, replace
+from consumers.lerobot.dataset import Dataset
 from consumers.lerobot.episode import Shared
+from consumers.lerobot.layout import locked, replace
+from consumers.lerobot.settings import Settings
 from streamer.errors import OutputError
 
 if TYPE_CHECKING:
@@ -53,8 +55,7 @@ def merge(root: Path, wanted: Sequence[Wanted]) -> None:
         order = _order(root, there, wanted)
         if [episode.key for episode in order] != [episode.key for episode in there]:
             draft = _draft(root, settings, order, there)
-            for episode in order[draft.episodes :]:
-                draft.append(episode)
+            draft.extend(order[draft.episodes :])
             draft.write_totals()
             replace(root, draft.root)
         for one in wanted:
@@ -82,10 +83,7 @@ def _shared(one: Wanted) -> Iterator[Shared]:
     about = json.loads(path.read_text(encoding="utf-8"))
     for number in range(about["episodes"]):
         shares = sorted(one.shares.glob(f"chunk-*/{number:06d}"))
-        videos = [video.name.removesuffix(".mp4") for video in shares[0].glob("*.mp4")]
-        bare = Shared(f"{one.key}/{number}", about["task"], about["origin"], shares)
-        sizes = {video: bare.video(video)[1] for video in sorted(videos)}
-        yield Shared(bare.key, bare.task, bare.origin | {"video_bytes": sizes}, shares)
+        yield Shared(f"{one.key}/{number}", about["task"], about["origin"], shares)
 
 
 def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Written]) -> Dataset:
@@ -93,7 +91,7 @@ def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Wri
     folder, keys = root / _DRAFT, [episode.key for episode in order]
     if folder.exists():
         begun = Dataset(folder, settings)
-        if [episode.key for episode in begun.written()] == keys[: begun.episodes]:
+        if begun.keys() == keys[: begun.episodes]:
             return begun
         remove_folder(folder)
     fresh = folder.with_name(f"{_DRAFT}.tmp")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Stats: TypeAlias = dict[str, "NDArray[Any]"]
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+ORDER = ("min", "max", "mean", "std", "count", *QUANTILES)  # as LeRobot has them
 _BINS = 5000
 _SMALL, _LARGE = 150, 300  # pixels: pictures larger than this are thinned to about that
 
@@ -111,4 +112,4 @@ def aggregate(parts: Sequence[Stats]) -> Stats:
     variance = ((each["std"] ** 2 + (each["mean"] - mean) ** 2) * weights).sum(axis=0) / total
     merged = {"min": each["min"].min(axis=0), "max": each["max"].max(axis=0), "mean": mean, "std": np.sqrt(variance)}
     merged["count"] = total
-    return merged | {name: (each[name] * weights).sum(axis=0) / total for name in QUANTILES}
+    return merged | {name: (each[name] * weights).sum(axis=0) / total for name in QUANTILES if name in each}
