@@ -20,7 +20,10 @@ from streamer.text import visible
 _CODES: dict[object, int] = {1: 0, 2: UsageError.exit_code, 130: BusyError.exit_code}
 
 _VERBS = {  # each verb, in the order of the help, and the module in which it is
-    **{verb: verb for verb in ("convert", "init", "info", "check", "plan", "show", "sync", "run", "merge", "bench")},
+    **{
+        verb: verb
+        for verb in ("convert", "init", "info", "check", "plan", "show", "sync", "run", "debug", "merge", "bench")
+    },
     **{verb: verb for verb in ("memory", "report", "top", "watch")},
     **dict.fromkeys(("status", "retry", "quarantine", "drain", "reload"), "watch"),
     **{verb: verb for verb in ("schema", "demo")},
