@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +46,15 @@ def add_to_bins(bins: dict[str, Any], part: float, sample: Sample | None) -> Non
 
 
 def plot(recording: Recording, bins: dict[str, dict[str, Any]]) -> bytes:
-    """Draw a row for every stream: its offsets, and beside them a vector's values."""
+    """Draw a row for every stream: its offsets, and beside them a vector's values. Names are taken as they are."""
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        return _plot(recording, bins)
+
+
+def _plot(recording: Recording, bins: dict[str, dict[str, Any]]) -> bytes:
     from matplotlib.figure import Figure
 
     length = (recording.end - recording.start) / 1e9

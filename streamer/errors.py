@@ -21,7 +21,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from streamer.text import visible
+from streamer.text import paragraph, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,7 +101,7 @@ class StreamerError(Exception):
         message = f"message {where.message}{needed}" if where.message is not None else ""
         places = [visible(place) for place in (where.line, subject, message, where.path) if place]
         hint = f"; {visible(where.hint)}" if where.hint else ""
-        return ": ".join([*places, visible(self.text, lines=True)]) + hint
+        return ": ".join([*places, paragraph(self.text)]) + hint
 
     def to_wire(self) -> dict[str, Any]:
         """Return the error as plain values, to cross a process."""

@@ -28,6 +28,11 @@ def visible(text: str, *, lines: bool = False) -> str:
     return (_CONTROL_BUT_LINES if lines else _CONTROL).sub(_escape, text)
 
 
+def paragraph(text: str) -> str:
+    """Return a message that is safe to show: lines that continue it are indented, not to pass for others."""
+    return re.sub(r"\n(?! )", "\n    ", visible(text, lines=True))
+
+
 def _escape(found: re.Match[str]) -> str:
     character = found.group()
     code = ord(character)

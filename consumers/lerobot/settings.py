@@ -89,6 +89,13 @@ def read_info(root: Path) -> dict[str, Any]:
     return info
 
 
+def _holds_something(path: Path) -> bool:
+    """Tell whether there is more than folders and drafts, which a process leaves that is killed as it begins."""
+    if path.name.startswith("."):
+        return False
+    return not path.is_dir() or any(map(_holds_something, path.iterdir()))
+
+
 def is_dataset(root: Path, settings: Settings) -> bool:
     """Tell whether a dataset to which such episodes can be added lies in a folder that may not exist yet.
 
@@ -100,7 +107,7 @@ def is_dataset(root: Path, settings: Settings) -> bool:
 
     """
     if not (root / INFO).exists():
-        found = sorted(e.name for e in root.iterdir() if not e.name.startswith(".")) if root.is_dir() else []
+        found = sorted(e.name for e in root.iterdir() if _holds_something(e)) if root.is_dir() else []
         if found:
             msg = f"{root} is no LeRobot dataset (it has {found[0]!r} and no meta/info.json): use another 'out'"
             raise OutputError(msg)

@@ -50,6 +50,8 @@ def bench(
     """
     from streamer.bench.compare import compare
     from streamer.cli.pictures import check_plot, panels, written
+    from streamer.cli.screen import say
+    from streamer.text import visible
 
     chosen = _methods(methods)
     sizes = _sizes(chunk_size)
@@ -61,7 +63,7 @@ def bench(
             raise OutputError(msg)
     with tempfile.TemporaryDirectory(prefix="streamer-bench-") as folder:
         loaded, recording = _load(target, overrides or [], Path(folder))
-        print(f"{recording.name}: {', '.join(chosen)}; {repeat} run{'s' if repeat > 1 else ''} of each")
+        say(f"{visible(recording.name)}: {', '.join(chosen)}; {repeat} run{'s' if repeat > 1 else ''} of each")
         measured = list(compare(loaded, recording, chosen, sizes, repeat))
     _show(measured)
     if as_json is not None:
@@ -156,9 +158,7 @@ def _machine() -> dict[str, Any]:
 
 def _show(measured: Sequence[Measured]) -> None:
     """Print the table, each rate beside those of the book and of the bare loops."""
-    from rich.text import Text
-
-    from streamer.cli.screen import screen, table
+    from streamer.cli.screen import as_line, screen, table
 
     headings = ("method", "chunk", "seconds", "start-up", "frames", "frames/s", "× chunked", "of limit")
     rows: list[tuple[str, ...]] = []
@@ -183,7 +183,7 @@ def _show(measured: Sequence[Measured]) -> None:
     console.print(table((*headings, "peak MB", "increase MB", "kept MB"), rows, console.width), soft_wrap=True)
     for m in measured:
         if m.not_run or m.failed:
-            console.print(Text(f"{m.method}: not run: {m.not_run}" if m.not_run else f"{m.method}: {m.failed}"))
+            console.print(as_line(f"{m.method}: not run: {m.not_run}" if m.not_run else f"{m.method}: {m.failed}"))
     console.print(_agreement(measured))
 
 

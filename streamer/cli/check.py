@@ -62,8 +62,7 @@ def check(
 
 
 def _show(console: Console, found: Checked) -> None:
-    from rich.text import Text
-
+    from streamer.cli.screen import as_line
     from streamer.units import show_duration, show_size
 
     for r in found.recordings:
@@ -72,10 +71,10 @@ def _show(console: Console, found: Checked) -> None:
             f"{Path(r['path']).name}: {r['frames']} frames in {r['chunks']} chunks{skipped}; "
             f"{show_duration(round(r['seconds'] * 1e9))}"
         )
-        console.print(Text(line), soft_wrap=True)
+        console.print(as_line(line), soft_wrap=True)
         console.print(_streams(r["streams"], console.width))
     if found.consumers:
-        console.print(Text(f"consumers: {', '.join(found.consumers)}"), soft_wrap=True)
+        console.print(as_line(f"consumers: {', '.join(found.consumers)}"), soft_wrap=True)
     if found.recordings:
         memory, disk = found.memory, found.disk
         slots = max(r["slots"] for r in found.recordings)
@@ -85,11 +84,11 @@ def _show(console: Console, found: Checked) -> None:
         )
         room = f"; {show_size(disk['free_bytes'])} free at {disk['folder']}" if "folder" in disk else ""
         text = f"disk: all frames as they are take {show_size(disk['frames_bytes'])}{room}"
-        console.print(Text(text), soft_wrap=True)
+        console.print(as_line(text), soft_wrap=True)
     errors = [finding for finding in found.findings if finding.code]
     for finding in found.findings:
         mark = "error" if finding.code else "warning"
-        console.print(Text(f"{mark}: {finding.message}"), soft_wrap=True)
+        console.print(as_line(f"{mark}: {finding.message}"), soft_wrap=True)
     console.print(f"{len(errors)} error{'s' * (len(errors) != 1)}" if errors else "ready to run")
 
 

@@ -54,11 +54,11 @@ def _show(console: Console, found: Survey, mark: str) -> None:
     """Print what was found; ``mark`` makes comments of it, so that the whole output is a configuration."""
     from rich.text import Text
 
-    from streamer.cli.screen import table
+    from streamer.cli.screen import as_line, table
     from streamer.units import show_duration, show_size
 
     def line(text: str) -> None:
-        console.print(Text(mark + text), soft_wrap=True)
+        console.print(as_line(mark + text), soft_wrap=True)
 
     line(found.path)
     for damage in found.damage:

@@ -30,14 +30,14 @@ def memory(
     Example: streamer memory .streamer/report.json --plot memory.png
     """
     from streamer.cli.pictures import check_plot, panels
-    from streamer.cli.screen import screen
+    from streamer.cli.screen import as_line, screen
 
     if plot is not None:
         check_plot()
     recordings = [values for values in read_report(report)["recordings"] if "consumers" in values]
     console = screen()
     for values in recordings:
-        console.print(Path(values["path"]).name)
+        console.print(as_line(Path(values["path"]).name), soft_wrap=True)
         console.print(_table(dict(_processes(values)), console.width), soft_wrap=True)
     if plot is not None:
         with panels(plot, max(len(recordings), 1), 3.5) as found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ def check_plot(who: str = "--plot") -> None:
         msg = f"{who} draws with matplotlib: pip install 'rosbag-streamer[plot]'"
         raise UsageError(msg) from error
     mpl.use("Agg")
+    mpl.rcParams["text.parse_math"] = False  # names are no formulas
+    warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)  # nor need a font have all of them
 
 
 @contextmanager

@@ -85,9 +85,8 @@ def plan(
 
 
 def _show(console: Console, found: View) -> None:
-    from rich.text import Text
 
-    from streamer.cli.screen import table
+    from streamer.cli.screen import as_line, table
 
     values = found.as_json()
     left_out = values["planned"] - values["frames"]
@@ -95,7 +94,7 @@ def _show(console: Console, found: View) -> None:
     line = (
         f"{Path(found.path).name}: {values['frames']} frames of {values['planned']} ticks, {left_out} left out{length}"
     )
-    console.print(Text(line), soft_wrap=True)
+    console.print(as_line(line), soft_wrap=True)
     rows = []
     for name, s in values["streams"].items():
         sizes = [_ms(s["offset_ms"][key]) for key in ("median", "p95", "largest")]
@@ -103,7 +102,7 @@ def _show(console: Console, found: View) -> None:
         rows.append((f"  {name}", str(s["messages"]), *sizes, *counts, _bars(s["histogram"])))
     console.print(table(_HEADINGS, rows, console.width), soft_wrap=True)
     for line in _lines(found):
-        console.print(Text(f"  {line}"), soft_wrap=True)
+        console.print(as_line(f"  {line}"), soft_wrap=True)
 
 
 def _ms(value: float | None) -> str:

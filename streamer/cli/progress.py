@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.cli.screen import let_go, say, screen
 from streamer.cli.talk import is_quiet, is_verbose
-from streamer.text import visible
+from streamer.text import paragraph
 from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class _Bar:
 
     def note(self, text: str, **about: Any) -> None:
         del about
-        self._progress.console.print(text, markup=False)
+        self._progress.console.print(paragraph(text), markup=False)
 
 
 class _Lines:
@@ -137,7 +137,7 @@ class _Lines:
         if self._broken:
             return
         try:
-            print(visible(text, lines=True), file=sys.stderr, flush=True)
+            print(paragraph(text), file=sys.stderr, flush=True)
         except OSError:  # who was reading has gone: no reason to stop the work
             self._broken = True
 

@@ -19,10 +19,8 @@ def report(
 
     Example: streamer report .streamer
     """
-    from rich.text import Text
-
     from streamer.cli.memory import read_report
-    from streamer.cli.screen import say, screen
+    from streamer.cli.screen import as_line, say, screen
     from streamer.cli.tables import show_recording
 
     found = read_report(run)
@@ -30,10 +28,10 @@ def report(
         say(json.dumps(found, indent=2))
         raise typer.Exit(found["exit_code"])
     console = screen()
-    console.print(Text(f"configuration: {found['config']}"), soft_wrap=True)
+    console.print(as_line(f"configuration: {found['config']}"), soft_wrap=True)
     for values in found["recordings"]:
         show_recording(console, Path(values["path"]).name, values["state"], values)
     if found["error"] is not None:
-        console.print(Text(f"error: {found['error']['message']}"), soft_wrap=True)
+        console.print(as_line(f"error: {found['error']['message']}"), soft_wrap=True)
     console.print(f"exit code: {found['exit_code']}")
     raise typer.Exit(found["exit_code"])

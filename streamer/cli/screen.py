@@ -37,6 +37,13 @@ def screen(*, stderr: bool = False) -> Console:
     return Screen(highlight=False, stderr=stderr, width=None if stream.isatty() else _WIDE)
 
 
+def as_line(text: str) -> Text:
+    """Return text for one line, whatever names in it hold: a line break in them is shown, too."""
+    from rich.text import Text
+
+    return Text(visible(text))
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Text:
     """Write rows below their headings; numbers to the right.
 
@@ -45,6 +52,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     """
     from rich.text import Text
 
+    rows = [[visible(cell) for cell in row] for row in rows]
     columns = list(zip(headings, *rows, strict=True))
     sizes = [max(map(len, column)) for column in columns]
     numbers = [all(cell[:1] in "0123456789+-" for cell in column[1:]) for column in columns]  # "" is in it, too

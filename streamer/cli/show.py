@@ -36,7 +36,7 @@ def show(
     Example: streamer show config.yaml --at '5 s' -o frame.png
     """
     from streamer.cli.pictures import check_plot, written
-    from streamer.cli.screen import screen
+    from streamer.cli.screen import as_line, screen
     from streamer.config.load import load
     from streamer.errors import UsageError
     from streamer.inprocess import Opened
@@ -65,7 +65,7 @@ def show(
         raise loaded.locate(error) from error
     title = f"{path.name}: frame {number}, {seconds:.2f} s"
     console = screen()
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    console.print(as_line(title), soft_wrap=True)
     for stream in shown:
         console.print(_told(stream), soft_wrap=True)
     from streamer.cli.show_plot import draw
@@ -73,16 +73,16 @@ def show(
     target = out or Path(f"frame-{number}.png")
     with written(target):
         draw(shown, title, target)
-    console.print(f"picture: {target}", markup=False, highlight=False, soft_wrap=True)
+    console.print(as_line(f"picture: {target}"), soft_wrap=True)
 
 
 def _told(stream: Shown) -> Text:
     """Say what a stream is in the frame; of vectors the numbers, too."""
-    from rich.text import Text
+    from streamer.cli.screen import as_line
 
     line = f"  {stream.name}: "
     if not stream.stages:
-        return Text(line + stream.why)
+        return as_line(line + stream.why)
     parts = [stream.stages[0].shape, *(part for s in stream.stages[1:] for part in (s.label, s.shape))]
     line += f"{' → '.join(parts)}, {stream.offset / 1e6:+.1f} ms"
     last = stream.stages[-1]
@@ -93,4 +93,4 @@ def _told(stream: Shown) -> Text:
         pairs = [f"{name} {value + 0.0:.6g}" for name, value in zip(names, last.array[:_LISTED].tolist(), strict=False)]
         more = f", … {len(last.array) - _LISTED} more" if len(last.array) > _LISTED else ""
         line += f": {', '.join(pairs)}{more}" + (f" ({last.spec.unit})" if last.spec.unit else "")
-    return Text(line)
+    return as_line(line)

@@ -7,9 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from streamer.cli.screen import complain, screen
+from streamer.cli.screen import as_line, complain, screen
 from streamer.cli.tables import remarks, show_recording
 from streamer.cli.talk import is_quiet, is_verbose
 from streamer.records import Damage
@@ -36,7 +34,7 @@ def show_summary(
     console = screen()
 
     def line(text: str) -> None:
-        console.print(Text(text), soft_wrap=True)
+        console.print(as_line(text), soft_wrap=True)
 
     if is_verbose():
         for one in report.recordings:

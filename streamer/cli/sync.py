@@ -30,10 +30,12 @@ def sync(
     Example: streamer sync config.yaml --of wrist --reference joints --plot latency.png
     """
     from streamer.cli.pictures import check_plot, written
+    from streamer.cli.screen import say
     from streamer.config.load import load
     from streamer.errors import ConfigError, UsageError
     from streamer.inprocess import Opened
     from streamer.inspect.sync import latency
+    from streamer.text import visible
 
     if not of or not reference:
         msg = "name both streams: --of CAMERA --reference JOINTS"
@@ -48,7 +50,7 @@ def sync(
             with opened.prepared(path) as prepared:
                 found[path.name] = latency(prepared, of, reference)
                 shift = next(s.settings.shift for s in prepared.streams if s.settings.name == of)
-                print(_told(path.name, of, found[path.name], shift))
+                say(visible(_told(path.name, of, found[path.name], shift)))
     except ConfigError as error:
         raise loaded.locate(error) from error
     if plot is not None:

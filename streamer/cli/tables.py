@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from streamer.cli.screen import table
+from streamer.cli.screen import as_line, table
 from streamer.records import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
+    from rich.text import Text
 
 
 def show_recording(console: Console, name: str, state: str, values: dict[str, Any]) -> None:
     """Print what became of one recording, from its part of the report, with its streams and processes."""
     frames = values["frames"]
     if values.get("earlier"):
-        console.print(Text(f"{name}: done in an earlier run"))
+        console.print(as_line(f"{name}: done in an earlier run"))
         return
     skipped = ", ".join(f"{count} skipped ({reason})" for reason, count in frames["skipped"].items())
     parts = [f"{frames['planned']} frames planned", f"{frames['delivered']} delivered", skipped]
@@ -28,14 +27,14 @@ def show_recording(console: Console, name: str, state: str, values: dict[str, An
     seconds = values["seconds"]
     taken = sum(seconds.values())
     text = f"{name}: {state}; {', '.join(p for p in parts if p)}; {taken:.2f} s"
-    console.print(Text(text), soft_wrap=True)
+    console.print(as_line(text), soft_wrap=True)
     for damage in values["damage"]:
-        console.print(Text(f"salvaged {Damage(**damage)}"), soft_wrap=True)
+        console.print(as_line(f"salvaged {Damage(**damage)}"), soft_wrap=True)
     if frames["delivered"] or state == "done":
         console.print(_streams(values["streams"], console.width), soft_wrap=True)
         console.print(_consumers(values["consumers"], values["reader"], console.width), soft_wrap=True)
         for remark in remarks(values["consumers"]):
-            console.print(Text(remark), soft_wrap=True)
+            console.print(as_line(remark), soft_wrap=True)
         pool = values["pool"]
         console.print(
             f"pool: {pool['allocated_mb']:.1f} MB of at most {pool['budget_mb']:.1f}, {pool['peak_mb']:.1f} in use; "

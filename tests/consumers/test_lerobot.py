@@ -599,6 +599,13 @@ def test_what_others_edited_takes_episodes_and_keeps_what_they_put_there(tmp_pat
         lead(tmp_path, fingerprint="three")
 
 
+def test_a_process_that_is_killed_as_it_makes_the_dataset_leaves_one_that_the_next_takes(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / ".info.json.tmp").touch()
+    finish(tmp_path, lead(tmp_path), "abc")
+    assert (tmp_path / "meta" / "info.json").exists()
+
+
 @pytest.mark.parametrize("module", ["pyarrow", "av"])
 def test_a_library_that_is_missing_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
