@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-import simplejpeg
 
 from consumers.folders import INDEX, Folder
-from streamer.errors import ConfigError, OutputError
+from consumers.keys import is_pose
+from consumers.pictures import check_quality, jpeg, png, tiff
+from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,6 @@ _LAYOUTS, _FORMATS = ("folders", "tum"), ("png", "jpeg")
 _PER_METRE = 5000  # of TUM's depth: a pixel's value is its distance in metres times this
 _PER_UNIT = {"u": _PER_METRE / 1000, "f": _PER_METRE}  # REP 118: whole numbers are millimetres, others metres
 _MOST = np.iinfo(np.uint16).max
-_AXES, _PLACES, _TURNS = list("xyzxyzw"), ("position", "translation"), ("orientation", "rotation")  # of a pose
-_PLAIN_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 3]
 
 
 class Images(Folder):
@@ -73,9 +71,7 @@ class Images(Folder):
             if value not in known:
                 msg = f"{key} is one of {', '.join(known)}, not {value!r}"
                 raise ValueError(msg)
-        if not 1 <= quality <= 100:
-            msg = f"quality is 1 to 100, not {quality}"
-            raise ValueError(msg)
+        check_quality(quality)
         self._tum = layout == "tum"
         self._jpeg = format == "jpeg"
         self._quality = quality
@@ -98,7 +94,7 @@ class Images(Folder):
             names = ", ".join(name for name, stream in streams.items() if stream.kind == twice)
             msg = f"streams: the layout tum has one {twice} stream, and these are {names}: choose one"
             raise ConfigError(msg)
-        poses = [name for name, stream in recording.streams.items() if _is_pose(stream)]
+        poses = [name for name, stream in recording.streams.items() if is_pose(stream)]
         self._poses = {name: "groundtruth" if len(poses) == 1 else name for name in poses}
 
     # ---- files
@@ -119,19 +115,12 @@ class Images(Folder):
         """Encode a picture."""
         picture = sample.value
         if path.suffix == ".jpg":
-            gray = picture.ndim == 2
-            shown = np.ascontiguousarray(picture[..., None] if gray else picture)
-            path.write_bytes(simplejpeg.encode_jpeg(shown, self._quality, "GRAY" if gray else "RGB"))
-            return
-        if stream.kind == "depth" and self._tum:
-            picture = _tum_depth(picture)
-        elif picture.ndim == 3:
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        done, content = cv2.imencode(path.suffix, picture, [] if path.suffix == ".tiff" else _PLAIN_PNG)
-        if not done:
-            msg = f"OpenCV cannot encode a picture of {stream.name!r}"
-            raise OutputError(msg, path=path)
-        path.write_bytes(content.tobytes())
+            content = jpeg(picture, self._quality)
+        elif path.suffix == ".tiff":
+            content = tiff(picture)
+        else:
+            content = png(_tum_depth(picture) if stream.kind == "depth" and self._tum else picture)
+        path.write_bytes(content)
 
     def add_lists(self, folder: Path) -> None:
         """List pictures and poses by their stamps, as TUM's tools read them."""
@@ -169,10 +158,3 @@ def _tum_depth(depth: NDArray[np.generic]) -> NDArray[np.uint16]:
     values = depth.astype(np.float64) * _PER_UNIT[depth.dtype.kind]
     fits = np.isfinite(values) & (values >= 0) & (values <= _MOST)
     return np.where(fits, values, 0).round().astype(np.uint16)
-
-
-def _is_pose(stream: StreamInfo) -> bool:
-    tails = [name.split(".")[-2:] for name in stream.names]
-    groups = [tail[0] for tail in tails]
-    axes = [tail[-1] for tail in tails] == _AXES
-    return axes and all(g in _PLACES for g in groups[:3]) and all(g in _TURNS for g in groups[3:])

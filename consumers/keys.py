@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from streamer.contract import Frame, Outlook, StreamInfo
 
+_AXES, _PLACES, _TURNS = list("xyzxyzw"), ("position", "translation"), ("orientation", "rotation")  # of a pose
+
 
 class Key(NamedTuple):
     """One array of a data set: its key, the streams that it is made of, and what one frame of it looks like.
@@ -94,3 +96,11 @@ def check_samples(keys: Sequence[Key], outlook: Outlook) -> None:
 def _no_sample(key: Key, stream: str, what: str) -> ConfigError:
     msg = f"{what}, and {key.key!r} cannot be without"
     return ConfigError(msg, key=f"streams.{stream}", hint="use 'missing: hold' or 'missing: skip'")
+
+
+def is_pose(stream: StreamInfo) -> bool:
+    """Tell whether a vector is a position x, y, z and a quaternion x, y, z, w, by the names of its elements."""
+    tails = [name.split(".")[-2:] for name in stream.names]
+    groups = [tail[0] for tail in tails]
+    axes = [tail[-1] for tail in tails] == _AXES
+    return axes and all(g in _PLACES for g in groups[:3]) and all(g in _TURNS for g in groups[3:])

@@ -36,6 +36,7 @@ _OFFERED = {
     "parquet": ("{options: {out: out/parquet}}", "vectors as a table"),
     "csv": ("{options: {out: out/csv}}", "the same as text"),
     "zarr": ("{options: {out: out/zarr}}", "everything as chunked arrays"),
+    "mcap": ("{options: {out: out/mcap}}", "all streams as messages of ROS 2, for Foxglove"),
     "images": ("{options: {out: out/images}}", "a picture file a frame, with a table"),
     "points": ("{options: {out: out/points}}", "a file a cloud, with a table"),
     "video": ("{options: {out: out/video}}", "an MP4 of every camera"),
@@ -178,7 +179,14 @@ def _lacking(name: str) -> str:
     """Say how to install what a consumer needs and this machine lacks."""
     from importlib.util import find_spec
 
-    modules = {"parquet": "pyarrow", "zarr": "zarr", "hdf5": "h5py", "video": "av", "lerobot": "av pyarrow"}
+    modules = {
+        "parquet": "pyarrow",
+        "zarr": "zarr",
+        "hdf5": "h5py",
+        "mcap": "mcap",
+        "video": "av",
+        "lerobot": "av pyarrow",
+    }
     if all(find_spec(module) for module in modules.get(name, "").split()):
         return ""
     return f" (pip install 'rosbag-streamer[{name}]')"

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from mcap.reader import make_reader
 
 from consumers.null import Null
 from streamer.testing import ConsumerContract
@@ -263,6 +264,23 @@ class TestTumImages(TestImages):
 
     def options(self, out: Path) -> dict[str, Any]:
         return {"out": str(out), "layout": "tum"}
+
+
+@pytest.mark.slow
+class TestMcap(Brief):
+    """Copies the messages of its chunks into one file."""
+
+    use = "mcap"
+    bad_options = ({"pictures": "bmp"}, {"quality": 0}, {"compression": "zip"})
+
+    def options(self, out: Path) -> dict[str, Any]:
+        return {"out": str(out)}
+
+    def digest(self, out: Path) -> object:
+        (path,) = out.glob("*.mcap")
+        with path.open("rb") as file:
+            found = make_reader(file).iter_messages(log_time_order=False)
+            return [(channel.topic, message) for _, channel, message in found]
 
 
 @pytest.mark.slow
