@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from streamer.config.load import Loaded, explain, read
+from streamer.config.load import Loaded, beyond_64_bits, explain, read
 from streamer.config.model import Config
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ def load_leniently(path: Path, overrides: Iterable[str] = ()) -> tuple[Loaded | 
     values, lines = read(path, overrides)
     mistakes: list[ConfigError] = []
     left_out: set[str] = set()
-    for _ in range(_ROUNDS):
+    for where, mistake in list(beyond_64_bits(path, values, lines)):
+        mistakes.append(mistake)
+        left_out |= _leave_out(values, [part for part in where if isinstance(part, str)], missing=False)
+    for number in range(_ROUNDS):
         try:
             return Loaded(path, Config.model_validate(values), values, lines), mistakes
         except ValidationError as error:
-            first = not mistakes
-            mistakes += [explain(path, lines, e) for e in error.errors() if first or not _follows(e, left_out)]
+            mistakes += [explain(path, lines, e) for e in error.errors() if not number or not _follows(e, left_out)]
             for found in error.errors():
                 left_out |= _leave_out(values, found["loc"], missing=found["type"] == "missing")
     return None, mistakes

@@ -25,7 +25,7 @@ from streamer.config.model import (
 from streamer.errors import ConfigError, nearest_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from streamer.errors import StreamerError
 
@@ -122,6 +122,15 @@ def with_types(overrides: Iterable[str] | None, types: Iterable[str] | None) -> 
     return [*(overrides or ()), *([f"types=[{', '.join(named)}]"] if named else [])]
 
 
+def beyond_64_bits(
+    path: Path, values: dict[str, Any], lines: dict[Where, int | None]
+) -> Iterator[tuple[Where, ConfigError]]:
+    """Yield the place and the mistake of every whole number that has more than 64 bits."""
+    for where, number in too_large(values):
+        msg = f"{hex(number)[:18]}… has more than 64 bits"
+        yield where, ConfigError(msg, key=".".join(map(str, where)), line=_place(path, lines, where))
+
+
 def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] | None = None) -> Loaded:
     """Check what a configuration's text holds, after substitution and overrides.
 
@@ -130,9 +139,8 @@ def checked(path: Path, values: dict[str, Any], lines: dict[Where, int | None] |
 
     """
     lines = lines or {}
-    for where, number in too_large(values):
-        msg = f"{hex(number)[:18]}… has more than 64 bits"
-        raise ConfigError(msg, key=".".join(map(str, where)), line=_place(path, lines, where))
+    for _, error in beyond_64_bits(path, values, lines):
+        raise error
     try:
         config = Config.model_validate(values)
     except ValidationError as error:

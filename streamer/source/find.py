@@ -63,8 +63,16 @@ def find_recordings(patterns: Iterable[str], base: Path, *, salvage: bool = Fals
             msg = f"{printable(others[0])}: its name is not UTF-8; rename it"
             raise RecordingError(msg)
         for path in paths:
-            found.update(dict.fromkeys(_recordings_at(path, salvage=salvage)))
+            try:
+                found.update(dict.fromkeys(_recordings_at(path, salvage=salvage)))
+            except OSError as error:
+                raise unreadable(path, error) from error
     return list(found)
+
+
+def unreadable(path: Path, error: OSError) -> RecordingError:
+    """Return the error of a path that cannot be looked at: it is too long, or lies where one may not look."""
+    return RecordingError(f"it cannot be read: {error.strerror or error}", path=path)
 
 
 def data_files(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from streamer.errors import DamagedError, RecordingError, from_shortage
 from streamer.files import FileIdentity, content_digest, may_be_written_to, open_regular, tells_changes
 from streamer.records import Damage, Trust
 from streamer.source import mcap, ros1, sqlite
-from streamer.source.find import SALVAGE, data_files, recording_name
+from streamer.source.find import SALVAGE, data_files, recording_name, unreadable
 from streamer.source.heads import FEW, MANY
 from streamer.source.mcap_records import MAGIC
 from streamer.source.metadata import read_metadata
@@ -86,6 +86,8 @@ class Source:
                 self._open(stack, partial(_open_file, scratch=scratch, how=_How(mapped, salvage, trust)))
             except DamagedError as error:
                 raise self._named(error) from error
+            except OSError as error:
+                raise unreadable(path, error) from error
             self._owner = [(reader, n) for reader in self._readers for n in range(reader.blocks)]
             self.kind = self._readers[0].kind
             self.size = sum(file.stat().st_size for file in self.files)

@@ -114,6 +114,7 @@ def test_mistakes_of_the_schema_and_all_others_are_told_together(tmp_path: Path,
         source={"path": str(bag)},
         timeline={"from": "gone", "rate": "10hz"},
         chunk_sise=3,
+        pool=2**80,
         streams={
             "arm": {"topic": "/arm", "field": "positon"},
             "gone": {"topik": "/arm"},
@@ -129,6 +130,7 @@ def test_mistakes_of_the_schema_and_all_others_are_told_together(tmp_path: Path,
     for words in (
         "timeline.rate: '10hz'",
         "chunk_sise: unknown key",
+        "pool: 0x1000000000000000… has more than 64 bits",
         "streams.arm.field: field 'positon'",
         "streams.gone.topik: unknown key",
         "streams.gone.topic: it is missing",
@@ -137,7 +139,7 @@ def test_mistakes_of_the_schema_and_all_others_are_told_together(tmp_path: Path,
         "there is no stream 'typo'",
     ):
         assert sum(words in line for line in found) == 1, (words, found)
-    assert len(found) == 8
+    assert len(found) == 9
     assert all(f"{path}:" in line for line in found), found
 
 

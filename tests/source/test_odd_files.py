@@ -10,6 +10,7 @@ import pytest
 
 from streamer.errors import RecordingError
 from streamer.files import FileIdentity
+from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from tests.bags import data_file, numbers, record
 
@@ -52,3 +53,11 @@ def test_where_the_file_system_cannot_tell_of_writes_a_digest_can(
         source.prove()
         digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
         assert {name: one.digest for name, one in source.identities.items()} == digests
+
+
+def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 5000)
+    with pytest.raises(RecordingError, match="it cannot be read: File name too long"):
+        Source(path, tmp_path)
+    with pytest.raises(RecordingError, match="it cannot be read: File name too long"):
+        find_recordings([path.name], tmp_path)
