@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -16,6 +17,7 @@ from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import DecodeError, RecordingError
 from streamer.runtime.names import UNDECODABLE
+from streamer.runtime.sharing import Made, find_ways, place_of
 from streamer.runtime.video import Pictures
 
 if TYPE_CHECKING:
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.delivery import Load
-    from streamer.records import Place, Spec
+    from streamer.records import Payload, Place, Spec
     from streamer.runtime.prepare import Prepared, Stream
-    from streamer.transform import Chain
 
 Rows = list[int | None]
 Order = tuple["Load", Rows | None]  # with the rows of the frame before, where that is loaded already
+Fetch = Callable[["Stream", int], "Payload"]  # a message of a stream's index
 _Done = dict[int, Rows | Exception]
 _LIGHT = 64 * 1024  # bytes; a frame that is smaller takes less time to load than to hand to a thread
 
@@ -62,6 +64,7 @@ class Loader:
         self._prepared = prepared
         self._pool = pool
         self._work = list(zip(prepared.streams, prepared.layout.places, strict=True))
+        self._ways = find_ways(prepared.streams)
         self._videos = [(s.source, s.plan.first) for s in prepared.streams if isinstance(s.source, Pictures)]
         self._own = threading.local()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="loader")
@@ -119,9 +122,10 @@ class Loader:
                 running = before[load.frame - 1]
                 rows = (running.result() if running is not None else done).get(load.frame - 1)
             shared = rows if isinstance(rows, list) else None
+            made = Made()
             try:
                 done[load.frame] = [
-                    self._fill(load, stream, place, n, shared) for n, (stream, place) in enumerate(self._work)
+                    self._fill(load, stream, place, n, shared, made) for n, (stream, place) in enumerate(self._work)
                 ]
             except Exception as error:  # noqa: BLE001 - codecs are foreign code; the reader's thread decides
                 done[load.frame] = error
@@ -138,19 +142,43 @@ class Loader:
             arrays[key] = np.empty(spec.shape, np.dtype(spec.dtype))
         return arrays[key]
 
-    def _map(self, chain: Chain, stream: Stream, number: int, frame: int, out: NDArray[Any]) -> int:
-        """Decode into an array of this thread's, and write what the map makes of it."""
-        if stream.reduced is not None and isinstance(stream.decoder, CompressedDecoder):
-            factor, fewer = stream.reduced
-            small = self._scratch(number, fewer.shapes[0])
-            payload = stream.source.payload(stream.index, int(stream.plan.first[frame]))
-            if stream.decoder.decode_reduced(payload, small, factor):
-                return fewer.into(small, out)
-        whole = self._scratch(number, stream.raw)
-        rows = decode_sample(stream, frame, whole)
-        return chain.into(whole[:rows] if stream.raw.variable else whole, out)
+    def _make(self, stream: Stream, number: int, frame: int, out: NDArray[Any], made: Made) -> int:
+        """Write a stream's sample; what streams before it have made of the same message is not made again."""
+        ways, first = self._ways[number], int(stream.plan.first[frame])
+        if not ways.read and stream.chain is None:
+            return decode_sample(stream, frame, out)
+        fetch = made.fetch if ways.read else _fetch
+        place = place_of(stream, first) if ways.read and first == int(stream.plan.second[frame]) else None
+        if ways.small is not None:
+            small = made.once(ways.small.decoding, place, lambda: self._reduced(stream, number, frame, fetch))
+            if small is not None:
+                return made.mapped(ways.small, place, small, out)
+        into = out if stream.chain is None else self._scratch(number, stream.raw)
 
-    def _fill(self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None) -> int | None:
+        def decode() -> NDArray[Any]:
+            rows = decode_sample(stream, frame, into, fetch)
+            return into[:rows] if stream.raw.variable else into
+
+        array = made.once(ways.whole.decoding, place, decode)
+        assert array is not None  # noqa: S101 - for the type checker: what is decoded in full is there
+        if stream.chain is not None:
+            return made.mapped(ways.whole, place, array, out)
+        if not np.may_share_memory(array, out):  # another stream's
+            _copy(array, out, len(array), variable=True)
+        return len(array)
+
+    def _reduced(self, stream: Stream, number: int, frame: int, fetch: Fetch) -> NDArray[Any] | None:
+        """Return a JPEG decoded at a part of its size; None where this message cannot be."""
+        if stream.reduced is None or not isinstance(stream.decoder, CompressedDecoder):
+            return None
+        factor, fewer = stream.reduced
+        small = self._scratch(number, fewer.shapes[0])
+        payload = fetch(stream, int(stream.plan.first[frame]))
+        return small if stream.decoder.decode_reduced(payload, small, factor) else None
+
+    def _fill(
+        self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None, made: Made
+    ) -> int | None:
         """Put one stream's sample into its place; return its rows, None where there is no sample."""
         plan = stream.plan
         first, second = int(plan.first[load.frame]), int(plan.second[load.frame])
@@ -163,16 +191,18 @@ class Loader:
         try:
             if stream.unfit:
                 _check_fit(stream, range(first, second + 1) if averaged else (first, second))
-            if stream.chain is None:
-                return decode_sample(stream, load.frame, out)
-            return self._map(stream.chain, stream, number, load.frame, out)
+            return self._make(stream, number, load.frame, out, made)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
                 return None
             raise _Unreadable(stream, first, error) from error
 
 
-def decode_sample(stream: Stream, frame: int, out: NDArray[Any]) -> int:
+def _fetch(stream: Stream, number: int) -> Payload:
+    return stream.source.payload(stream.index, number)
+
+
+def decode_sample(stream: Stream, frame: int, out: NDArray[Any], fetch: Fetch = _fetch) -> int:
     """Write what a stream's decoder makes for a frame, before any map; return how many rows of it are meant.
 
     Raises:
@@ -181,10 +211,10 @@ def decode_sample(stream: Stream, frame: int, out: NDArray[Any]) -> int:
     """
     first, second = int(stream.plan.first[frame]), int(stream.plan.second[frame])
     if first == second or not isinstance(stream.decoder, VectorDecoder):
-        return stream.decoder.decode(stream.source.payload(stream.index, first), out)
+        return stream.decoder.decode(fetch(stream, first), out)
     averaged = stream.settings.alignment.align == "mean"
     numbers = range(first, second + 1) if averaged else (first, second)
-    values = [np.array(stream.decoder.values(stream.source.payload(stream.index, n))) for n in numbers]
+    values = [np.array(stream.decoder.values(fetch(stream, n))) for n in numbers]
     turns = stream.decoder.quaternions
     a, b, weight = values[0], values[-1], float(stream.plan.weight[frame])
     return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)

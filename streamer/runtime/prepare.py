@@ -23,7 +23,7 @@ from streamer.runtime.mapping import make_chain, reduction
 from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.schedule import schedule
-from streamer.runtime.video import find_video
+from streamer.runtime.video import find_video, share_pictures
 from streamer.source.payload import sorted_index
 from streamer.stamps import own_period
 
@@ -137,7 +137,7 @@ def prepare(
     fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
     sources: dict[str, Payloads] = dict.fromkeys(own, source)
     sources |= {s.name: chains[s.name].rows(timed.ticks, s.alignment) for s in streams if s.name in chains}
-    sources |= {name: video.pictures(used[name]) for name, video in videos.items()}
+    sources |= share_pictures({name: (topics[name].name, video, used[name]) for name, video in videos.items()})
     raw = {s.name: _spec(s, sources[s.name], used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
     maps = {s.name: make_chain(s, raw[s.name], source, types) for s in streams}
     specs = {name: raw[name] if steps is None else steps.spec for name, steps in maps.items()}

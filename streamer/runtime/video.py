@@ -91,6 +91,19 @@ class Video:
         return Pictures(self, index)
 
 
+def share_pictures(videos: Mapping[str, tuple[str, Video, Index]]) -> dict[str, Pictures]:
+    """Give each stream its pictures, those of the same messages of a topic the same ones: they are decoded once.
+
+    ``videos`` has for each stream the topic's name, its video and the index of its messages.
+    """
+    made: dict[tuple[str, bytes, bytes], Pictures] = {}
+    found = {}
+    for name, (topic, video, index) in videos.items():
+        key = topic, index.block.tobytes(), index.offset.tobytes()
+        found[name] = made[key] = made.get(key) or video.pictures(index)
+    return found
+
+
 def find_video(source: Source, topic: Topic, index: Index, how: Decoding) -> Video | None:
     """Look at a topic's packets; None where it holds no video.
 
