@@ -30,9 +30,9 @@ from streamer.layout import at_once
 from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, recording_of
 from streamer.runtime.frames import make_frame
+from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader
 from streamer.runtime.plugin import importing
-from streamer.runtime.prepare import prepare
 from streamer.source.find import recording_name
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -141,7 +141,7 @@ class Opened:
             source = stack.enter_context(Source(path, scratch, mapped=mapped, salvage=salvage, trust=trust(config)))
             types = Types.of(source, config.types, self._loaded.base)
             with importing(self._loaded.base):
-                prepared = prepare(source, types, timeline_settings(config), stream_settings(config))
+                prepared = prepare_all(source, types, timeline_settings(config), stream_settings(config))
             yield prepared
 
 

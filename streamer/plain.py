@@ -57,9 +57,12 @@ def _decoder(kind: Any) -> _Decode:  # noqa: PLR0911 - one line a kind of annota
 
 def _record(kind: Any) -> _Decode:
     hints = get_type_hints(kind)
-    decoders = {field.name: _decoder(hints[field.name]) for field in fields(kind)}
+    names = {field.name for field in fields(kind)}
+    decoders: dict[str, _Decode] = {}  # made at the first value: a record may hold some of its own kind
 
     def decode(values: Any) -> Any:
+        if not decoders:
+            decoders.update({name: _decoder(hints[name]) for name in names})
         if not isinstance(values, dict) or not values.keys() <= decoders.keys():
             raise TypeError(_misfit(kind, values))
         return kind(**{name: decoders[name](value) for name, value in values.items()})

@@ -165,6 +165,7 @@ class StreamSettings:
 
     ``shift`` nanoseconds are added to the stamps of its messages (a camera's latency is a negative shift). ``tf`` names
     two coordinate frames (from, to): the stream is then the pose of the second in the first, and all topics are read.
+    A stream with ``parts`` holds the vectors of these one behind the other, each aligned by itself.
 
     ``undecodable`` says what becomes of a frame whose message is damaged: error, skip (the frame is
     left out and counted) or none (the frame has None there).
@@ -178,6 +179,7 @@ class StreamSettings:
     alignment: Alignment = Alignment()
     shift: int = 0
     tf: tuple[str, str] | None = None
+    parts: tuple[StreamSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

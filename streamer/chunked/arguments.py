@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamer.records import StreamSettings
 
 _FUNCTION = "msg_process_fn"
-_LEFT_TO_US = ("clock", "missing")  # settings of a stream that mean nothing here
+_LEFT_TO_US = ("clock", "missing", "concat")  # settings of a stream that mean nothing here
 _OWN = (
     "topic_process_map",
     "camera_names",

@@ -107,4 +107,7 @@ def _streams(streams: dict[str, Any], width: int) -> Text:
     for name, s in streams.items():
         if s["map"]:
             found.append(f"\n  {name}: {s['map']}")
+        if s["averaged"]:
+            least, most = s["averaged"]
+            found.append(f"\n  {name}: each sample is the mean of {least} to {most} messages")
     return found

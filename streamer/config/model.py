@@ -62,9 +62,9 @@ _OF_ANY_RECORDING = {"path", "watch", "on_damage", "max_chunk", "verify", "reset
 
 
 def _topic_or_tf(schema: dict[str, Any]) -> None:
-    """Tell an editor that a stream names a topic or two frames."""
+    """Tell an editor that a stream names a topic, two frames or parts."""
     del schema["required"]
-    schema["anyOf"] = [{"required": ["topic"]}, {"required": ["tf"]}]
+    schema["anyOf"] = [{"required": ["topic"]}, {"required": ["tf"]}, {"required": ["concat"]}]
 
 
 class SourceConfig(_Settings):
@@ -154,6 +154,29 @@ class TfConfig(_Settings):
 _OF_TF = {"tf", "topic", "clock", "shift", "at", "align", "tolerance", "missing", "gap", "map"}
 
 
+# what is said of a stream that is put together, not of its parts alone
+_OF_CONCAT = {"concat", "clock", "shift", "at", "align", "tolerance", "missing", "gap", "undecodable", "map"}
+
+
+class PartConfig(_Settings):
+    """A part of a stream that is put together; what it leaves out is as for the whole stream."""
+
+    topic: Strings = Field(description="the topic; of a list, the first that the recording has")
+    field: str | Annotated[list[str], Field(min_length=1)] | None = Field(None, description="path of numbers")
+    elements: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="which numbers, by name and in this order"
+    )
+    names_field: str | None = Field(None, description="path of the list of names beside the numbers")
+    scale: Annotated[float, BeforeValidator(_scale), _SCALE_SCHEMA] | None = Field(
+        None, description="a factor, deg2rad or rad2deg"
+    )
+    clock: Literal["receive", "header"] = Field("receive", description="which stamp of a message counts")
+    shift: Shift = Field(0, description="added to the stamps of its messages")
+    align: Literal["nearest", "previous", "linear", "mean"] | None = Field(
+        None, description="how a tick finds its message"
+    )
+
+
 class StreamConfig(_Settings):
     """One stream: what is read, how it is decoded, how it is aligned."""
 
@@ -162,6 +185,9 @@ class StreamConfig(_Settings):
     topic: Strings = Field(description="the topic; of a list, the first that the recording has")
     tf: TfConfig | None = Field(
         None, description="the pose of a coordinate frame in another, from the topics /tf and /tf_static (all are read)"
+    )
+    concat: Annotated[list[PartConfig], Field(min_length=2)] | None = Field(
+        None, description="vectors of several topics, each aligned by itself, one behind the other"
     )
     field: str | Annotated[list[str], Field(min_length=1)] | None = Field(
         None,
@@ -205,6 +231,8 @@ class StreamConfig(_Settings):
     def _topics_of_tf(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("tf") is not None and "topic" not in values:
             return {**values, "topic": ["/tf", "/tf_static"]}
+        if isinstance(values, dict) and values.get("concat") is not None and "topic" not in values:
+            return {**values, "topic": ["-"]}  # the parts have topics
         return values
 
     @model_validator(mode="after")
@@ -212,6 +240,15 @@ class StreamConfig(_Settings):
         others = sorted(self.model_fields_set - _OF_TF) if self.tf is not None else []
         if others:
             msg = f"a stream of 'tf' is a pose of seven numbers: {others[0]!r} does not go with it"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _only_joined(self) -> StreamConfig:
+        others = self.model_fields_set - _OF_CONCAT if self.concat is not None else set()
+        others -= {"topic"} if self.topic == ["-"] else set()
+        if others:
+            msg = f"{min(others)!r} is for each part of 'concat', not for the stream that they make"
             raise ValueError(msg)
         return self
 

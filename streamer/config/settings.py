@@ -13,7 +13,7 @@ from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSett
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
-    from streamer.config.model import Config, StreamConfig
+    from streamer.config.model import Config, PartConfig, StreamConfig
 
 
 def stream_settings(config: Config) -> tuple[StreamSettings, ...]:
@@ -23,9 +23,10 @@ def stream_settings(config: Config) -> tuple[StreamSettings, ...]:
 
 def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> StreamSettings:
     """Return one stream."""
+    parts = [_part(f"{name}.concat.{n}", s, part, max_pixels) for n, part in enumerate(s.concat or ())]
     return StreamSettings(
         name,
-        tuple(s.topic),
+        tuple(topic for part in parts for topic in part.topics) or tuple(s.topic),
         s.clock,
         s.undecodable,
         Decoding(
@@ -38,7 +39,15 @@ def stream_setting(name: str, s: StreamConfig, max_pixels: int = MAX_PIXELS) -> 
         Alignment(s.align or "", s.tolerance, s.missing, s.gap, *s.at),
         s.shift,
         (s.tf.source, s.tf.target) if s.tf else None,
+        tuple(parts),
     )
+
+
+def _part(name: str, whole: StreamConfig, part: PartConfig, max_pixels: int) -> StreamSettings:
+    """Return a part of a stream: what it does not say itself holds as for the whole."""
+    own = part.model_dump(exclude_unset=True)
+    values = {"concat": None, "map": None, **own}
+    return stream_setting(name, whole.model_copy(update=values), max_pixels)
 
 
 def trust(config: Config) -> Trust:

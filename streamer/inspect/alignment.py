@@ -108,7 +108,7 @@ def _reasons(prepared: Prepared) -> dict[str, NDArray[np.int64]]:
     """Return the numbers of the ticks that are left out, by the first stream that leaves them out."""
     keep = np.ones(len(prepared.ticks), bool)
     found = {}
-    for stream in prepared.streams:
+    for stream in prepared.read:
         how = stream.settings.alignment
         if how.missing != "skip" and not how.at and not how.at_ticks:
             continue

@@ -19,8 +19,8 @@ from streamer.inspect.messages import misfits
 from streamer.layout import count_slots
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.about import alignments
+from streamer.runtime.joined import prepare_all
 from streamer.runtime.plugin import importing
-from streamer.runtime.prepare import prepare
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -114,7 +114,7 @@ def _prepare(
     Return the plan of those that fit; None where there is none.
     """
     try:
-        return prepare(source, types, timeline, streams)
+        return prepare_all(source, types, timeline, streams)
     except StreamerError as error:
         found.add(error, str(source.path))
         about = error.where.stream or error.where.key.removeprefix("streams.").partition(".")[0]

@@ -29,7 +29,7 @@ class Misfit(NamedTuple):
 
 def misfits(prepared: Prepared) -> Iterator[Misfit]:
     """Look at every message that is planned and yield what is found, a stream each."""
-    for stream in prepared.streams:
+    for stream in prepared.read:
         first: StreamerError | None = None
         count = 0
         shapes: set[tuple[int, ...]] = set()

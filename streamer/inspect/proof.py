@@ -10,7 +10,7 @@ from streamer.config.settings import stream_settings, timeline_settings
 from streamer.errors import StreamerError
 from streamer.inspect.messages import misfits
 from streamer.inspect.suggestion import set_timeline
-from streamer.runtime.prepare import prepare
+from streamer.runtime.joined import prepare_all
 
 if TYPE_CHECKING:
     from streamer.inspect.contents import Contents
@@ -54,7 +54,7 @@ def prove(contents: Contents, found: Suggestion, *, quick: bool = False) -> Sugg
 def plan_of(contents: Contents, found: Suggestion) -> Prepared:
     """Plan what is suggested, as a run would."""
     config = checked(Path("suggestion.yaml"), found.values).config
-    return prepare(contents.source, contents.types, timeline_settings(config), stream_settings(config))
+    return prepare_all(contents.source, contents.types, timeline_settings(config), stream_settings(config))
 
 
 def _mend(found: Suggestion, misfit: Misfit) -> None:

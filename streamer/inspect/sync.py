@@ -157,6 +157,9 @@ def _doubt(best: float, agreement: NDArray[np.float64], width: int, period: int,
 def _find(prepared: Prepared, name: str, kinds: tuple[str, ...]) -> Stream:
     for stream in prepared.streams:
         if stream.settings.name == name:
+            if stream.compute is not None or stream.parts:
+                msg = f"{name!r} is made of several topics' messages: name a stream of one topic"
+                raise ConfigError(msg)
             if stream.decoder.kind in kinds:
                 return stream
             msg = f"{name!r} is a stream of kind {stream.decoder.kind}, {' or '.join(kinds)} is needed here"

@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 
 def alignments(prepared: Prepared) -> dict[str, Alignment]:
     """Count what a reader of the report wants to know of each stream's alignment."""
-    return {stream.settings.name: _alignment(stream.plan) for stream in prepared.streams}
+    return {
+        stream.settings.name: _alignment(stream.plan, mean=stream.settings.alignment.align == "mean")
+        for stream in prepared.streams
+    }
 
 
-def _alignment(plan: StreamPlan) -> Alignment:
+def _alignment(plan: StreamPlan, *, mean: bool) -> Alignment:
+    counts = (plan.second - plan.first + 1)[plan.first >= 0] if mean else plan.first[:0]
     return Alignment(
         held=int(np.count_nonzero(plan.flags & Flag.HELD)),
         interpolated=int(np.count_nonzero(plan.flags & Flag.INTERPOLATED)),
         gaps=int(np.count_nonzero(plan.flags & Flag.GAP)),
         none=int(np.count_nonzero(plan.first < 0)),
         max_offset_ms=round(float(np.abs(plan.offset).max(initial=0)) / 1e6, 6),
+        averaged=(int(counts.min()), int(counts.max())) if len(counts) else None,
     )
 
 

@@ -61,6 +61,9 @@ def _decided(stream: Stream) -> list[Any]:
     """Return what a stream's samples depend on; one without a map says nothing of maps."""
     decoding = asdict(stream.settings.decoding)
     steps = decoding.pop("map")
+    if stream.parts:
+        own = [steps, stream.chain.code if stream.chain else ()]
+        return [stream.spec.names, own, [_decided(part) for part in stream.parts]]
     decided = [stream.topic.name, stream.settings.clock, decoding, stream.spec.names, stream.spec.unit]
     return [*decided, steps, stream.chain.code if stream.chain else ()] if steps else decided
 

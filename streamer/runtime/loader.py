@@ -21,8 +21,6 @@ from streamer.runtime.sharing import Made, find_ways, place_of
 from streamer.runtime.video import Pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from streamer.delivery import Load
@@ -181,16 +179,14 @@ class Loader:
     ) -> int | None:
         """Put one stream's sample into its place; return its rows, None where there is no sample."""
         plan = stream.plan
-        first, second = int(plan.first[load.frame]), int(plan.second[load.frame])
+        first = int(plan.first[load.frame])
         if first < 0:
             return None
-        averaged = stream.settings.alignment.align == "mean"
         out = self._pool.array(load.slot, place)
         if load.source is not None and source_rows is not None and stream.repeats[load.frame]:
             return _copy(self._pool.array(load.source, place), out, source_rows[number], variable=place.spec.variable)
         try:
-            if stream.unfit:
-                _check_fit(stream, range(first, second + 1) if averaged else (first, second))
+            check_fit(stream, load.frame)
             return self._make(stream, number, load.frame, out, made)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
@@ -220,9 +216,18 @@ def decode_sample(stream: Stream, frame: int, out: NDArray[Any], fetch: Fetch = 
     return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)
 
 
-def _check_fit(stream: Stream, numbers: Iterable[int]) -> None:
-    """Refuse messages that planning has found not to fit the stream."""
-    for number in numbers:
+def check_fit(stream: Stream, frame: int) -> None:
+    """Refuse a frame's messages that planning has found not to fit the stream.
+
+    Raises:
+        DecodeError: one does not fit.
+
+    """
+    if not stream.unfit:
+        return
+    first, second = int(stream.plan.first[frame]), int(stream.plan.second[frame])
+    averaged = stream.settings.alignment.align == "mean"
+    for number in range(first, second + 1) if averaged else (first, second):
         if (why := stream.unfit.get(number)) is not None:
             raise DecodeError(why)
 

@@ -71,13 +71,17 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What a reader of the report wants to know of one stream's alignment."""
+    """What a reader of the report wants to know of one stream's alignment.
+
+    ``averaged`` is of how many messages at least and at most a sample is the mean, with ``align: mean``.
+    """
 
     held: int
     interpolated: int
     gaps: int
     none: int
     max_offset_ms: float
+    averaged: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Stream:
     raw: Spec  # what the decoder makes
     compute: Compute | None = None  # what made that table
     chain: Chain | None = None  # the steps from ``raw`` to ``spec``
+    parts: tuple[Stream, ...] = ()  # of which it is put together
     reduced: tuple[int, Chain] | None = None  # at one of how many parts JPEGs may be decoded for them
 
     @property
@@ -95,6 +96,11 @@ class Prepared:
     seconds: Mapping[str, float]
     warnings: tuple[str, ...]
     passes: tuple[Pass, ...]
+
+    @property
+    def read(self) -> tuple[Stream, ...]:
+        """The streams that messages are read for: of one that is put together, its parts."""
+        return tuple(part for stream in self.streams for part in (stream.parts or (stream,)))
 
 
 def prepare(

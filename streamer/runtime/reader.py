@@ -29,9 +29,9 @@ from streamer.runtime.about import about_recording
 from streamer.runtime.account import Account
 from streamer.runtime.continuation import begin
 from streamer.runtime.job import ReaderJob
+from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader
 from streamer.runtime.peer import Peer
-from streamer.runtime.prepare import Prepared, prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.transport import (
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from streamer.delivery import Action
     from streamer.runtime.channel import Channel
     from streamer.runtime.loader import Loaded, Order, Rows
+    from streamer.runtime.prepare import Prepared
     from streamer.transport import Heard, ToConsumer
 
 _PROGRESS_SECONDS = 0.2
@@ -74,7 +75,7 @@ def main(channel: Channel) -> None:
         if job.prove:
             source.prove()
         types = Types.of(source, job.types, Path(job.base))
-        prepared = prepare(source, types, job.timeline, job.streams)
+        prepared = prepare_all(source, types, job.timeline, job.streams)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
         least = 1 + len(job.consumers) - len(lossless)
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)

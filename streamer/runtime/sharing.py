@@ -106,11 +106,13 @@ def find_ways(streams: Sequence[Stream]) -> list[Ways]:
     made = [(decoding if often[decoding] > 1 else -1, chain) for decoding, chain in made]
     starts: list[tuple[int, tuple[Step, ...]]] = []
     ways = [_way(n, made, starts) for n in range(len(made))]
-    topics = Counter(stream.topic.name for stream in streams if stream.compute is None)
+    topics = Counter(stream.topic.name for stream in streams if stream.compute is None and not stream.parts)
     found = iter(ways)
     return [
         Ways(
-            next(found), next(found) if s.reduced is not None else None, s.compute is None and topics[s.topic.name] > 1
+            next(found),
+            next(found) if s.reduced is not None else None,
+            s.compute is None and not s.parts and topics[s.topic.name] > 1,
         )
         for s in streams
     ]

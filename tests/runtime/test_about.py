@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgpack
 
 from streamer.plain import from_plain, to_plain
-from streamer.records import Decoding, StreamSettings, TimelineSettings
-from streamer.runtime.about import AboutRecording, about_recording, recording_of
+from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
+from streamer.runtime.about import AboutRecording, about_recording, alignments, recording_of
 from streamer.runtime.prepare import prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -37,3 +37,14 @@ def test_names_and_unit_of_a_stream_come_through_the_socket(tmp_path: Path) -> N
     assert recording.streams["arm"].names == ("waist", "shoulder", "élbow")
     assert recording.streams["arm"].unit == "rad"
     assert places[0].spec == spec
+
+
+def test_the_mean_tells_of_how_many_messages_it_is(tmp_path: Path) -> None:
+    stamps = [START + n * SECOND // 50 for n in range(50)] + [START + SECOND + n * SECOND // 100 for n in range(100)]
+    path = record(tmp_path / "bag", "mcap", joints("/j", stamps, "cdr"))
+    how = {"mean": Alignment("mean"), "nearest": Alignment()}
+    settings = [StreamSettings(n, ("/j",), decoding=Decoding(field="position"), alignment=a) for n, a in how.items()]
+    with Source(path, tmp_path / "scratch") as source:
+        found = alignments(prepare(source, Types([], source.distro, tmp_path), GRID, settings))
+    assert found["mean"].averaged == (3, 10)  # half a tick at the ends, at 50 Hz and at 100 Hz
+    assert found["nearest"].averaged is None
