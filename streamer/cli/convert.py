@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.cli.options import Salvage, Types
+from streamer.cli.options import Recordings, Salvage, Types
 from streamer.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -24,10 +24,7 @@ _WORK = Path(".streamer") / "convert"
 
 
 def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
-    recordings: Annotated[
-        list[str],
-        typer.Argument(metavar="RECORDING...", help="files, folders, globs or demo://tabletop", show_default=False),
-    ],
+    recordings: Recordings,
     to: Annotated[str, typer.Option("--to", help="lerobot, parquet, zarr, hdf5, video, …", show_default=False)],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="the folder for the output; out/KIND where left out")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.cli.options import Salvage, Types
+from streamer.cli.options import Recordings, Salvage, Types
 from streamer.errors import RecordingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from rich.console import Console
 
     from streamer.inspect.contents import TopicFacts
@@ -23,31 +25,51 @@ _WIDE = 140  # characters, from which a topic takes one line
 
 
 def info(
-    recording: Annotated[
-        Path, typer.Argument(metavar="RECORDING", help="a .bag, .mcap, .db3 file or rosbag2 folder", show_default=False)
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    recordings: Recordings,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, of several recordings one a line")] = False,
     salvage: Salvage = False,
     types: Types = None,
 ) -> None:
-    """Show topics, rates, gaps and sizes of RECORDING, and a configuration to begin with.
+    """Show topics, rates, gaps and sizes of each RECORDING, and a configuration to begin with.
 
     Example: streamer info recording.bag
     """
+    from streamer.cli.recordings import find
+
+    found = find(recordings, salvage=salvage)
+    codes = []
+    for number, path in enumerate(found):
+        if number and not as_json:
+            print()
+        codes.append(
+            _tell(
+                path,
+                indent=None if as_json and len(found) > 1 else 2,
+                as_json=as_json,
+                salvage=salvage,
+                types=types or (),
+            )
+        )
+    raise typer.Exit(max(codes, default=0))
+
+
+def _tell(path: Path, *, indent: int | None, as_json: bool, salvage: bool, types: Sequence[str]) -> int:
+    """Print what is known of a recording; return the exit code."""
     from streamer.cli.screen import screen
     from streamer.inspect import info as survey
 
     try:
-        found = survey(recording, salvage=salvage, types=types or ())
+        found = survey(path, salvage=salvage, types=types)
     except RecordingError as error:
         if not as_json:
             raise
-        print(json.dumps({"path": str(recording.absolute()), "indexed": False, "error": str(error)}, indent=2))
-        raise typer.Exit(error.exit_code) from error
+        print(json.dumps({"path": str(path.absolute()), "indexed": False, "error": str(error)}, indent=indent))
+        return error.exit_code
     if as_json:
-        print(json.dumps(found.as_json(), indent=2))
+        print(json.dumps(found.as_json(), indent=indent))
     else:
         _show(screen(), found, "" if sys.stdout.isatty() else "# ")
+    return 0
 
 
 def _show(console: Console, found: Survey, mark: str) -> None:

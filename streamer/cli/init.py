@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from streamer.cli.options import Salvage, Types
+from streamer.cli.options import Recordings, Salvage, Types
+from streamer.cli.recordings import is_demo
+from streamer.cli.talk import is_quiet
 from streamer.errors import RecordingError, UsageError
 from streamer.inspect.conventions import lerobot_features
 from streamer.inspect.datasets import LAYOUTS, keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from streamer.inspect.contents import TopicFacts
     from streamer.inspect.suggestion import Suggestion
 
-_DEMO = "demo://"
 _SCHEMA = Path(".streamer") / "schema.json"
 _REASON = 160  # characters
 _THIN = 10.5  # Hz; for a camera that is faster, thinning to 10 Hz is offered
@@ -46,32 +47,31 @@ _NEEDED = {"images": {"image", "depth"}, "points": {"points"}}  # kinds of strea
 
 
 def init(
-    recording: Annotated[
-        str, typer.Argument(metavar="RECORDING", help="a .bag, .mcap, .db3 file or rosbag2 folder", show_default=False)
-    ],
+    recordings: Recordings,
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write; - for the screen")] = Path("config.yaml"),
     force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,
     salvage: Salvage = False,
     types: Types = None,
 ) -> None:
-    """Write a configuration for RECORDING, with comments, that runs as it is.
+    """Write a configuration for RECORDINGs, with comments, that runs as it is.
+
+    Several are compared: the configuration is for the first, and for those of the others that it fits.
 
     Example: streamer init recording.bag -o config.yaml
     """
+    from streamer.cli.recordings import find
     from streamer.inspect import open_contents
     from streamer.inspect.proof import prove
     from streamer.inspect.suggestion import suggestion
-    from streamer.pipelines.recordings import synthetic
 
     to_screen = str(out) == "-"
     folder = Path.cwd() if to_screen else out.absolute().parent
     if not to_screen and out.exists() and not force:
         msg = f"{out} exists already: give another name with -o, or replace it with --force"
         raise UsageError(msg)
-    if recording.startswith(_DEMO):
-        path = synthetic(recording, folder / ".streamer" / "demo")
-    else:
-        path = Path(recording).absolute()
+    paths = find(recordings, salvage=salvage, folder=folder)
+    others, told = _compared(paths, salvage=salvage, types=types or ()) if len(paths) > 1 else ([], [])
+    path = paths[0]
     with open_contents(path, salvage=salvage, types=types or ()) as inside:
         topics = inside.topics
         found = prove(inside, suggestion(inside))
@@ -82,15 +82,45 @@ def init(
         reasons = "\n".join(f"  {topic}: {why}" for topic, why in found.left_out.items())
         msg = f"no topic can be read as a stream without being asked more:\n{reasons}" if reasons else "it has no topic"
         raise RecordingError(msg, path=path)
-    address = recording if recording.startswith(_DEMO) else _address(path, folder)
+    if len(paths) == 1 and is_demo(recordings[0]):
+        address: str | list[str] = recordings[0]
+    else:
+        addresses = [_address(one, folder) for one in (path, *others)]
+        address = addresses if others else addresses[0]
     text = "\n".join(_write(found, about, address, {t.name: t for t in topics})) + "\n"
     if to_screen:
         print(text, end="")
         return
     _save(out, text)
     name = out.name if folder == Path.cwd() else out
-    count = len(found.values["streams"])
-    print(f"wrote {out}: {count} stream{'s' * (count > 1)}. Next:\n  streamer check {name}\n  streamer run {name}")
+    if not is_quiet():
+        count = len(found.values["streams"])
+        fits = f" for {1 + len(others)} of {len(paths)} recordings" if len(paths) > 1 else ""
+        print("\n".join([f"wrote {out}: {count} stream{'s' * (count > 1)}{fits}", *told]))
+        print(f"Next:\n  streamer check {name}\n  streamer run {name}")
+
+
+def _compared(paths: list[Path], *, salvage: bool, types: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Return the recordings behind the first that are as it is, and of each other group what differs.
+
+    Raises:
+        RecordingError: the first cannot be read.
+
+    """
+    from streamer.inspect.groups import differences, grouped
+
+    found = grouped(paths, salvage=salvage, types=types)
+    if why := found.unreadable.get(str(paths[0])):
+        raise RecordingError(why, path=paths[0])
+    (mine,) = [group for group in found.groups if str(paths[0]) in {member.path for member in group.members}]
+    told = [f"  cannot be read: {os.path.relpath(path)}: {why}" for path, why in found.unreadable.items()]
+    for group in found.groups:
+        if group is not mine:
+            more = f" and {len(group.members) - 1} more" if len(group.members) > 1 else ""
+            which = f"{os.path.relpath(group.first.path)}{more}"
+            told.append(f"  left out: {which}: {'; '.join(differences(mine.first, group.first))}")
+    told += [f"  unusual: {text}" for text in mine.unusual()]
+    return [Path(member.path) for member in mine.members if member.path != str(paths[0])], told
 
 
 def _address(path: Path, folder: Path) -> str:
@@ -112,7 +142,7 @@ def _save(out: Path, text: str) -> None:
         os.replace(draft, out)
 
 
-def _write(found: Suggestion, about: str, address: str, topics: dict[str, TopicFacts]) -> Iterator[str]:
+def _write(found: Suggestion, about: str, address: str | list[str], topics: dict[str, TopicFacts]) -> Iterator[str]:
     timeline, streams = found.values["timeline"], found.values["streams"]
     yield f"# yaml-language-server: $schema={_SCHEMA}"
     yield f"# {about}"

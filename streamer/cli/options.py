@@ -14,6 +14,10 @@ Overrides: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
 ]
+Recordings: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="RECORDING...", help="files, folders, globs or demo://tabletop", show_default=False),
+]
 Salvage: TypeAlias = Annotated[bool, typer.Option("--salvage", help="read what is intact of a damaged recording")]
 Types: TypeAlias = Annotated[
     list[str] | None,
