@@ -6,7 +6,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from consumers import mp4
@@ -21,20 +20,25 @@ from consumers.files import (
     write_json,
 )
 from consumers.sheet import thumbnail
+from consumers.tiles import Grid, even, make_even, write_on
 from streamer.contract import Consumer
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streamer.contract import Chunk, Frame, Outlook, Recording, Sample, StreamInfo
+    from streamer.contract import Chunk, Frame, Outlook, Recording, StreamInfo
 
 _CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
-_INK, _SHADE = (255, 255, 255), (0, 0, 0)
+_LAYOUTS = ("files", "grid")
+_GRID = "grid"
 
 
 class Video(Consumer):
     """Writes ``<out>/<recording>.<stream>.mp4`` for every image and depth stream, and ``<out>/<recording>.video.json``.
+
+    In the layout ``grid`` it is one, ``<out>/<recording>.grid.mp4``, with all cameras side by side. A picture whose
+    width or height is odd gets its last column or row once more: the JSON file's ``padded`` tells of which.
 
     With a constant rate, frame n is shown at n / rate; with a ``variable`` one, at its tick, so that skipped frames
     leave the picture before standing. Depth is coloured from near (warm) to far (cold), each picture for itself. A
@@ -44,11 +48,13 @@ class Video(Consumer):
 
     many_recordings = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an argument for each option
         self,
         out: str,
         *,
         rate: str = "constant",
+        layout: str = "files",
+        width: int = 640,
         overlay: bool = False,
         codec: str | None = None,
         quality: int | None = None,
@@ -56,9 +62,20 @@ class Video(Consumer):
         speed: str = "balanced",
         encoder_threads: int | None = None,
     ) -> None:
-        """Write into the folder ``out``; ``overlay`` writes the time and the sample's offset into the picture.
+        """Write into the folder ``out``.
 
-        Left out, ``codec`` is h264, ``quality`` (CRF) 23 and ``gop`` 30; ``speed`` is balanced, fast or fastest.
+        Args:
+            out: The folder.
+            rate: ``constant`` or ``variable``.
+            layout: ``files`` or ``grid``.
+            width: The most pixels that a camera is wide in a grid.
+            overlay: Write the time, the sample's offset and, below, what streams of text say into the picture; in a
+                grid also the streams' names.
+            codec: Left out, h264.
+            quality: CRF; left out, 23.
+            gop: Pictures from a key frame to the next; left out, 30.
+            speed: ``balanced``, ``fast`` or ``fastest``.
+            encoder_threads: Of each encoder.
 
         Raises:
             ValueError: a value makes no sense.
@@ -67,8 +84,12 @@ class Video(Consumer):
         if rate not in ("constant", "variable"):
             msg = f"rate is constant or variable, not {rate!r}"
             raise ValueError(msg)
+        if layout not in _LAYOUTS or width < 64:
+            msg = f"layout is one of {', '.join(_LAYOUTS)} and width at least 64 pixels, not {layout!r} and {width}"
+            raise ValueError(msg)
         require("av", "video")  # here, so that the next process has it loaded when its turn comes
         self._out = Path(out)
+        self._width = width if layout == _GRID else 0
         self._constant = rate == "constant"
         self._overlay = overlay
         self._coding = mp4.Coding.choose(mp4.Coding("h264", 23, 30), speed, codec, quality, gop, encoder_threads)
@@ -77,17 +98,23 @@ class Video(Consumer):
 
     def check(self, outlook: Outlook) -> None:
         """Hold sizes and rate against what a video can have."""
-        for name, stream in outlook.recording.streams.items():
-            if _is_picture(stream) and outlook.recording.frames:
-                mp4.check_size(name, stream.shape, self._coding.codec)
+        self._choose(outlook.recording)
         self._choose_rate(outlook.recording)
+
+    def _choose(self, recording: Recording) -> None:
+        """Choose the cameras and the files, and hold their sizes against what a video can have."""
+        self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
+        self._texts = [name for name, stream in recording.streams.items() if stream.kind == "text"]
+        shapes = {name: stream.shape for name, stream in self._streams.items()}
+        self._grid = Grid(shapes, self._width) if shapes and self._width else None
+        self._names = [_GRID] if self._grid else [*self._streams]
+        for name, shape in [(_GRID, self._grid.shape)] if self._grid else shapes.items():
+            mp4.check_size(name, even(shape), self._coding.codec)
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Choose the cameras and prepare a folder for the segments."""
         make_folder(self._out)
-        self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
-        for name, stream in self._streams.items():
-            mp4.check_size(name, stream.shape, self._coding.codec)
+        self._choose(recording)
         self._start = recording.start
         self._rate = self._choose_rate(recording)
         self._parts = working_folder(self._out / f".{recording.name}.video", anew=state is None)
@@ -104,7 +131,7 @@ class Video(Consumer):
 
     def _check(self) -> bool:
         """Make sure that what was committed is there; tell whether its parts are still to be joined."""
-        files = [f"{name}.mp4" for name in self._streams] + ["first"]
+        files = [f"{name}.mp4" for name in self._names] + ["first"]
         return check_parts(self._parts, [f"{_part(n)}/{file}" for n in self._filled() for file in files], self._final)
 
     def _filled(self) -> list[int]:
@@ -131,8 +158,8 @@ class Video(Consumer):
         if not self._segments and self._streams:
             self._under_way.mkdir()
             clock = None if self._constant else _CLOCK
-            coding = self._coding.beside(len(self._streams))
-            for name in self._streams:
+            coding = self._coding.beside(len(self._names))
+            for name in self._names:
                 path = self._under_way / f"{name}.mp4"
                 self._segments[name] = mp4.Segment(path, self._rate, coding, time_base=clock)
             self._first, self._time = frame.tick, -1
@@ -141,21 +168,40 @@ class Video(Consumer):
             self._first -= round((self._time + 1 - time) * _CLOCK * 10**9)
             time = self._time + 1
         self._time = time
+        pictures = {name: self._shown(name, frame) for name in self._streams}
+        if self._grid:
+            whole = self._grid.draw(pictures)
+            pictures = {_GRID: self._say(whole, frame)}
         for name, segment in self._segments.items():
-            segment.add(self._picture(name, frame), None if self._constant else time)
+            segment.add(make_even(pictures[name]), None if self._constant else time)
         self._frames += 1
 
     def _picture(self, name: str, frame: Frame) -> NDArray[np.uint8]:
+        """Return what a camera shows: its sample, the one before where there is none, or black."""
         sample, stream = frame.samples[name], self._streams[name]
         if sample is None:
             self._without[name] += 1
-            picture = self._last.get(name, np.zeros((*stream.shape[:2], 3), np.uint8))
-        else:
-            picture = sample.value if sample.value.dtype == np.uint8 else thumbnail(sample.value, stream.shape[1])
-            self._last[name] = picture.copy()
-        if self._overlay:
-            picture = _write_on(picture, (frame.tick - self._start) / 1e9, sample)
+            return self._last.get(name, np.zeros((*stream.shape[:2], 3), np.uint8))
+        picture = sample.value if sample.value.dtype == np.uint8 else thumbnail(sample.value, stream.shape[1])
+        self._last[name] = picture.copy()
         return picture
+
+    def _shown(self, name: str, frame: Frame) -> NDArray[np.uint8]:
+        """Return the picture in its size, with words on it where they are wanted."""
+        picture = self._picture(name, frame)
+        if self._grid:
+            picture = self._grid.scale(picture)
+        if not self._overlay:
+            return picture
+        sample = frame.samples[name]
+        offset = "none" if sample is None else f"{sample.offset / 1e6:+.1f} ms"
+        time = f"{(frame.tick - self._start) / 1e9:.3f} s  {offset}"
+        return write_on(picture, f"{name}  {time}") if self._grid else self._say(write_on(picture, time), frame)
+
+    def _say(self, picture: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+        """Write below what streams of text say."""
+        words = "  ".join(str(frame[name]) for name in self._texts if frame[name])
+        return write_on(picture, words, below=True) if words and self._overlay else picture
 
     def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
         """Close the segments and give them their name."""
@@ -180,15 +226,25 @@ class Video(Consumer):
         """Join the segments of each camera."""
         if not self._filled() or self._check():  # else an earlier process came as far as to tidy up
             chunks = [self._parts / _part(number) for number in self._filled()]
-            for name in self._streams:
+            for name in self._names:
                 parts = [mp4.Part(chunk / f"{name}.mp4", begins=self._begins(chunk)) for chunk in chunks]
                 if parts:
                     with replacing(self._out / f"{recording.name}.{name}.mp4") as draft:
                         mp4.join(parts, draft, self._rate)
-            counts = {"frames": self._frames, "without_sample": self._without}
+            counts = {"frames": self._frames, "without_sample": self._without, "padded": self._padded()}
             values = counts | {"provenance": provenance(recording, "av")}
             write_json(self._out / f"{recording.name}.video.json", values)
         remove_folder(self._parts)
+
+    def _padded(self) -> dict[str, str]:
+        """Say which cameras have an odd width or height, and how large their pictures are in the video."""
+        shapes = {} if self._grid else {name: stream.shape[:2] for name, stream in self._streams.items()}
+        sizes = {name: (shape, even(shape)) for name, shape in shapes.items()}
+        return {
+            name: f"{w}x{h} in {wide}x{high}"
+            for name, ((h, w), (high, wide)) in sizes.items()
+            if (h, w) != (high, wide)
+        }
 
     def _begins(self, chunk: Path) -> Fraction | None:
         """Return when a chunk begins, in seconds; None where pictures are counted."""
@@ -204,14 +260,3 @@ def _part(chunk: int) -> str:
 
 def _is_picture(stream: StreamInfo) -> bool:
     return stream.kind == "depth" or (stream.kind == "image" and stream.dtype == np.uint8)
-
-
-def _write_on(picture: NDArray[np.uint8], seconds: float, sample: Sample | None) -> NDArray[np.uint8]:
-    """Write the time and the offset into the upper left corner of a copy."""
-    copy = np.ascontiguousarray(picture).copy()
-    text = f"{seconds:.3f} s  {'none' if sample is None else f'{sample.offset / 1e6:+.1f} ms'}"
-    size = max(0.35, picture.shape[0] / 900)
-    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
-    cv2.rectangle(copy, (0, 0), (width + 12, height + below + 6), _SHADE, -1)
-    cv2.putText(copy, text, (6, height + 4), cv2.FONT_HERSHEY_SIMPLEX, size, _INK, 1, cv2.LINE_AA)
-    return copy
