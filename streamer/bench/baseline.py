@@ -144,11 +144,12 @@ def _nearest(tick: int, stamps: Array, arrays: list[Array]) -> Array | None:
 
 def _decode(message: Any, msgtype: str, stream: StreamSettings) -> Array:
     how = stream.decoding
-    if how.map:
-        msg = "'full' and 'chunked' know no map: choose '--methods process,stream'"
+    if how.map or stream.parts or stream.tf:
+        what = "map" if how.map else "concat" if stream.parts else "tf"
+        msg = f"'full' and 'chunked' know no {what}: choose '--methods process,stream'"
         raise UsageError(msg, stream=stream.name)
     if how.field is not None:
-        return _vector(message, how)
+        return _vector(message, stream)
     if msgtype in VIDEO_TYPES or codec_of(getattr(message, "format", "") or getattr(message, "encoding", "")):
         msg = "'full' and 'chunked' decode no video: choose '--methods process,stream,limit'"
         raise UsageError(msg, stream=stream.name)
@@ -158,7 +159,7 @@ def _decode(message: Any, msgtype: str, stream: StreamSettings) -> Array:
         return _fit(*_compressed(message), how)
     if msgtype == "sensor_msgs/msg/PointCloud2":
         return np.frombuffer(message.data, _points(message))
-    return _vector(message, how)
+    return _vector(message, stream)
 
 
 def _raw(message: Any) -> tuple[Array, str]:
@@ -201,14 +202,17 @@ def _points(message: Any) -> np.dtype[Any]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": message.point_step})
 
 
-def _vector(message: Any, how: Decoding) -> Array:
-    value = message
+def _vector(message: Any, stream: StreamSettings) -> Array:
+    value, how = message, stream.decoding
     for name, first, colon, last in _PART.findall(str(how.field or "")):
         value = getattr(value, name)
         if colon:
             value = value[int(first) if first else None : int(last) if last else None]
         elif first:
             value = value[int(first)]
+    if isinstance(value if how.field else getattr(value, "data", None), str):
+        msg = "'full' and 'chunked' know no text: choose '--methods process,stream'"
+        raise UsageError(msg, stream=stream.name)
     numbers = np.concatenate([np.atleast_1d(part) for part in _numbers(value)])
     if how.scale is not None:
         numbers = numbers * how.scale

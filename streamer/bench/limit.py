@@ -45,13 +45,14 @@ def limit(prepared: Prepared, threads: int) -> float:
     """Return how long the loops took, in seconds.
 
     Raises:
-        UsageError: a stream has a map, which no bare loop has.
+        UsageError: a stream is a text, has a map or is made of several messages, which no bare loop knows.
 
     """
-    mapped = [stream.settings.name for stream in prepared.streams if stream.chain is not None]
-    if mapped:
-        msg = "'limit' knows no map: choose '--methods process,stream'"
-        raise UsageError(msg, stream=mapped[0])
+    for stream in prepared.streams:
+        what = {"map": stream.chain, "concat": stream.parts, "tf": stream.compute, "text": stream.raw.is_text}
+        if unknown := next((word for word, there in what.items() if there), None):
+            msg = f"'limit' knows no {unknown}: choose '--methods process,stream'"
+            raise UsageError(msg, stream=stream.settings.name)
     size = prepared.layout.slot_size + _HEADS
     warm = np.frombuffer(mmap.mmap(-1, _SLOTS * size), np.uint8)
     warm[:] = 1

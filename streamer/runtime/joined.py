@@ -13,7 +13,7 @@ import numpy as np
 
 from streamer.errors import ConfigError, RecordingError
 from streamer.layout import make_layout
-from streamer.records import Index, Plan, Spec, StreamPlan
+from streamer.records import Index, Plan, Spec, StreamPlan, Topic
 from streamer.runtime.loader import check_fit, decode_sample
 from streamer.runtime.mapping import make_chain
 from streamer.runtime.prepare import Prepared, Stream, prepare
@@ -139,6 +139,7 @@ def _join(settings: StreamSettings, parts: tuple[Stream, ...], prepared: Prepare
     nothing = np.broadcast_to(np.int64(0), len(stamps))
     return replace(
         parts[0],
+        topic=_topic(parts),
         settings=replace(settings, alignment=parts[0].settings.alignment),
         index=Index(stamps, nothing.astype(np.int32), nothing),
         decoder=JoinedDecoder(raw),
@@ -151,6 +152,14 @@ def _join(settings: StreamSettings, parts: tuple[Stream, ...], prepared: Prepare
         chain=chain,
         parts=parts,
     )
+
+
+def _topic(parts: Sequence[Stream]) -> Topic:
+    """Name all topics, each once, and their types."""
+    topics = list({part.topic.name: part.topic for part in parts}.values())
+    types = dict.fromkeys(topic.msgtype for topic in topics)
+    names = ", ".join(topic.name for topic in topics)
+    return Topic(names, ", ".join(types), sum(topic.count for topic in topics))
 
 
 def _spec(parts: Sequence[Stream]) -> Spec:

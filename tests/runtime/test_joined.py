@@ -74,6 +74,7 @@ def test_each_part_is_aligned_by_itself_and_names_that_meet_get_their_topic(reco
     seen = []
     for chunk in chunks:
         info = chunk.recording.streams["state"]
+        assert info.topic == "/arm, /hand, /far"
         assert info.names == ("a", "/arm.b", "/hand.b", "c", "data")
         assert (info.kind, info.shape, info.dtype) == ("vector", (5,), np.float64)
         for frame in chunk:
