@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from rosbags.interfaces import Nodetype
 
+from streamer.decode.named import NAMED, ONE_EACH, POINT, USUAL
 from streamer.decode.paths import OutOfReachError, parse_path, pick
 from streamer.decode.steps import PLACEHOLDER, merge_steps
 from streamer.decode.wire import NAMES_BESIDE, Wire
@@ -27,33 +28,6 @@ if TYPE_CHECKING:
     from streamer.decode.steps import Step
 
 MOST = 4096  # numbers; a vector of more has no names from its path
-_USUAL = ("name", "names", "joint_name", "joint_names")
-_POINT = "trajectory_msgs/msg/JointTrajectoryPoint"
-_STATES = ("desired", "actual", "error", "reference", "feedback", "output")
-_FOLLOWED = {"joint_names": _STATES, "multi_dof_joint_names": tuple(f"multi_dof_{state}" for state in _STATES)}
-_NAMED: dict[str, dict[str, tuple[str, ...]]] = {  # type → its list of names → the fields that it names
-    "sensor_msgs/msg/JointState": {"name": ("position", "velocity", "effort")},
-    "sensor_msgs/msg/MultiDOFJointState": {"joint_names": ("transforms", "twist", "wrench")},
-    "trajectory_msgs/msg/JointTrajectory": {"joint_names": ("points",)},
-    "trajectory_msgs/msg/MultiDOFJointTrajectory": {"joint_names": ("points",)},
-    "control_msgs/msg/JointTrajectoryControllerState": _FOLLOWED,
-    "control_msgs/msg/FollowJointTrajectoryFeedback": _FOLLOWED,
-    "control_msgs/action/FollowJointTrajectory_Feedback": _FOLLOWED,
-    "control_msgs/msg/JointJog": {"joint_names": ("displacements", "velocities")},
-    "control_msgs/msg/DynamicJointState": {"joint_names": ("interface_values",)},
-    "control_msgs/msg/DynamicInterfaceGroupValues": {"interface_groups": ("interface_values",)},
-    "control_msgs/msg/InterfaceValue": {"interface_names": ("values",)},
-    "gazebo_msgs/msg/LinkStates": {"name": ("pose", "twist")},
-    "gazebo_msgs/msg/ModelStates": {"name": ("pose", "twist")},
-}
-_ONE_EACH = {  # lists of messages, in the order of the names: one message for each
-    "sensor_msgs/msg/MultiDOFJointState": ("transforms", "twist", "wrench"),
-    "trajectory_msgs/msg/MultiDOFJointTrajectoryPoint": ("transforms", "velocities", "accelerations"),
-    "control_msgs/msg/DynamicJointState": ("interface_values",),
-    "control_msgs/msg/DynamicInterfaceGroupValues": ("interface_values",),
-    "gazebo_msgs/msg/LinkStates": ("pose", "twist"),
-    "gazebo_msgs/msg/ModelStates": ("pose", "twist"),
-}
 
 
 class Reading(NamedTuple):
@@ -220,7 +194,7 @@ class Namer(Wire):
                 self._varies |= desc[0] == Nodetype.SEQUENCE
                 desc, steps = self._element(desc, steps, chosen)
                 self._selector, element = None, chosen
-            self._walked.append(_Walked(name, element, name in _ONE_EACH.get(owner, ()), names))
+            self._walked.append(_Walked(name, element, name in ONE_EACH.get(owner, ()), names))
         return desc, steps
 
     def _into(self, msgtype: str, name: str, path: str) -> tuple[FieldDesc, list[Step]]:
@@ -237,14 +211,14 @@ class Namer(Wire):
         if self._names_field is not None:
             return None
         fields = dict(self._fields(owner))
-        if owner in _NAMED:
-            return next((n for n, named in _NAMED[owner].items() if name in named and n in fields), None)
-        lists = [(field, d) for field, d in fields.items() if field in _USUAL and _is_strings(d)]
+        if owner in NAMED:
+            return next((n for n, named in NAMED[owner].items() if name in named and n in fields), None)
+        lists = [(field, d) for field, d in fields.items() if field in USUAL and _is_strings(d)]
         if len(lists) != 1:
             return None
         of = desc[1][0] if desc[0] in (Nodetype.SEQUENCE, Nodetype.ARRAY) else desc
         same_length = desc[0] == lists[0][1][0] and desc[1][1] == lists[0][1][1][1]
-        if (of[0] == Nodetype.BASE and same_length) or of[1] == _POINT:
+        if (of[0] == Nodetype.BASE and same_length) or of[1] == POINT:
             self.guessed = True
             self._fixed_too |= desc[0] == Nodetype.ARRAY
             return lists[0][0]
@@ -359,11 +333,11 @@ class Namer(Wire):
         fields = self._fields(msgtype)
         over = {name: self._skip(desc) for name, desc in fields if name in left_out}
         parts = {
-            name: self._labels(desc, one_each=name in _ONE_EACH.get(msgtype, ()))
+            name: self._labels(desc, one_each=name in ONE_EACH.get(msgtype, ()))
             for name, desc in fields
             if name not in over
         }
-        own = {} if self._names_field is not None else _NAMED.get(msgtype, {})
+        own = {} if self._names_field is not None else NAMED.get(msgtype, {})
         present = {name for name, _ in fields}
         names_of = {v: self._strings_behind(msgtype, n) for n, fs in own.items() if n in present for v in fs}
 

@@ -8,42 +8,40 @@ pixel by pixel, and both match ``joint_angles``. Nothing is random: grain comes 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from streamer.demo import motion
+from streamer.demo.ground import (
+    FOCAL,
+    NEAR,
+    SUBPIXEL,
+    Colour,
+    Depth,
+    Eye,
+    Image,
+    Size,
+    draw_table,
+    fixed,
+    measure_table,
+    shade,
+)
 from streamer.demo.motion import Floats, gripper_command, joint_angles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["CAMERAS", "depth", "frame", "gripper_command", "joint_angles"]
 
-Image: TypeAlias = NDArray[np.uint8]
-Depth: TypeAlias = NDArray[np.uint16]
-Colour: TypeAlias = tuple[int, int, int]
-
 CAMERAS: Final = ("front", "wrist", "top")
 
-_TABLE: Final = (-0.52, 0.52, -0.52, 0.24)  # metres: left, right, near, far
-_FLOOR: Final = -0.72  # metres, the height of the floor
-_WALL: Final = 1.10  # metres, how far behind the arm the wall is
-_NEAR: Final = 0.03  # metres; what is nearer to a camera is not drawn
-_RANGE: Final = 2.5  # metres; beyond it the depth camera gets no return
 _BLIND: Final = 0.03  # share of the width at the left that the second eye of a depth camera cannot see
-_BOARD: Final = 0.03  # metres, how thick the table is
 _SHADE: Final = 42.0  # what a full shadow takes from a colour
-_PER_METRE: Final = 800  # pixels of table texture
-_SUBPIXEL: Final = 4  # bits of fraction in the coordinates given to OpenCV, so that motion is smooth
-_FOCAL: Final = 1.05  # in picture heights
 _LIGHT: Final = np.array([-0.35, -0.30, 0.89])  # unit vector towards the lamp
 
-_WALL_TOP: Final[Colour] = (196, 210, 218)
-_WALL_FOOT: Final[Colour] = (226, 229, 226)
-_WOOD: Final[Colour] = (214, 190, 158)
-_MAT: Final[Colour] = (74, 96, 104)
-_LINE: Final[Colour] = (104, 128, 135)
 _SHELL: Final[Colour] = (240, 238, 232)
 _JOINT: Final[Colour] = (238, 128, 52)
 _DARK: Final[Colour] = (58, 62, 70)
@@ -61,30 +59,6 @@ _CUBE: Final = (motion.BLOCK / 2) * np.array(  # (5, 4, 3): the corners of each 
 )
 _ARC: Final = np.linspace([0.5, -0.5], [1.5, 0.5], 13, axis=-1) * np.pi  # (2, 13): half a turn at either end
 _CAPS: Final = np.stack([np.cos(_ARC), np.sin(_ARC)], axis=-1)  # (2, 13, 2): half circles of a rod along x
-
-
-class Size(NamedTuple):
-    """The size of a picture in pixels."""
-
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Eye:
-    """A pinhole camera: where it stands and its axes (right, down, ahead) as the rows of a rotation."""
-
-    place: Floats
-    axes: Floats
-
-    def project(self, points: Floats, size: Size) -> Floats:
-        """Give (n, 3) of pixel x, pixel y and metres ahead for (n, 3) points in the world."""
-        seen: Floats = (points - self.place) @ self.axes.T
-        focal = _FOCAL * size.height
-        seen[:, :2] *= focal / np.maximum(seen[:, 2:], _NEAR / 2)  # what is nearer or behind is not drawn
-        seen[:, 0] += size.width / 2
-        seen[:, 1] += size.height / 2
-        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +98,7 @@ def frame(t: float, camera: int, size: tuple[int, int]) -> Image:
     solids = _solids(t, pose, eye)
     canvas = _moving_ground(solids, eye, size) if _rides(camera) else _ground(solids, eye, size, _still(camera, size))
     for outline in _outlines(solids, eye, size, _GLOSS):
-        cv2.fillConvexPoly(canvas, outline.corners, outline.colour, cv2.LINE_AA, _SUBPIXEL)
+        cv2.fillConvexPoly(canvas, outline.corners, outline.colour, cv2.LINE_AA, SUBPIXEL)
     _grain(canvas, t)
     _label(canvas, f"{_name(camera)}  {t:07.3f} s")
     return canvas
@@ -145,10 +119,10 @@ def depth(t: float, camera: int, size: tuple[int, int]) -> Depth:
     size = Size(*size)
     pose = motion.arm(t)
     eye = _eye(camera, pose)
-    canvas = _ranges(eye, size) if _rides(camera) else _still_ranges(camera, size).copy()
+    canvas = measure_table(eye, size) if _rides(camera) else _still_ranges(camera, size).copy()
     for outline in _outlines(_solids(t, pose, eye), eye, size, _MATT):
         millimetres = float(round(1000 * outline.ahead))
-        cv2.fillConvexPoly(canvas, outline.corners, (millimetres,), cv2.LINE_8, _SUBPIXEL)
+        cv2.fillConvexPoly(canvas, outline.corners, (millimetres,), cv2.LINE_8, SUBPIXEL)
     ripple = _noise(size)[: size.height, : size.width, 0] >> 3  # a millimetre here and there
     cv2.add(canvas, ripple, dst=canvas, mask=(canvas > 0).view(np.uint8), dtype=cv2.CV_16U)
     canvas[:, : int(_BLIND * size.width)] = 0
@@ -164,22 +138,22 @@ def _name(camera: int) -> str:
     return f"cam_{CAMERAS[camera % len(CAMERAS)]}{turn + 1 if turn else ''}"
 
 
-def _eye(camera: int, pose: motion.Arm) -> _Eye:
+def _eye(camera: int, pose: motion.Arm) -> Eye:
     if not _rides(camera):
         return _standing(camera)
     hand = np.stack([pose.approach, pose.across, pose.outward])
     mount = _mount()
-    return _Eye(pose.wrist + mount.place @ hand, mount.axes @ hand)
+    return Eye(pose.wrist + mount.place @ hand, mount.axes @ hand)
 
 
 @cache
-def _mount() -> _Eye:
+def _mount() -> Eye:
     """Screw a camera to the back of the hand, in the axes of the hand: approach, across, outward."""
     return _look(np.array([-0.02, 0.0, 0.095]), np.array([0.14, 0.0, 0.0]), up=np.array([0.0, 0.0, 1.0]))
 
 
 @cache
-def _standing(camera: int) -> _Eye:
+def _standing(camera: int) -> Eye:
     """Place a camera on its stand; one after the third stands as its like does, 35 degrees further round the table."""
     turn = 0.6 * (camera // len(CAMERAS))
     spin = np.array([[np.cos(turn), -np.sin(turn), 0.0], [np.sin(turn), np.cos(turn), 0.0], [0.0, 0.0, 1.0]])
@@ -190,14 +164,14 @@ def _standing(camera: int) -> _Eye:
     return _look(spin @ place, spin @ target, up=spin @ np.array([0.0, 0.3, 1.0]))
 
 
-def _look(place: Floats, target: Floats, *, up: Floats) -> _Eye:
+def _look(place: Floats, target: Floats, *, up: Floats) -> Eye:
     ahead = (target - place) / np.linalg.norm(target - place)
     right = np.cross(ahead, up)
     right /= np.linalg.norm(right)
-    return _Eye(place, np.stack([right, np.cross(ahead, right), ahead]))
+    return Eye(place, np.stack([right, np.cross(ahead, right), ahead]))
 
 
-def _solids(t: float, pose: motion.Arm, eye: _Eye) -> _Solids:
+def _solids(t: float, pose: motion.Arm, eye: Eye) -> _Solids:
     blocks = motion.blocks(t)
     centres = np.array([block.centre for block in blocks])
     yaw = np.array([block.yaw for block in blocks])
@@ -207,7 +181,7 @@ def _solids(t: float, pose: motion.Arm, eye: _Eye) -> _Solids:
     facing = np.einsum("bsi,bi->bs", normals, eye.place - centres) > motion.BLOCK / 2
     sides = (centres[:, None, None] + _CUBE @ turned[:, None])[facing]
     light = (0.66 + 0.36 * np.maximum(normals @ _LIGHT, 0.0))[facing].tolist()
-    colours = [_shade(_PAINTS[block], lit) for block, lit in zip(facing.nonzero()[0].tolist(), light, strict=True)]
+    colours = [shade(_PAINTS[block], lit) for block, lit in zip(facing.nonzero()[0].tolist(), light, strict=True)]
     ends, radii, rod_colours = zip(*_limbs(pose), strict=True)
     return _Solids(sides, colours, np.array(ends), np.array(radii), list(rod_colours))
 
@@ -233,12 +207,6 @@ def _limbs(pose: motion.Arm) -> list[tuple[tuple[Floats, Floats], tuple[float, f
     ]
 
 
-@lru_cache(256)
-def _shade(colour: Colour, light: float) -> Colour:
-    red, green, blue = (min(255, round(part * light)) for part in colour)
-    return red, green, blue
-
-
 class _Layer(NamedTuple):
     """One of the coats in which a rod is painted: how wide, how far towards the lamp, how bright."""
 
@@ -252,7 +220,7 @@ _GLOSS: Final = (_Layer(1.0, 0.0, 0.62), _Layer(0.84, 0.0, 1.0), _Layer(0.34, 0.
 _STREAK: Final = np.array([-0.75, -0.66])  # where the lamp is in the picture
 
 
-def _outlines(solids: _Solids, eye: _Eye, size: Size, layers: tuple[_Layer, ...]) -> list[_Outline]:
+def _outlines(solids: _Solids, eye: Eye, size: Size, layers: tuple[_Layer, ...]) -> list[_Outline]:
     """Project the solids and give the polygons to fill, from far to near."""
     sides, rods = _project(solids, eye, size, layers)
     shapes = [
@@ -260,7 +228,7 @@ def _outlines(solids: _Solids, eye: _Eye, size: Size, layers: tuple[_Layer, ...]
         for corners, ahead, colour in zip(sides.corners, sides.ahead.tolist(), solids.side_colours, strict=True)
     ]
     for coats, ahead, colour in zip(rods.corners, rods.ahead.tolist(), solids.rod_colours, strict=True):
-        shapes.append([_Outline(coats[i], ahead, _shade(colour, layer.light)) for i, layer in enumerate(layers)])
+        shapes.append([_Outline(coats[i], ahead, shade(colour, layer.light)) for i, layer in enumerate(layers)])
     order = np.argsort(np.concatenate([sides.ahead, rods.ahead]))[::-1].tolist()
     visible = [*sides.visible.tolist(), *rods.visible.tolist()]
     return [outline for i in order if visible[i] for outline in shapes[i]]
@@ -276,7 +244,7 @@ class _Projected(NamedTuple):
 
 def _project(
     solids: _Solids,
-    eye: _Eye,
+    eye: Eye,
     size: Size,
     layers: tuple[_Layer, ...],
 ) -> tuple[_Projected, _Projected]:
@@ -284,11 +252,11 @@ def _project(
     corners = 4 * len(solids.sides)
     seen = eye.project(np.concatenate([solids.sides.reshape(-1, 3), solids.rods.reshape(-1, 3)]), size)
     sides, rods = seen[:corners].reshape(-1, 4, 3), seen[corners:].reshape(-1, 2, 3)
-    radii = solids.radii * (_FOCAL * size.height) / np.maximum(rods[..., 2], _NEAR)
+    radii = solids.radii * (FOCAL * size.height) / np.maximum(rods[..., 2], NEAR)
     capsules = _capsules(rods[..., :2], radii, layers)
     return (
-        _Projected(_fixed(sides[..., :2]), sides[..., 2].mean(1), sides[..., 2].min(1) > _NEAR),
-        _Projected(_fixed(capsules), rods[..., 2].mean(1), rods[..., 2].min(1) > _NEAR),
+        _Projected(fixed(sides[..., :2]), sides[..., 2].mean(1), sides[..., 2].min(1) > NEAR),
+        _Projected(fixed(capsules), rods[..., 2].mean(1), rods[..., 2].min(1) > NEAR),
     )
 
 
@@ -314,25 +282,21 @@ def _capsules(ends: Floats, radii: Floats, layers: tuple[_Layer, ...]) -> Floats
     return outline.reshape(len(ends), len(layers), -1, 2)
 
 
-def _fixed(values: Floats) -> NDArray[np.int32]:
-    return np.rint(values * (1 << _SUBPIXEL)).astype(np.int32)
-
-
-def _moving_ground(solids: _Solids, eye: _Eye, size: Size) -> Image:
+def _moving_ground(solids: _Solids, eye: Eye, size: Size) -> Image:
     """Draw the ground for a camera that moves: at half size, as the table fills the picture and is magnified anyway."""
     half = Size(max(size.width // 2, 1), max(size.height // 2, 1))
-    ground = _ground(solids, eye, half, _table(eye, half))
+    ground = _ground(solids, eye, half, draw_table(eye, half))
     return np.asarray(cv2.resize(ground, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _ground(solids: _Solids, eye: _Eye, size: Size, empty: Image) -> Image:
+def _ground(solids: _Solids, eye: Eye, size: Size, empty: Image) -> Image:
     """Give the empty table with the soft shadow on it that the solids throw, found at a quarter of the size."""
     small = Size(max(size.width // 4, 1), max(size.height // 4, 1))
     fallen = replace(solids, sides=_drop(solids.sides), rods=_drop(solids.rods))
     mask = np.zeros((small.height, small.width), np.uint8)
     for shapes in _project(fallen, eye, small, _MATT):
         for corners in shapes.corners[shapes.visible]:
-            cv2.fillConvexPoly(mask, corners.reshape(-1, 2), (_SHADE,), cv2.LINE_8, _SUBPIXEL)
+            cv2.fillConvexPoly(mask, corners.reshape(-1, 2), (_SHADE,), cv2.LINE_8, SUBPIXEL)
     full = cv2.resize(cv2.blur(mask, (5, 5)), size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.subtract(empty, cv2.cvtColor(full, cv2.COLOR_GRAY2RGB)), np.uint8)
 
@@ -369,76 +333,9 @@ def _noise(size: Size) -> Image:
 
 @cache
 def _still(camera: int, size: Size) -> Image:
-    return _table(_standing(camera), size)
+    return draw_table(_standing(camera), size)
 
 
 @cache
 def _still_ranges(camera: int, size: Size) -> Depth:
-    return _ranges(_standing(camera), size)
-
-
-def _table(eye: _Eye, size: Size) -> Image:
-    """Draw the empty table and what is behind it; in four channels, which OpenCV warps twice as fast as three."""
-    left, right, near, far = _TABLE
-    canvas = _backdrop(size).copy()
-    rim = np.array([[left, near, 0.0], [right, near, 0.0], [right, far, 0.0], [left, far, 0.0]])
-    seen = eye.project(np.concatenate([rim, rim - [0.0, 0.0, _BOARD]]), size)
-    if seen[:, 2].min() > _NEAR:  # the camera on the wrist is too close to see an edge from the side
-        for i, k in ((0, 1), (1, 2), (2, 3), (3, 0)):
-            edge = _fixed(seen[[i, k, k + 4, i + 4], :2])
-            cv2.fillConvexPoly(canvas, edge, _shade(_WOOD, 0.72), cv2.LINE_AA, _SUBPIXEL)
-    focal = _FOCAL * size.height
-    lens = np.array([[focal, 0.0, size.width / 2], [0.0, focal, size.height / 2], [0.0, 0.0, 1.0]])
-    plane = np.column_stack([eye.axes[:, 0], eye.axes[:, 1], -eye.axes @ eye.place])
-    pixel = np.array([[1 / _PER_METRE, 0.0, left], [0.0, -1 / _PER_METRE, far], [0.0, 0.0, 1.0]])
-    view = lens @ plane @ pixel
-    cv2.warpPerspective(_texture(), view, size, canvas, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
-    return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGBA2RGB), np.uint8)
-
-
-@cache
-def _backdrop(size: Size) -> Image:
-    """Give the wall, in RGBA: a soft gradient from top to bottom."""
-    top, foot = np.array([*_WALL_TOP, 255]), np.array([*_WALL_FOOT, 255])
-    rows = top + np.linspace(0.0, 1.0, size.height)[:, None] * (foot - top)
-    return np.repeat(rows[:, None, :], size.width, axis=1).astype(np.uint8)
-
-
-@cache
-def _texture() -> Image:
-    """Draw the table from above, in RGBA: wood with its grain, and a cutting mat with a 5 cm grid."""
-    left, right, near, far = _TABLE
-    height, width = round((far - near) * _PER_METRE), round((right - left) * _PER_METRE)
-    rng = np.random.default_rng(2)
-    fibres = cv2.blur(rng.normal(0.0, 30.0, (height, width)).astype(np.float32), (61, 3))
-    wood = np.array(_WOOD, np.float32) + fibres[:, :, None] * np.array([1.0, 0.95, 0.8], np.float32)
-    canvas: Image = np.clip(wood, 0, 255).astype(np.uint8)
-
-    def pixel(x: float, y: float) -> tuple[int, int]:
-        return round((x - left) * _PER_METRE), round((far - y) * _PER_METRE)
-
-    cv2.rectangle(canvas, pixel(-0.42, 0.14), pixel(0.42, -0.44), _MAT, cv2.FILLED)
-    for x in np.arange(-0.40, 0.401, 0.05).tolist():
-        cv2.line(canvas, pixel(x, 0.10), pixel(x, -0.40), _LINE, 1)
-    for y in np.arange(-0.40, 0.101, 0.05).tolist():
-        cv2.line(canvas, pixel(-0.40, y), pixel(0.40, y), _LINE, 1)
-    return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2RGBA), np.uint8)
-
-
-def _ranges(eye: _Eye, size: Size) -> Depth:
-    """Measure the table, the floor and the wall, in millimetres along the optical axis; 0 beyond the range."""
-    focal = _FOCAL * size.height
-    x = (np.arange(size.width) + 0.5 - size.width / 2) / focal
-    y = (np.arange(size.height) + 0.5 - size.height / 2) / focal
-    right, down, ahead = eye.axes
-    rays = x[None, :, None] * right + y[:, None, None] * down + ahead
-    with np.errstate(divide="ignore"):
-        table = -eye.place[2] / rays[..., 2]
-        floor = (_FLOOR - eye.place[2]) / rays[..., 2]
-        wall = (_WALL - eye.place[1]) / rays[..., 1]
-    left, right_edge, near, far = _TABLE
-    across, away = (eye.place[i] + table * rays[..., i] for i in (0, 1))
-    on_table = (table > 0) & (across > left) & (across < right_edge) & (away > near) & (away < far)
-    behind = np.minimum(np.where(floor > 0, floor, np.inf), np.where(wall > 0, wall, np.inf))
-    metres = np.where(on_table, table, behind)
-    return np.where(metres < _RANGE, 1000.0 * metres, 0.0).astype(np.uint16)
+    return measure_table(_standing(camera), size)

@@ -15,7 +15,8 @@ import numpy as np
 from streamer.decode.compressed import CompressedDecoder
 from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import DecodeError, RecordingError
+from streamer.errors import DecodeError, RecordingError, StreamerError
+from streamer.libraries import blamed
 from streamer.runtime.names import UNDECODABLE
 from streamer.runtime.sharing import Made, find_ways, place_of
 from streamer.runtime.video import Pictures
@@ -249,6 +250,15 @@ def _loaded(frame: int, result: Rows | Exception) -> Loaded:
         error = result.cause.within(stream=settings.name, message=result.message, frame=frame, hint=UNDECODABLE)
         return Loaded(frame, [], error, f"undecodable {settings.name}" if settings.undecodable == "skip" else None)
     return Loaded(frame, [], result)
+
+
+def as_streamer_error(error: Exception) -> StreamerError:
+    """Say in an error of this package why a frame could not be loaded, whatever the error was."""
+    if isinstance(error, StreamerError):
+        return error
+    wrapped = StreamerError(f"a frame could not be loaded: {type(error).__name__}: {error}{blamed(error)}")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 class _Unreadable(Exception):  # noqa: N818 - carries an error to the reader's thread, is none of its own

@@ -17,10 +17,8 @@ import numpy as np
 import zmq
 
 from streamer.delivery import Delivery, End, EndChunk, Grow, HandOver, Load, Send
-from streamer.errors import StreamerError
 from streamer.layout import at_once, count_slots
 from streamer.ledger import MOST_ATTEMPTS, Ledger
-from streamer.libraries import blamed
 from streamer.memory import held
 from streamer.plain import to_plain
 from streamer.pool import Pool
@@ -30,7 +28,7 @@ from streamer.runtime.account import Account
 from streamer.runtime.continuation import begin
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.joined import prepare_all
-from streamer.runtime.loader import Loader
+from streamer.runtime.loader import Loader, as_streamer_error
 from streamer.runtime.peer import Peer
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from streamer.delivery import Action
+    from streamer.errors import StreamerError
     from streamer.runtime.channel import Channel
     from streamer.runtime.loader import Loaded, Order, Rows
     from streamer.runtime.prepare import Prepared
@@ -376,7 +375,7 @@ class Reader:
             _log.warning("frame %d left out: %s", loaded.frame, loaded.error)
             self._ledger.skip(self._recording, loaded.frame, loaded.reason)
         elif self._error is None:
-            self._error = _as_streamer_error(loaded.error)
+            self._error = as_streamer_error(loaded.error)
             child.report(self._channel, self._error)
             self._table.drain()
 
@@ -387,14 +386,6 @@ class Reader:
         self._channel.send(self._account.streamed(self._socket.rejected))
         state = "failed" if self._error else "done" if self._table.complete else "interrupted"
         self._ledger.finish(self._recording, state, str(self._error or ""))
-
-
-def _as_streamer_error(error: Exception) -> StreamerError:
-    if isinstance(error, StreamerError):
-        return error
-    wrapped = StreamerError(f"a frame could not be loaded: {type(error).__name__}: {error}{blamed(error)}")
-    wrapped.__cause__ = error
-    return wrapped
 
 
 if __name__ == "__main__":
