@@ -13,7 +13,7 @@ import typer
 
 from streamer.cli.screen import complain, let_go
 from streamer.cli.talk import Verb, is_verbose, talking
-from streamer.errors import BusyError, StorageError, StreamerError, UsageError
+from streamer.errors import BusyError, StorageError, StreamerError, UsageError, from_shortage
 from streamer.text import visible
 
 # typer's codes, and ours; 1 is that of rich and click when who was reading has gone: no failure
@@ -97,15 +97,23 @@ def main() -> None:
             traceback.print_exception(error)
         complain(str(error))
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (lack := from_shortage(error)) is not None:
+            complain(str(lack))
+            sys.exit(lack.exit_code)
+        if not isinstance(error, OSError) or error.errno not in (errno.EPIPE, errno.EIO, errno.ENOSPC, errno.EBADF):
             raise
-        let_go()
-        if error.errno == errno.EPIPE:
-            sys.exit(0)
-        at = error.filename or "standard output"
-        complain(f"{visible(str(at))}: cannot be written: {error.strerror}")
-        sys.exit(StorageError.exit_code)
+        _end_unheard(error)
+
+
+def _end_unheard(error: OSError) -> None:
+    """End where standard output takes nothing any more."""
+    let_go()
+    if error.errno == errno.EPIPE:
+        sys.exit(0)
+    at = error.filename or "standard output"
+    complain(f"{visible(str(at))}: cannot be written: {error.strerror}")
+    sys.exit(StorageError.exit_code)
 
 
 def _open_standard_streams() -> None:

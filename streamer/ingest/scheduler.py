@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import StorageError
+from streamer.errors import StorageError, from_shortage
 from streamer.files import FileIdentity
 from streamer.ingest.configuration import LONGEST_BACKOFF, SECOND
 from streamer.ingest.scan import files_of, mark_of
@@ -149,9 +149,11 @@ class Scheduler:
         flush = settings.config.source.after != "keep"
         try:
             pipeline = Pipeline(settings.loaded, entry.path, entry.name, folder, settings=own, flush=flush)
-        except OSError as error:
-            ended = Ended("failed", StorageError(f"the system refused a process: {error.strerror}"))
-            self._fail(entry, ended, settings)
+        except (OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and from_shortage(error) is None:
+                raise
+            why = getattr(error, "strerror", None) or str(from_shortage(error))
+            self._fail(entry, Ended("failed", StorageError(f"the system refused a process: {why}")), settings)
             return
         self._jobs[entry.id] = _Job(entry, pipeline, settings.loaded)
         self._log.info("begun", recording=entry.name, path=str(entry.path), attempt=entry.attempts, pid=pipeline.pid)
