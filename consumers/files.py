@@ -153,8 +153,8 @@ def check_file(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import a library that only some consumers need.
+def require(module: str, extra: str, library: str = "") -> ModuleType:
+    """Import a library that only some consumers need; ``library`` is its name on PyPI, where it is not the module's.
 
     Raises:
         ConfigError: it is not installed, or an older version than works; the message says how to install it.
@@ -165,7 +165,7 @@ def require(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         msg = f"{module} is needed and cannot be imported ({error}): pip install 'rosbag-streamer[{extra}]'"
         raise ConfigError(msg) from error
-    library = module.partition(".")[0]
+    library = library or module.partition(".")[0]
     if _numbers(there := version(library)) < _numbers(least := _least(library)):
         msg = f"{library} {there} is too old, {least} is the first that works: pip install 'rosbag-streamer[{extra}]'"
         raise ConfigError(msg)

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
-_WRITERS = ("parquet", "zarr", "hdf5", "mcap", "video")
+_WRITERS = ("parquet", "zarr", "hdf5", "mcap", "rerun", "video")
 _OPTIONS = {"hdf5": {"layout": "aloha", "features": {"action": "gripper", "observations/qpos": "joints"}}}
 
 

@@ -35,7 +35,7 @@ def test_the_imports_run_one_way() -> None:
 def test_every_built_in_consumer_is_an_entry_point_that_loads() -> None:
     found = {entry.name: entry for entry in entry_points(group="streamer.consumers")}
     training = {"lerobot", "parquet", "csv", "zarr", "hdf5"}
-    tools = {"images", "points", "mcap", "video", "preview"}
+    tools = {"images", "points", "mcap", "rerun", "video", "preview"}
     assert set(found) == training | tools | {"null", "checksum", "stats"}
     for entry in found.values():
         assert callable(entry.load())

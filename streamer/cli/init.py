@@ -38,11 +38,13 @@ _OFFERED = {
     "csv": ("{options: {out: out/csv}}", "the same as text"),
     "zarr": ("{options: {out: out/zarr}}", "everything as chunked arrays"),
     "mcap": ("{options: {out: out/mcap}}", "all streams as messages of ROS 2, for Foxglove"),
+    "rerun": ("{options: {out: out/rerun}}", "all streams for Rerun's viewer"),
     "images": ("{options: {out: out/images}}", "a picture file a frame, with a table"),
     "points": ("{options: {out: out/points}}", "a file a cloud, with a table"),
     "video": ("{options: {out: out/video}}", "an MP4 of every camera"),
     "null": ("{}", "counts only: how fast can it be read?"),
 }
+_LARGE = ("rerun",)  # extras that nobody has by chance, or in [all]: offered where they are there
 _NEEDED = {"images": {"image", "depth"}, "points": {"points"}}  # kinds of streams of which there must be one
 
 
@@ -183,7 +185,8 @@ def _write(found: Suggestion, about: str, address: str | list[str], topics: dict
     for name, (text, what) in _ACTIVE.items():
         yield f"  {name + ':':<10}{text}  # {what}"
     for name, (text, what) in _OFFERED.items():
-        if name in installed and _NEEDED.get(name, {*found.kinds.values()}) & {*found.kinds.values()}:
+        fits = _NEEDED.get(name, {*found.kinds.values()}) & {*found.kinds.values()}
+        if name in installed and fits and not (name in _LARGE and _lacking(name)):
             yield f"  # {name + ':':<10}{text}  # {what}{_lacking(name)}"
     if "lerobot" in installed and "image" in found.kinds.values():
         yield from _dataset(found, {name: facts.type for name, facts in topics.items()})
@@ -214,6 +217,7 @@ def _lacking(name: str) -> str:
         "zarr": "zarr",
         "hdf5": "h5py",
         "mcap": "mcap",
+        "rerun": "rerun",
         "video": "av",
         "lerobot": "av pyarrow",
     }
