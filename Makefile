@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test slow soak matrix lint types contracts check browser schema wheel clean
+.PHONY: help setup quickstart test slow soak matrix lint types contracts check browser docs schema wheel clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -52,6 +52,9 @@ browser: ## a browser for the tests of the daemon's page, where there is apt; wi
 	    { as_root=$$([ "$$(id -u)" = 0 ] || echo sudo -n); \
 	      $$as_root apt-get update -qq && $$as_root apt-get install -qq -y --no-install-recommends chromium chromium-driver; } || \
 	    echo "no browser could be installed: the tests of the daemon's page will be skipped" >&2
+
+docs: setup ## the documentation site, into build/site
+	$(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
 
 schema: setup ## configs/schema.json from the settings
 	$(BIN)/streamer schema > configs/schema.json
