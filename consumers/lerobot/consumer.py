@@ -9,20 +9,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consumers.files import check_parts, make_folder, provenance, remove_folder, require
+from consumers.files import check_parts, make_folder, provenance, remove_folder
+from consumers.lerobot.card import without_folders
 from consumers.lerobot.dataset import Dataset
 from consumers.lerobot.episode import Shared
-from consumers.lerobot.features import make_features, no_sample
+from consumers.lerobot.features import no_sample
 from consumers.lerobot.layout import locked
 from consumers.lerobot.merge import Wanted, leave_part, merge
 from consumers.lerobot.settings import Settings, is_dataset
 from consumers.lerobot.share import Share
-from consumers.mp4 import Coding, check_encoder
+from consumers.lerobot.wishes import FeatureWish, TaskWish, choose
+from consumers.mp4 import Coding
 from streamer.contract import Consumer
 from streamer.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from streamer.contract import Chunk, Frame, Outlook, Part, Recording
 
@@ -31,7 +33,6 @@ _LATE = 0.85  # of a period: a frame that comes later than this, frames are miss
 _CATCH_UP = 16  # frames in which the clock that is expected follows the one that is seen
 _WHOLE = 0.005  # how far a timeline's rate may be off a whole number, as a fraction
 _UNDER_WAY = "part"  # the folder of the chunk that is under way
-_TASK_EXAMPLE = "task: 'Pick up the cube', or task_file: tasks.yaml"
 
 
 @dataclass(slots=True)
@@ -54,6 +55,30 @@ class LeRobot(Consumer):
 
     A picture goes from shared memory through the colour conversion to the encoder, which holds the stream up where it
     is slower: no frame is dropped. In memory are the frames that are being encoded and one chunk's numbers.
+
+    Args:
+        out: The dataset's folder; it may hold episodes already, ours or LeRobot's, with the same features and rate.
+        features: LeRobot's keys, each with its stream, or a list of vector streams that are put together.
+        task: What the robot does, in words; or such a text for each recording by its name.
+        task_file: A YAML or JSON file with a text for each recording by its name, instead.
+        task_stream: A stream of kind text that says it in each frame, instead.
+        names: Names of a vector's elements by the feature's key; else they are the stream's with a number.
+        dtype: Type of a vector's numbers by the feature's key, such as ``float64``; ``float32`` where left out.
+        images: ``video``, or ``png`` for images inside the data files. 16-bit depth is always PNG.
+        codec: ``libsvtav1`` or ``h264``; codec, quality and gop are LeRobot's own where they are left out.
+        quality: The codec's constant rate factor; 0 is best.
+        gop: Frames from one key frame to the next; few make reading single frames fast.
+        speed: ``balanced``: AV1, CRF 30, a key frame every 2 frames; ``fast``: one every 30; ``fastest``: H.264,
+            CRF 23, one every 30. What is given beside it stays.
+        encoder_threads: Threads of each encoder; as many as it likes where left out.
+        on_skip: What to do where frames are missing in between: LeRobot takes frame n to lie at n / fps, so they
+            would be lost time. ``error``, or ``split-episode`` to begin a new episode behind the gap.
+        on_duplicate: What to do with a recording that is in the dataset already: ``error``, ``skip`` or ``append``.
+        robot_type: Stands in ``info.json``.
+        license: What the data may be used for, on the dataset's card, such as ``apache-2.0``.
+        data_file_mb: A data file that is larger than this takes no further episode.
+        video_file_mb: No video file becomes larger than this by a further episode.
+
     """
 
     many_recordings = True
@@ -65,7 +90,9 @@ class LeRobot(Consumer):
         *,
         task: str | dict[str, str] | None = None,
         task_file: str | None = None,
+        task_stream: str | None = None,
         names: dict[str, list[str]] | None = None,
+        dtype: dict[str, str] | None = None,
         images: str = "video",
         codec: str | None = None,
         quality: int | None = None,
@@ -75,69 +102,27 @@ class LeRobot(Consumer):
         on_skip: str = "error",
         on_duplicate: str = "error",
         robot_type: str | None = None,
+        license: str | None = None,  # noqa: A002 - the card's own word
         data_file_mb: float = 100,
         video_file_mb: float = 200,
     ) -> None:
-        """Take the options; codec, quality and gop are LeRobot's own where they are left out.
-
-        Args:
-            out: The dataset's folder; it may hold episodes of earlier runs with the same features and rate.
-            features: LeRobot's keys, each with its stream, or a list of vector streams that are put together.
-            task: What the robot does, in words; or such a text for each recording by its name.
-            task_file: A YAML or JSON file with a text for each recording by its name, instead.
-            names: Names of a vector's elements by the feature's key; else they are the stream's with a number.
-            images: ``video``, or ``png`` for images inside the data files. 16-bit depth is always PNG.
-            codec: ``libsvtav1`` or ``h264``.
-            quality: The codec's constant rate factor; 0 is best.
-            gop: Frames from one key frame to the next; few make reading single frames fast.
-            speed: ``balanced``: AV1, CRF 30, a key frame every 2 frames; ``fast``: one every 30; ``fastest``: H.264,
-                CRF 23, one every 30. What is given beside it stays.
-            encoder_threads: Threads of each encoder; as many as it likes where left out.
-            on_skip: What to do where frames are missing in between: LeRobot takes frame n to lie at n / fps, so they
-                would be lost time. ``error``, or ``split-episode`` to begin a new episode behind the gap.
-            on_duplicate: What to do with a recording that is in the dataset already: ``error``, ``skip`` or ``append``.
-            robot_type: Stands in ``info.json``.
-            data_file_mb: A data file that is larger than this takes no further episode.
-            video_file_mb: No video file becomes larger than this by a further episode.
+        """Check the options, which the class describes.
 
         Raises:
             ValueError: a value makes no sense.
 
         """
-        if not features:
-            msg = "features is empty: it maps LeRobot's keys to streams, such as {observation.images.head: head}"
-            raise ValueError(msg)
-        if (task is None) == (task_file is None):
-            msg = f"exactly one of task and task_file says what the robot does: {_TASK_EXAMPLE}"
-            raise ValueError(msg)
-        _choice("images", images, ("video", "png"))
-        _choice("on_skip", on_skip, ("error", "split-episode"))
-        _choice("on_duplicate", on_duplicate, ("error", "skip", "append"))
-        for key in features:
-            if "/" in key or not key:
-                msg = f"features: {key!r} cannot be a key: LeRobot's have no '/'"
-                raise ValueError(msg)
-        for key in names or {}:
-            if key not in features:
-                msg = f"names: there is no feature {key!r}; features: {', '.join(features)}"
-                raise ValueError(msg)
         if data_file_mb <= 0 or video_file_mb <= 0:
             msg = f"data_file_mb and video_file_mb are above 0, not {data_file_mb} and {video_file_mb}"
             raise ValueError(msg)
-        require("pyarrow.parquet", "lerobot")  # here, so that the next process has it loaded when its turn comes
-        require("av", "lerobot")
         self._out = Path(out)
-        self._wanted = {key: [found] if isinstance(found, str) else list(found) for key, found in features.items()}
-        self._names: Mapping[str, Sequence[str]] = names or {}
-        self._task = task if task_file is None else _read_tasks(Path(task_file))
+        self._task = TaskWish.take(task, task_file, task_stream)
         self._coding = Coding.choose(Coding(), speed, codec, quality, gop, encoder_threads)
-        self._codec = self._coding.codec if images == "video" else None
-        if self._codec is not None:
-            check_encoder(self._coding.codec)
-        self._splits = on_skip == "split-episode"
-        self._on_duplicate = on_duplicate
-        self._robot_type = robot_type
-        self._file_sizes = (data_file_mb, video_file_mb)
+        self._features = FeatureWish.take(features, names, dtype, images, self._coding)
+        self._splits = choose("on_skip", on_skip, ("error", "split-episode")) == "split-episode"
+        self._on_duplicate = choose("on_duplicate", on_duplicate, ("error", "skip", "append"))
+        self._license = license
+        self._common = (robot_type, data_file_mb, video_file_mb)
         self._at = _Progress()
         self._share: Share | None = None
         self._ignored = False  # there is nothing to be done with this recording
@@ -148,13 +133,13 @@ class LeRobot(Consumer):
         if recording.frames == 0:
             return
         self._settings = self._settings_for(recording)
-        self._task_of(recording.name)
+        self._task.of(recording)
         if is_dataset(self._out, self._settings):
             self._choose_key(recording, Dataset(self._out, self._settings))
-        for feature in self._settings.features:
-            for stream in feature.streams:
-                if count := outlook.without.get(stream):
-                    raise no_sample(stream, feature.key, f"{count} of {recording.frames} frames have no sample")
+        needed = [(stream, feature.key) for feature in self._settings.features for stream in feature.streams]
+        for stream, key in [*needed, *([(self._task.stream, "the task")] if self._task.stream else [])]:
+            if count := outlook.without.get(stream):
+                raise no_sample(stream, key, f"{count} of {recording.frames} frames have no sample")
         self._start = recording.start
         for number, (tick, tick_number) in enumerate(
             zip(outlook.ticks.tolist(), outlook.tick_numbers.tolist(), strict=True)
@@ -163,12 +148,7 @@ class LeRobot(Consumer):
             self._advance(tick, tick_number)
 
     def _settings_for(self, recording: Recording) -> Settings:
-        return Settings(
-            _whole_rate(recording.rate),
-            make_features(self._wanted, self._names, recording.streams, codec=self._codec),
-            self._robot_type,
-            *self._file_sizes,
-        )
+        return Settings(_whole_rate(recording.rate), self._features.of(recording), *self._common)
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Check that the dataset takes what the recording has, and begin or go on with its shares."""
@@ -176,7 +156,7 @@ class LeRobot(Consumer):
         if self._ignored:
             return
         make_folder(self._out)
-        self._text = self._task_of(recording.name)
+        self._text = self._task.of(recording)
         self._settings = self._settings_for(recording)
         self._start = recording.start
         with locked(self._out):
@@ -218,15 +198,6 @@ class LeRobot(Consumer):
         self._ignored = self._on_duplicate == "skip"
         return f"{key}-{dataset.episodes}"
 
-    def _task_of(self, name: str) -> str:
-        if isinstance(self._task, str):
-            return self._task
-        tasks = self._task or {}
-        if name not in tasks:
-            msg = f"there is no task for the recording {name!r}; there are some for: {', '.join(tasks)}"
-            raise ConfigError(msg)
-        return tasks[name]
-
     def on_frame(self, frame: Frame) -> None:
         """Hand the frame to its share; begin another episode where frames are missing before it."""
         if self._ignored:
@@ -235,7 +206,8 @@ class LeRobot(Consumer):
             self._finish_share()
         if self._share is None:
             folder = self._shares / _UNDER_WAY / f"{self._at.episode:06d}"
-            self._share = Share(folder, self._settings.features, Fraction(self._settings.fps), self._coding)
+            rate = Fraction(self._settings.fps)
+            self._share = Share(folder, self._settings.features, rate, self._coding, self._task.stream)
         self._share.add(frame)
         self._advance(frame.tick, frame.tick_number)
 
@@ -293,7 +265,7 @@ class LeRobot(Consumer):
         """Join the shares into episodes."""
         if self._ignored:
             return
-        origin = provenance(recording, "pyarrow", "av")
+        origin = without_folders(provenance(recording, "pyarrow", "av"))
         if self._chunks:
             self._check(recording)
         if recording.part:
@@ -313,34 +285,14 @@ class LeRobot(Consumer):
                 if dataset.episode_of(f"{self._key}/{number}") is None
             )
             dataset.write_totals()
+            dataset.write_card(self._license)
 
     def merge(self, parts: Sequence[Part]) -> None:
         """Join the shares of many recordings into episodes, numbered in this order."""
         found = [(part.name, part.state["key"]) for part in parts if part.state and not part.state["ignored"]]
         if found:
-            merge(self._out, [Wanted(name, key, _shares(self._out, name, key)) for name, key in found])
+            merge(self._out, [Wanted(name, key, _shares(self._out, name, key)) for name, key in found], self._license)
             _remove_if_empty(self._out / ".shares")
-
-
-def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        msg = f"{name} is {' or '.join(known)}, not {value!r}"
-        raise ValueError(msg)
-
-
-def _read_tasks(path: Path) -> dict[str, str]:
-    """Read the task of each recording from a YAML or JSON file."""
-    import yaml
-
-    try:
-        tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        msg = f"task_file {path} cannot be read: {error}"
-        raise ValueError(msg) from error
-    if not isinstance(tasks, dict) or not all(isinstance(task, str) for task in tasks.values()):
-        msg = f"task_file {path} is no mapping of recordings to tasks, such as 'pick-01: Pick up the cube'"
-        raise ValueError(msg)
-    return {str(name): task for name, task in tasks.items()}
 
 
 def _key(recording: Recording) -> str:

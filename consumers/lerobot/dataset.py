@@ -23,7 +23,9 @@ import numpy as np
 from consumers import mp4
 from consumers.files import write_bytes, write_json
 from consumers.lerobot import rows as row_files
+from consumers.lerobot.card import write_card
 from consumers.lerobot.episode import Written
+from consumers.lerobot.features import TASK
 from consumers.lerobot.layout import (
     DATA,
     FILES_IN_CHUNK,
@@ -36,7 +38,7 @@ from consumers.lerobot.layout import (
     next_place,
     place_of,
 )
-from consumers.lerobot.rows import TASK, RowFile, Rows
+from consumers.lerobot.rows import RowFile, Rows
 from consumers.lerobot.settings import VERSION, is_dataset, read_info
 from consumers.lerobot.stats import ORDER, aggregate, column_stats
 from consumers.lerobot.tables import EpisodeTable, read_origins, read_tasks, write_origins, write_tasks
@@ -158,7 +160,11 @@ class Dataset:
         for one in added:
             number = one.row["episode_index"]
             sizes = {key: one.episode.video(key)[1] for key in self._settings.videos}
-            origin = one.episode.origin | {"task": one.episode.task, "frames": one.length, "key": one.episode.key}
+            origin = one.episode.origin | {
+                "task": one.episode.task or one.row["tasks"][0],
+                "frames": one.length,
+                "key": one.episode.key,
+            }
             self._origins[number] = origin | {"episode_index": number, "video_bytes": sizes}
         write_origins(self.root, self._origins)
         self._table.append([one.row for one in added], self._settings.data_mb * MB)
@@ -308,6 +314,10 @@ class Dataset:
             stats = {key: self._aggregated(key) or before.get(key) for key in self._settings.as_json()}
             write_json(path, before | {key: found for key, found in stats.items() if found})
         self._write_info()
+
+    def write_card(self, license_: str | None = None) -> None:
+        """Write ``README.md``, unless a person has; ``license_`` is what the data may be used for."""
+        write_card(self.root, read_info(self.root), (self._origins[n] for n in sorted(self._origins)), license_)
 
     def _aggregated(self, key: str) -> dict[str, Any]:
         """Put the episodes' statistics of a feature together; empty where one of them has none."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from consumers.files import require
-from consumers.lerobot.features import COUNTED
-from consumers.lerobot.rows import TASK
+from consumers.lerobot.features import COUNTED, TASK
 from consumers.lerobot.stats import column_stats, picture_stats
 from consumers.mp4 import Part
 

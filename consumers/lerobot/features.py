@@ -7,7 +7,7 @@ its numbers), a ``shape`` (height, width, channels; or the length of a vector) a
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from streamer.contract import Frame, StreamInfo
 
+DTYPES = ("float32", "float64", "int32", "int64", "uint8")
 LENGTHS = "length."  # in front of a key: no policy takes it for what it sees or does
+TASK = "task"  # a column of texts in rows that are not in a data file yet: what the robot does in each frame
 IMAGE_NAMES = ("height", "width", "channels")
 COUNTED = {  # what every dataset has: how a frame is counted
     "timestamp": "float32",
@@ -39,9 +41,9 @@ COUNTED = {  # what every dataset has: how a frame is counted
 class Feature:
     """One feature: its key in the dataset, and the streams that it is made of.
 
-    ``dtype`` is ``video`` (8 bits), ``image`` (PNG, 8 or 16 bits), ``float32`` (a vector) or ``int64`` (lengths of
-    vectors that vary). ``capacities`` are those of the streams whose length varies, by their names. ``info`` is what
-    LeRobot knows of a picture besides.
+    ``dtype`` is ``video`` (8 bits), ``image`` (PNG, 8 or 16 bits) or that of a vector's numbers: ``float32`` unless
+    another is wanted, ``int64`` for the lengths of vectors that vary. ``capacities`` are those of the streams whose
+    length varies, by their names. ``info`` is what LeRobot knows of a picture besides.
     """
 
     key: str
@@ -53,7 +55,7 @@ class Feature:
     info: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def value(self, frame: Frame) -> NDArray[Any]:
-        """Take the feature's value out of a frame: a view of a picture, or a float32 vector of its own.
+        """Take the feature's value out of a frame: a view of a picture, or a vector of its own.
 
         Raises:
             ConfigError: the frame has no sample of one of the streams.
@@ -63,21 +65,21 @@ class Feature:
             if frame[stream] is None:
                 raise no_sample(stream, self.key, f"frame {frame.number} has no sample")
         values = [np.asarray(frame[stream]) for stream in self.streams]
-        if self.dtype == "int64":
+        if self.key.startswith(LENGTHS):
             return np.array([len(value) for value in values])
-        if self.dtype != "float32":
+        if not self.is_vector:
             return values[0]
         return np.concatenate([self._filled(*pair) for pair in zip(self.streams, values, strict=True)])
 
-    def _filled(self, stream: str, value: NDArray[Any]) -> NDArray[np.float32]:
-        """Return a vector as float32; one whose length varies filled up with zeros."""
+    def _filled(self, stream: str, value: NDArray[Any]) -> NDArray[Any]:
+        """Return a vector in the feature's type; one whose length varies filled up with zeros."""
         missing = self.capacities.get(stream, len(value)) - len(value)
-        return np.pad(value.astype(np.float32), (0, missing)) if missing else value.astype(np.float32)
+        return np.pad(value.astype(self.dtype), (0, missing)) if missing else value.astype(self.dtype)
 
     @property
     def is_vector(self) -> bool:
         """Tell whether its values are numbers side by side."""
-        return self.dtype in ("float32", "int64")
+        return self.dtype not in ("video", "image")
 
     def as_json(self) -> dict[str, Any]:
         """Return the feature as ``info.json`` has it."""
@@ -115,8 +117,9 @@ def make_features(
     streams: Mapping[str, StreamInfo],
     *,
     codec: str | None,
+    dtypes: Mapping[str, str] | None = None,
 ) -> tuple[Feature, ...]:
-    """Find out what each feature looks like; ``names`` are those that were given for a vector's elements.
+    """Find out what each feature looks like; ``names`` and ``dtypes`` are those given for a vector's elements.
 
     ``codec`` is that of videos, None where pictures are kept as PNG. Where the length of a stream varies,
     ``length.<key>`` says how many of its numbers are meant.
@@ -125,7 +128,10 @@ def make_features(
         ConfigError: a stream does not exist or does not fit.
 
     """
-    features = [_make(key, found, names.get(key), streams, codec=codec) for key, found in wanted.items()]
+    features = [
+        _typed(_make(key, found, names.get(key), streams, codec=codec), (dtypes or {}).get(key), streams)
+        for key, found in wanted.items()
+    ]
     lengths = []
     for feature in features:
         if varying := tuple(feature.capacities):
@@ -135,6 +141,20 @@ def make_features(
                 raise ConfigError(msg)
             lengths.append(Feature(key, varying, "int64", (len(varying),), varying))
     return (*features, *lengths)
+
+
+def _typed(feature: Feature, dtype: str | None, streams: Mapping[str, StreamInfo]) -> Feature:
+    """Give a vector the type that is wanted, where that can hold its numbers."""
+    if dtype is None:
+        return feature
+    if not feature.is_vector:
+        msg = f"dtype.{feature.key}: it is a picture, and only numbers side by side have a type to choose"
+        raise ConfigError(msg)
+    for name in feature.streams:
+        if not np.can_cast(streams[name].dtype, dtype, "same_kind"):
+            msg = f"dtype.{feature.key}: {name!r} is {streams[name].dtype}, which {dtype} cannot hold"
+            raise ConfigError(msg, key=f"streams.{name}")
+    return replace(feature, dtype=dtype)
 
 
 def _make(

@@ -42,7 +42,7 @@ def leave_part(shares: Path, episodes: int, task: str, origin: dict[str, Any]) -
     write_json(shares / _ABOUT, {"episodes": episodes, "task": task, "origin": origin})
 
 
-def merge(root: Path, wanted: Sequence[Wanted]) -> None:
+def merge(root: Path, wanted: Sequence[Wanted], license_: str | None = None) -> None:
     """Bring the dataset into the order that is wanted; a draft that a killed process left is taken up.
 
     Raises:
@@ -58,6 +58,7 @@ def merge(root: Path, wanted: Sequence[Wanted]) -> None:
             draft.extend(order[draft.episodes :])
             draft.write_totals()
             replace(root, draft.root)
+        Dataset(root, settings).write_card(license_)
         for one in wanted:
             remove_folder(one.shares)
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-TASK = "task"  # a column of texts in rows that are not in a data file yet: what the robot does in each frame
-
 
 class RowFile:
     """A data file under way."""

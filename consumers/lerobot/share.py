@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from consumers.files import require
+from consumers.lerobot.features import TASK, no_sample
 from consumers.lerobot.stats import histogram_of
 from consumers.mp4 import Segment
 
@@ -33,8 +34,10 @@ _MOST_WAITING = 16 * 10**6  # bytes of PNG images that wait for a row group of t
 class Share:
     """A share under way."""
 
-    def __init__(self, folder: Path, features: Sequence[Feature], rate: Fraction, coding: Coding) -> None:
-        """Begin in an empty folder."""
+    def __init__(
+        self, folder: Path, features: Sequence[Feature], rate: Fraction, coding: Coding, task: str | None = None
+    ) -> None:
+        """Begin in an empty folder; ``task`` is the text stream that says what the robot does in each frame."""
         folder.mkdir(parents=True)
         self._folder = folder
         self._features = features
@@ -42,7 +45,10 @@ class Share:
         coding = coding.beside(len(videos))
         self._segments = {key: Segment(folder / f"{key}.mp4", rate, coding) for key in videos}
         self._rows: dict[str, list[Any]] = {f.key: [] for f in features if f.dtype != "video"}
-        self._schema = row_schema(features)
+        self._task = task
+        if task is not None:
+            self._rows[TASK] = []
+        self._schema = row_schema(features, task=task is not None)
         self._file: Any = require("pyarrow.parquet", "lerobot").ParquetWriter(folder / "rows.parquet", self._schema)
         self._histograms: dict[str, NDArray[np.int64]] = {}
         self._waiting = 0
@@ -52,6 +58,10 @@ class Share:
     def add(self, frame: Frame) -> None:
         """Take in a frame; a video frame is on its way to the encoder when this returns."""
         values = [(feature, feature.value(frame)) for feature in self._features]  # all, before any is taken in
+        if self._task is not None:
+            if frame[self._task] is None:
+                raise no_sample(self._task, "the task", f"frame {frame.number} has no sample")
+            self._rows[TASK].append(frame[self._task])
         for feature, value in values:
             if feature.is_vector:
                 self._rows[feature.key].append(value[0] if feature.shape == (1,) else value)
@@ -86,10 +96,11 @@ class Share:
             segment.wait()
 
 
-def row_schema(features: Sequence[Feature]) -> Any:
-    """Return the Arrow schema of a share's rows: ``frame``, then every feature that is no video."""
+def row_schema(features: Sequence[Feature], *, task: bool) -> Any:
+    """Return the Arrow schema of a share's rows: ``frame``, then every feature that is no video, then ``task``."""
     pa = require("pyarrow", "lerobot")
     columns = [pa.field(f.key, arrow_type(f)) for f in features if f.dtype != "video"]
+    columns += [pa.field(TASK, pa.string())] if task else []
     return pa.schema([pa.field("frame", pa.int64()), *columns])
 
 
@@ -98,7 +109,7 @@ def arrow_type(feature: Feature) -> Any:
     pa = require("pyarrow", "lerobot")
     if feature.dtype == "image":
         return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    number = pa.int64() if feature.dtype == "int64" else pa.float32()
+    number = pa.type_for_alias(feature.dtype)
     return number if feature.shape == (1,) else pa.list_(pa.field("element", number), feature.shape[0])
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from lerobot.datasets.dataset_tools import delete_episodes, merge_datasets, modify_tasks, split_dataset
@@ -86,6 +87,7 @@ def read(root: Path) -> dict[str, Any]:
         "windows": torch.cat([batch["observation.state"] for batch in loader]).tolist(),
         "means": {key: [item[key].float().mean().item() for item in items] for key in pictures},
         "stats": {key: np.ravel(dataset.meta.stats[key]["mean"]).tolist() for key in (*pictures, *vectors)},
+        "rows": len(datasets.load_dataset(str(root), split="train", cache_dir=str(root / ".rows"))),
         "count": int(np.ravel(dataset.meta.stats["observation.state"]["count"])[0]),
     }
 

@@ -126,7 +126,7 @@ def test_what_lerobot_edits_takes_an_episode_of_ours_and_is_read_by_it(
     assert found["index"] == list(range(len(every)))
     assert found["tasks"] == [tasks[e] for e in found["episodes"]]
     np.testing.assert_allclose(found["states"], every, rtol=1e-6)
-    assert found["count"] == len(every)
+    assert found["count"] == found["rows"] == len(every)
     np.testing.assert_allclose(found["stats"][STATE], np.mean(every, axis=0), rtol=1e-5, atol=1e-6)
     windows = np.array(found["windows"])
     np.testing.assert_allclose(windows[:, 1], every, rtol=1e-6)
