@@ -15,21 +15,9 @@ if TYPE_CHECKING:
 NAME = "rosbag-streamer"
 LIBRARIES = (  # as they are called on PyPI; what is decided by their versions comes first
     *("numpy", "rosbags", "opencv-python-headless", "simplejpeg", "lz4", "isal", "backports.zstd", "pyzmq", "msgpack"),
-    *(
-        "psutil",
-        "pydantic",
-        "PyYAML",
-        "typer",
-        "rich",
-        "av",
-        "pyarrow",
-        "zarr",
-        "h5py",
-        "mcap",
-        "rerun-sdk",
-        "matplotlib",
-    ),
-    *("memray", "ray", "structlog", "starlette", "uvicorn", "prometheus-client", "watchfiles"),
+    *("psutil", "pydantic", "PyYAML", "typer", "rich", "av", "pyarrow", "zarr", "h5py", "mcap", "rerun-sdk"),
+    *("huggingface_hub", "matplotlib", "memray", "ray", "structlog", "starlette", "uvicorn", "prometheus-client"),
+    *("watchfiles",),
 )
 _MISMATCH = (AttributeError, TypeError, ImportError, NotImplementedError)  # what another version's answer ends in
 _DOTTED = re.compile(r"\b([A-Za-z_]\w*)(?:\.\w+)+")

@@ -34,6 +34,7 @@ _VERBS = {  # each verb, in the order of the help, and the module in which it is
             "run",
             "debug",
             "merge",
+            "push",
             "bench",
         )
     },
