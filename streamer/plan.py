@@ -214,6 +214,10 @@ def _choose(ticks: Stamps, stamps: Stamps, align: str, turns: NDArray[np.int64] 
     """Return first message, second message and the share of the second, for each tick.
 
     Equal ticks take the messages with just that stamp in ``turns``.
+
+    Raises:
+        ValueError: ``align`` is not one of nearest, previous and linear.
+
     """
     weight = np.zeros(len(ticks))
     if len(stamps) == 0:
@@ -230,6 +234,9 @@ def _choose(ticks: Stamps, stamps: Stamps, align: str, turns: NDArray[np.int64] 
         before = np.maximum(before - turns[1], np.minimum(np.searchsorted(stamps, ticks), before))
     if align == "previous":
         return before, before, weight
+    if align != "linear":
+        msg = f"a stream that is aligned {align!r} cannot be planned"
+        raise ValueError(msg)
     first = np.clip(before, 0, None)
     second = np.where(before < 0, 0, np.clip(before + 1, None, len(stamps) - 1))
     span = stamps[second] - stamps[first]

@@ -5,7 +5,7 @@ Stamps, ticks and offsets are int64 nanoseconds everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -157,6 +157,10 @@ class Alignment:
     def endless(self) -> bool:
         """Whether the last value stays good for ever, so that the stream has no end."""
         return self.missing == "hold" or (self.align == "previous" and self.tolerance is None)
+
+    def settled(self, usual: str = "nearest") -> Alignment:
+        """Fill in ``align`` where it was left out; only then a stream can be planned."""
+        return self if self.align else replace(self, align=usual)
 
 
 @dataclass(frozen=True, slots=True)

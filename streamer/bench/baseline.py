@@ -118,7 +118,7 @@ def _frames(
     types = {s.name: c.msgtype for c in bag.connections for s in bag.streams[c.topic] if s.decoding.field is None}
     images = [name for name, msgtype in types.items() if msgtype in _IMAGES]
     ticks = make_ticks(timeline, streams, stamps, images, bag.reader.start_time)
-    return make_plan(ticks, {s.name: (stamps[s.name], s.alignment) for s in streams}).ticks
+    return make_plan(ticks, {s.name: (stamps[s.name], s.alignment.settled()) for s in streams}).ticks
 
 
 def _read(bag: _Bag, start: int | None = None, stop: int | None = None) -> Iterator[tuple[str, int, Array]]:

@@ -292,7 +292,9 @@ class ChunkedRosbagProcessor:
         functions: dict[str, Function] = {}
         for key, entry in self._keys.items():
             if key in indexes and entry.function is not None:
-                (plans[key],) = make_plan(ticks, {key: (indexes[key].stamps, entry.settings.alignment)}).streams
+                (plans[key],) = make_plan(
+                    ticks, {key: (indexes[key].stamps, entry.settings.alignment.settled())}
+                ).streams
                 topic = source.topics[next(t for t in entry.settings.topics if t in source.topics)]
                 parser = Parser(types.fields(topic), topic.msgtype, topic.encoding)
                 functions[key] = Function(entry.function, source, indexes[key], parser, topic.name)

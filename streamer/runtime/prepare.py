@@ -211,10 +211,8 @@ def _find_videos(
 
 def _aligned(settings: StreamSettings, decoder: Decoder) -> StreamSettings:
     """Settle how a stream is aligned that does not say it: a text holds until the next, never before it was said."""
-    if settings.alignment.align:
-        return settings
-    align = "previous" if decoder.kind == "text" else "nearest"
-    return replace(settings, alignment=replace(settings.alignment, align=align))
+    usual = "previous" if decoder.kind == "text" else "nearest"
+    return replace(settings, alignment=settings.alignment.settled(usual))
 
 
 def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:

@@ -25,7 +25,7 @@ FAILS_ONCE = {
     "interrupt": "on_frame, frame 17, raised KeyboardInterrupt",
     "exit": "on_frame, frame 17, raised SystemExit",
     "_exit": "exit code 0",
-    "kill": "killed by SIGKILL",
+    "kill": "its own code sent it SIGKILL",
     "segfault": "killed by SIGSEGV",
     "stop": "it was silent for",
 }
