@@ -103,6 +103,10 @@ class Video(Consumer):
 
     def _choose(self, recording: Recording) -> None:
         """Choose the cameras and the files, and hold their sizes against what a video can have."""
+        if not any(map(_is_picture, recording.streams.values())):
+            there = ", ".join(recording.streams) or "nothing"
+            msg = f"there is no stream of pictures with 8 bits, or of depth; this consumer is shown: {there}"
+            raise ConfigError(msg)
         self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
         self._texts = [name for name, stream in recording.streams.items() if stream.kind == "text"]
         shapes = {name: stream.shape for name, stream in self._streams.items()}

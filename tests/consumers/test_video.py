@@ -12,6 +12,7 @@ import pytest
 from consumers.tiles import Grid, make_even
 from consumers.video import Video
 from streamer.contract import Chunk, Frame, Sample, StreamInfo
+from streamer.errors import ConfigError
 from tests.consumers.test_arrays import START, TICKS, recording
 
 if TYPE_CHECKING:
@@ -62,6 +63,13 @@ def test_a_grid_has_every_camera_in_its_place_and_says_what_it_is(tmp_path: Path
     assert changed[:14, 130:230].any()
     assert changed[178:, :60].any()  # the text
     assert not changed[30:90].any()
+
+
+def test_a_recording_without_cameras_is_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="no stream of pictures with 8 bits, or of depth; this consumer is shown: say"
+    ):
+        Video(str(tmp_path)).open(recording("take", 6, {"say": SAY}), None)
 
 
 def test_an_odd_size_gets_its_last_row_or_column_once_more_and_is_told(tmp_path: Path) -> None:
