@@ -277,6 +277,15 @@ class StreamConfig(_Settings):
         return resize
 
 
+def _never(value: object) -> object:
+    return {} if value == "never" else value
+
+
+def _or_never(schema: dict[str, Any]) -> None:
+    """Let an editor offer 'never' beside the settings."""
+    schema["anyOf"] = [{"const": "never"}, {"$ref": schema.pop("$ref")}]
+
+
 class RecycleConfig(_Settings):
     """When a consumer's process is replaced by a fresh one: whichever comes first, and not before its second chunk."""
 
@@ -293,7 +302,11 @@ class ConsumerConfig(_Settings):
     streams: list[str] | None = Field(None, description="the streams it is shown; all where left out")
     mode: Literal["lossless", "latest"] = Field("lossless", description="every frame, or only the newest")
     every: int = Field(1, ge=1, description="show every n-th frame")
-    recycle: RecycleConfig = RecycleConfig()
+    recycle: Annotated[RecycleConfig, BeforeValidator(_never)] = Field(
+        RecycleConfig(chunks=20),
+        description="when its process is replaced by a fresh one, or 'never'; after 20 chunks where left out",
+        json_schema_extra=_or_never,
+    )
     on_failed: Literal["stop", "isolate"] = Field("stop", description="what its final failure means for the run")
     on_error: Literal["fail", "quarantine"] = Field(
         "fail", description="what a frame means that ends its process each time: fail, or go on without the frame"

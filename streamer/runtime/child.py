@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from streamer.errors import ConsumerError, StreamerError, from_shortage
 from streamer.libraries import blamed
@@ -44,11 +44,20 @@ def run(main: Callable[[Channel], None], *, foreign: bool) -> None:
     The command line is: program, title, descriptor of the channel, process id of the parent.
     """
     title, fd, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    _bind_to_parent(title, parent)
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF_TO),
+        after_in_child=_hear_again,
+    )
+    live(main, title, Channel.inherited(fd), parent, foreign=foreign)
+
+
+def live(main: Callable[[Channel], None], title: str, channel: Channel, parent: int, *, foreign: bool) -> NoReturn:
+    """Do as `run` does, in a process that has begun otherwise."""
+    bind(title, parent)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(f"%(asctime)s {title} %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    channel = Channel.inherited(fd)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     if foreign:
         _tell_own_kills(channel)
     try:
@@ -87,14 +96,10 @@ def _tell_own_kills(channel: Channel) -> None:
     sys.addaudithook(hook)
 
 
-def _bind_to_parent(title: str, parent: int) -> None:
+def bind(title: str, parent: int) -> None:
+    """Tie this process to its parent, make it deaf, and give it a name."""
     for number in _DEAF_TO:
         signal.signal(number, _deaf)
-    os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF_TO),
-        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF_TO),
-        after_in_child=_hear_again,
-    )
     faulthandler.enable()
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
@@ -115,7 +120,7 @@ def _deaf(number: int, frame: object) -> None:
     """Take no notice; a handler, unlike SIG_IGN, is not inherited by what the process starts."""
 
 
-def _leave(code: int, *, foreign: bool) -> None:
+def _leave(code: int, *, foreign: bool) -> NoReturn:
     """End the process without taking the interpreter down, which would take longer than a handover may.
 
     Where there was ``foreign`` code, what an exit does for it is done: threads are waited for (not for ever), exit

@@ -57,7 +57,8 @@ class WorkerJob:
     """One generation of a consumer; ``use`` names it, ``paths`` go in front of ``sys.path``.
 
     ``shares_out`` says that another recording's run has the same option ``out``; ``tolerant`` that an array kept
-    beyond its callback is lent on; ``memray`` is a folder; ``part`` that the outputs are merged later.
+    beyond its callback is lent on; ``memray`` is a folder; ``part`` that the outputs are merged later; ``template`` is
+    the descriptor by which a template that it leaves behind gets its orders.
     """
 
     name: str
@@ -73,6 +74,7 @@ class WorkerJob:
     trace_malloc: bool = False
     memray: str | None = None
     part: bool = False
+    template: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

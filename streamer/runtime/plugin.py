@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,12 @@ from streamer.runtime.options import mistake_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from importlib.metadata import EntryPoint
 
     from streamer.contract import Frame
 
 GROUP = "streamer.consumers"
+_OURS = "rosbag-streamer"
 _OTHERS = ("consumers.", "streams.", "timeline.", "source.")  # settings that are no consumer's
 _METHODS = ("check", "open", "on_frame", "on_chunk", "close", "merge")
 
@@ -57,10 +59,23 @@ def make_consumer(name: str, use: str, options: Mapping[str, Any]) -> Consumer:
     return _Function(functools.partial(found, **options))
 
 
+def preload(use: str) -> None:
+    """Import what ``use`` names where it is built in: of others nobody knows whether they can be forked."""
+    entry = None if ":" in use else _known().get(use)
+    if entry is not None and entry.dist is not None and entry.dist.name == _OURS:
+        with suppress(ImportError):  # told by `make_consumer`
+            importlib.import_module(entry.module)
+
+
+@functools.cache
+def _known() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
 def _find(name: str, use: str) -> Any:
     module, colon, attribute = use.partition(":")
     if not colon:
-        known = {entry.name: entry for entry in entry_points(group=GROUP)}
+        known = _known()
         if use not in known:
             msg = (
                 f"there is no consumer {use!r}{nearest_name(use, known) or '.'} "

@@ -30,7 +30,8 @@ from streamer.runtime.about import AboutRecording, recording_of
 from streamer.runtime.frames import make_frame
 from streamer.runtime.job import WorkerJob
 from streamer.runtime.messages import Escaped, Grown, Measured, WarmedUp
-from streamer.runtime.plugin import make_consumer, of_consumer
+from streamer.runtime.plugin import make_consumer, of_consumer, preload
+from streamer.runtime.template import leave_behind
 from streamer.runtime.trace import recorded, traced
 from streamer.transport import (
     ClosedOutputs,
@@ -67,6 +68,9 @@ def main(channel: Channel) -> None:
     """Import and construct the consumer, wait to be activated, work until told to end."""
     job = channel.receive_one(WorkerJob)
     sys.path[:0] = [path for path in job.paths if path not in sys.path]
+    if job.template is not None:
+        preload(job.use)
+        leave_behind(job.name, job.template, main, channel)
     with ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
         socket = ConsumerSocket(context, job.endpoint, job.identity.encode())  # before foreign code can change folder

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from streamer.runtime.messages import Drain, Drop, Retire
 
 if TYPE_CHECKING:
+    from streamer.config.model import ConsumerConfig
     from streamer.errors import StreamerError
 
 
@@ -125,3 +126,15 @@ class Seat:
     quarantined: int = 0  # frames
     error: StreamerError | None = None  # why its last process ended, where it is known
     fatal: bool = False
+
+
+def seat_of(name: str, config: ConsumerConfig) -> Seat:
+    """Return a consumer's seat at the beginning, as its settings want it."""
+    recycle = config.recycle
+    return Seat(
+        name,
+        *(recycle.chunks, recycle.memory, recycle.growth),
+        isolate=config.on_failed == "isolate",
+        quarantine=config.on_error == "quarantine",
+        deadline=config.deadline / 1e9,
+    )

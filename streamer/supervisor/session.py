@@ -20,7 +20,8 @@ from streamer.supervisor.child import Child
 from streamer.supervisor.endings import MemoryKills, how_it_ended
 from streamer.supervisor.outcome import Outcome, final_error, so_far
 from streamer.supervisor.policy import Policy
-from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Seat, Start, Tell
+from streamer.supervisor.seats import Activate, Fail, Gone, Kill, Phase, Start, Tell, seat_of
+from streamer.supervisor.template import Starter, Templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from streamer.config.model import ConsumerConfig
     from streamer.errors import StreamerError
     from streamer.runtime.job import ReaderJob
+    from streamer.supervisor.child import Process
     from streamer.supervisor.observer import Observer
-    from streamer.supervisor.seats import Order
+    from streamer.supervisor.seats import Order, Seat
     from streamer.supervisor.signals import Stops
     from streamer.supervisor.tally import Tallies
 
@@ -73,7 +75,7 @@ class Session:
         tallies.new_session()
         self._observer = observer
         self._stops = stops
-        self._children: dict[tuple[str, int], Child] = {}
+        self._children: dict[tuple[str, int], Process] = {}
         self._identities: dict[tuple[str, int], str] = {}
         self._ending = False  # whether the reader has said why it will end
         self._error: StreamerError | None = None
@@ -83,7 +85,7 @@ class Session:
         self._began = time.monotonic()
         self._memory_kills = MemoryKills()
         self._outcome = Outcome("died")
-        self._policy = Policy({name: _seat(name, config) for name, config in consumers.items()})
+        self._policy = Policy({name: seat_of(name, config) for name, config in consumers.items()})
 
     def run(self) -> Outcome:
         """Run to the end; every process is gone when this returns."""
@@ -92,6 +94,8 @@ class Session:
             for fd in (writable, readable):
                 stack.callback(os.close, fd)
             self._pool_fd = readable
+            how = Starter(self._folder, self._logs, readable)
+            self._templates = stack.enter_context(Templates(how, self._observer.note))
             self._reader = Child(
                 "streamer.runtime.reader",
                 "reader",
@@ -277,13 +281,7 @@ class Session:
         identity = f"{order.name}/{order.generation}/{secrets.token_hex(16)}"
         self._identities[key] = identity
         self._reader.channel.send(messages.Expect(identity))
-        child = Child(
-            "streamer.runtime.worker",
-            f"{order.name}.{order.generation}",
-            folder=self._folder,
-            log=self._logs / f"{order.name}.log",
-            descriptors=[self._pool_fd],
-        )
+        child, template = self._templates.start(order.name, order.generation)
         job = WorkerJob(
             order.name,
             order.generation,
@@ -298,6 +296,7 @@ class Session:
             config.trace_malloc,
             str(self._folder / config.memray) if config.memray else None,
             part=self._part and order.name in self._sharing,
+            template=template,
         )
         child.channel.send(job)
         self._children[key] = child
@@ -380,7 +379,7 @@ class Session:
             by = ", by the kernel, which was out of memory" if code == -signal.SIGKILL and self._outcome.starved else ""
             self._observer.note(f"the reader ended ({how_it_ended(code)}{by})")
 
-    def _leaving(self) -> list[Child]:
+    def _leaving(self) -> list[Process]:
         """Return the processes that end by themselves: not those that stand by, or were never told to begin."""
         seats = self._policy.seats
         return [
@@ -392,14 +391,3 @@ class Session:
     def _end_all(self) -> None:
         for child in (self._reader, *self._children.values()):
             child.close()
-
-
-def _seat(name: str, config: ConsumerConfig) -> Seat:
-    recycle = config.recycle
-    return Seat(
-        name,
-        *(recycle.chunks, recycle.memory, recycle.growth),
-        isolate=config.on_failed == "isolate",
-        quarantine=config.on_error == "quarantine",
-        deadline=config.deadline / 1e9,
-    )

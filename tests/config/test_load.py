@@ -69,7 +69,7 @@ def test_the_shortest_configuration_has_the_documented_defaults(path: Path) -> N
     out = config.consumers["out"]
     assert (out.mode, out.every, out.streams, out.recycle.chunks, out.on_failed, out.deadline) == (
         *("lossless", 1, None),
-        *(None, "stop", 600 * 10**9),
+        *(20, "stop", 600 * 10**9),
     )
 
 
@@ -350,3 +350,12 @@ def test_a_date_is_the_text_as_which_it_is_written(path: Path) -> None:
     config = read(path, GOOD.replace("checksum", "checksum, options: {out: 2024-01-31}"), "workdir=2024-02-01")
     assert config.consumers["out"].options == {"out": "2024-01-31"}
     assert config.workdir == "2024-02-01"
+
+
+def test_recycling_is_switched_off_by_a_word_and_by_no_other(path: Path) -> None:
+    never = read(path, GOOD.replace("checksum}", "checksum, recycle: never}")).consumers["out"].recycle
+    assert (never.chunks, never.memory, never.growth) == (None, None, None)
+    by_memory = read(path, GOOD.replace("checksum}", "checksum, recycle: {memory: 1 GB}}")).consumers["out"].recycle
+    assert (by_memory.chunks, by_memory.memory) == (None, 10**9)
+    with pytest.raises(ConfigError, match="recycle"):
+        read(path, GOOD.replace("checksum}", "checksum, recycle: sometimes}"))
