@@ -7,6 +7,7 @@ About-Interfaces.html), with nested types behind lines of `=`; IDL as rosidl wri
 from __future__ import annotations
 
 import re
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import md5
@@ -32,7 +33,7 @@ _SIZES |= {f"{kind}{bits}": bits // 8 for kind in ("int", "uint", "float") for b
 _PRIMITIVES = frozenset(_SIZES) - {"octet", "float8", "float16", "float128"}
 _SECTION = re.compile(r"^={8,}[ \t]*\r?\n(MSG|IDL):[ \t]*(\S+)[ \t]*\r?$", re.MULTILINE)
 _FIELD = re.compile(
-    r"(?P<type>[A-Za-z][\w/]*?)(?:<=(?P<bound>\d+))?(?P<array>\[(?:<=)?\d*\])?\s+(?P<name>[A-Za-z]\w*)(?P<rest>.*)"
+    r"(?P<type>[A-Za-z][\w/]*?)(?:<=(?P<bound>\d{1,99}))?(?P<array>\[(?:<=)?\d{0,99}\])?\s+(?P<name>[A-Za-z]\w*)(?P<rest>.*)"
 )
 _ROS1_NAMES = {
     "time": "builtin_interfaces/msg/Time",
@@ -276,10 +277,16 @@ def _least(desc: FieldDesc, sizes: dict[str, int]) -> int:
 
 # ---- IDL
 
-_COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_PREPROCESSOR = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
 _TEXT = r'"(?:\\.|[^"\\])*"'
-_ANNOTATION = re.compile(rf"@(?:verbatim|unit|hashid|default|range|min|max)\s*\((?:{_TEXT}|[^()\"])*\)")
+_KEPT = r'("(?:\\.|[^"\\])*(?:"|\\?\Z))'  # a text, up to the end where it has none: what stands in it is not looked at
+_ARGUMENTS = rf"\s*\((?:{_TEXT}|[^()\"])*\)"
+_COMMENT = re.compile(rf"{_KEPT}|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+_PREPROCESSOR = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
+_ANNOTATION = re.compile(rf"{_KEPT}|@(?:verbatim|unit|hashid|default|range|min|max){_ARGUMENTS}", re.DOTALL)
+_OTHER_ANNOTATION = re.compile(rf"{_KEPT}|@[A-Za-z_:][\w:]*(?:{_ARGUMENTS})?", re.DOTALL)
+_CONSTANT = re.compile(rf'{_KEPT}|\bconst [\w:<>, ]{{1,99}}? (\w+) ?= ?(?:{_TEXT}|[^;"]){{0,99}};')
+_NESTED = re.compile(r"(?:sequence ?< ?){4}")
+_STRING = re.compile(_KEPT, re.DOTALL)
 _ENUM = re.compile(r"\benum\s+(\w+)\s*\{[^{}]*\}")
 _REFUSED = re.compile(
     r"@(?:optional|mutable|bit_bound|extensibility\s*\(\s*MUTABLE)\b|\b(?:union|bitmask|bitset|map)\b"
@@ -294,18 +301,33 @@ def parse_idl(text: str) -> Typesdict:
 
     """
     plain = _PREPROCESSOR.sub("", _COMMENT.sub(lambda match: match[1] or " ", text))
-    plain = _ANNOTATION.sub("", plain)
+    plain = _ANNOTATION.sub(lambda match: match[1] or "", plain)
     if odd := _REFUSED.search(plain):
         msg = f"it has {odd[0]!r}, which is not supported"
         raise DefinitionError(msg)
+    plain = " ".join(_OTHER_ANNOTATION.sub(lambda match: match[1] or "", plain).split())
+    used = Counter(re.findall(r"\w+", plain))
+    plain = _CONSTANT.sub(lambda match: "" if used[match[2]] == 1 else match[0], plain)
+    _refuse_slow(plain)
     try:
-        return get_types_from_idl(_ENUM.sub(r"typedef uint32 \1", plain).strip())
+        return get_types_from_idl(_ENUM.sub(r"typedef uint32 \1", plain))
     except RecursionError as error:
         msg = "it is nested too deep"
         raise DefinitionError(msg) from error
     except (TypesysError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError, AssertionError) as error:
         msg = f"its IDL is not understood: {brief(error)}"
         raise DefinitionError(msg) from error
+
+
+def _refuse_slow(plain: str) -> None:
+    """Refuse what no ROS package has and what rosbags' grammar, which tries again for each level, takes hours for."""
+    bare = _STRING.sub('""', plain)
+    if "(" in bare or _NESTED.search(bare):
+        msg = "it has values in parentheses, or lists in lists in lists, which are not supported"
+        raise DefinitionError(msg)
+    if (count := bare.count(";")) > _WIDEST:
+        msg = f"it has {count} statements; {_WIDEST} are read"
+        raise DefinitionError(msg)
 
 
 def brief(error: Exception) -> str:

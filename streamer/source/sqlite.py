@@ -41,7 +41,9 @@ _SELECT_HEADS = (  # whole numbers of our own are filled in, in numbers that a q
     "WHERE id IN ({rows})"
 )
 _IN_ONE = 1024  # rows that are asked for at once
-_DAMAGE = (sqlite3.Error, TypeError, ValueError, OverflowError)  # what a damaged or foreign database may raise
+_ENOUGH = 64 * 2**20  # bytes
+# What a damaged or foreign database may raise; SQLite wants memory without end for some
+_DAMAGE = (sqlite3.Error, TypeError, ValueError, OverflowError, MemoryError)
 _DEFINITION_FORMATS = {"ros2msg": "msg", "ros2idl": "idl"}
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"  # of a journal that was left: a finished one has zeros there
 
@@ -121,9 +123,11 @@ class SqliteSource:
                 self._connections.pop().close()
 
     def _damaged(self, error: Exception) -> RecordingError:
-        return RecordingError(
-            f"the database cannot be read ({error}): it is damaged or not a rosbag2 recording", path=self.path
-        )
+        if isinstance(error, MemoryError):
+            bytearray(_ENOUGH)  # fails as well where there really is none
+        why = str(error) or "a row claims more than memory holds"
+        msg = f"the database cannot be read ({why}): it is damaged or not a rosbag2 recording"
+        return RecordingError(msg, path=self.path)
 
     def _database(self) -> sqlite3.Connection:
         """Return this thread's own connection: SQLite serialises the calls of one."""
@@ -167,6 +171,9 @@ class SqliteSource:
         for number, name, msgtype, serialization, digest in database.execute(
             f"SELECT id, name, type, serialization_format{by_hash} FROM topics ORDER BY id"  # noqa: S608 - one of two texts
         ):
+            if not all(isinstance(value, str) for value in (name, msgtype, serialization)):
+                msg = f"topic {number} has no name, type or serialization"
+                raise ValueError(msg)
             self._ids[number] = name
             text, form = definitions.get((msgtype, digest)) or definitions.get((msgtype, "")) or ("", "")
             found.append(Topic(name, full_name(msgtype), counts.get(number, 0), text, form, serialization))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,11 +16,22 @@ from hypothesis import strategies as st
 from streamer.errors import RecordingError
 from streamer.source.source import Source
 from streamer.source.types import Types
-from tests.bags import FLOAT, START, data_file, encoded, joints, numbers, read, read_all, record, reference, snapshot
+from tests.bags import (
+    FLOAT,
+    START,
+    data_file,
+    encoded,
+    joints,
+    little_memory,
+    numbers,
+    read,
+    read_all,
+    record,
+    reference,
+    snapshot,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+FOUND = Path(__file__).parents[1] / "faults" / "found"
 SCRAMBLED = [START + (n * 7919) % 200 for n in range(200)]
 
 
@@ -188,3 +200,14 @@ def test_a_large_row_is_read_in_the_parts_that_are_asked_for(tmp_path: Path) -> 
         assert out == messages[2].data[50_000:51_000]
         with pytest.raises(RecordingError, match=r"a message of \d+ bytes should hold"):
             payload.into(len(payload) - 999, memoryview(out))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("topic_number", "topic 0 has no name, type or serialization"), ("row_without_end", "a row claims more than")],
+)
+def test_a_database_that_a_fuzzer_broke_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    path = tmp_path / f"{name}.db3"
+    path.write_bytes(gzip.decompress((FOUND / f"{name}.db3.gz").read_bytes()))
+    with little_memory(1 << 29), pytest.raises(RecordingError, match=words):
+        Source(path, tmp_path)

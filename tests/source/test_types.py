@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from streamer.decode.wire import Wire
 from streamer.errors import ConfigError, RecordingError
 from streamer.records import Topic
+from streamer.source.definition import DefinitionError, closure, parse
 from streamer.source.source import Source
 from streamer.source.types import Types
 from tests.bags import FLOAT, JOINTS, START, Message, encoded, encoding_of, joints, record, reference, store
@@ -152,3 +155,48 @@ def test_a_recording_of_a_custom_type_is_read_with_its_own_definition(tmp_path: 
         value = Wire(fields, "cdr").field(FLOAT, "data").read(source.payload(source.index(["/a"])["/a"], 0).all())
     assert value.tolist() == [2.5]
     assert reference(path) == [message]
+
+
+MODULE = "module my_msgs {{ module msg {{ {} struct Grip {{ double force; }}; }}; }};"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MODULE.format("const long A = ((((1)))); struct X { long a[A]; };"),
+        MODULE.format("struct X { " + "sequence<" * 40 + "double" + ">" * 40 + " x; };"),
+        "@unit(" + '"a" ' * 60_000,
+        '"\\' * 60_000,
+        "const a b =" * 60_000,
+        'const a b = "\\' * 60_000,
+        "/*" * 60_000,
+        MODULE.format("struct X {" + "".join(f" double a{n};" for n in range(60_000)) + "};"),
+    ],
+    ids=["parentheses", "lists", "annotation", "texts", "constants", "text-constants", "comments", "members"],
+)
+def test_an_idl_over_which_a_grammar_would_sit_for_hours_is_refused_at_once(text: str) -> None:
+    def late(*_: object) -> None:
+        pytest.fail("it took 60 s of this process")
+
+    before = signal.signal(signal.SIGVTALRM, late)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 60)
+    try:
+        with pytest.raises(DefinitionError):
+            closure("my_msgs/msg/Grip", parse(text, "idl", "my_msgs/msg/Grip").types)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def test_annotations_and_constants_that_change_no_byte_cost_nothing_and_are_left_out() -> None:
+    constants = "".join(f"const long A{n} = {n};" for n in range(2000))
+    named = 'const string S = "a;(b" "c"; const long N = 3; @foo(a="(") @key struct L { long n[N]; };'
+    text = MODULE.format(constants + named)
+    fields = parse(text, "idl", "my_msgs/msg/Grip").types
+    assert fields["my_msgs/msg/L"][1] == [("n", (Nodetype.ARRAY, ((Nodetype.BASE, ("int32", 0)), 3)))]
+    assert fields["my_msgs/msg/Grip"][1] == [("force", (Nodetype.BASE, ("float64", 0)))]
+
+
+def test_an_array_of_thousands_of_digits_is_refused() -> None:
+    with pytest.raises(DefinitionError):
+        parse(f"float64[{'9' * 6000}] x", "msg", "my_msgs/msg/Grip")
