@@ -13,11 +13,12 @@ import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import ConfigError, UsageError
 from streamer.ingest.configuration import SECOND, InForce
-from streamer.ingest.control import Control
+from streamer.ingest.control import Control, ask
 from streamer.ingest.filing import Filing
 from streamer.ingest.intake import Intake
 from streamer.ingest.notify import Systemd
@@ -125,7 +126,10 @@ class Daemon:
         from streamer.ingest.http import HttpServer
 
         host, _, port = config.http.rpartition(":")
-        server = HttpServer(host.strip("[]"), int(port), config.http_token, self.snapshot, self.trouble, self.image)
+        act = partial(ask, self._workdir.path)
+        server = HttpServer(
+            host.strip("[]"), int(port), config.http_token, self.snapshot, self.trouble, self.image, act
+        )
         stack.enter_context(server)
         self._beat = server.beat
         self._log.info("serving", url=server.url)

@@ -29,7 +29,8 @@ class HttpServer:
 
     All three callables are called from the server's thread: ``snapshot`` when somebody looks, at most once a second
     however many do; ``trouble`` (why the daemon is not ready, or None) for each ``/readyz``; ``image`` (PNG or JPEG
-    of a running recording, or None) for each ``/image/{id}``.
+    of a running recording, or None) for each ``/image/{id}``. ``act`` asks the daemon to do something (a verb and its
+    values), from a thread of its own; without it the page only shows.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class HttpServer:
         snapshot: Callable[[], dict[str, Any]],
         trouble: Callable[[], str | None],
         image: Callable[[int], bytes | None],
+        act: Callable[..., dict[str, Any]] | None = None,
     ) -> None:
         """Check what was configured; port 0 is any free one.
 
@@ -59,7 +61,7 @@ class HttpServer:
             msg = f"its server is not installed ({error}): pip install 'rosbag-streamer[watch]'"
             raise ConfigError(msg, key="http") from error
         self._host, self._port, self._token = host, port, token
-        self._view = routes.View(routes.Newest(snapshot), trouble, image, self._alive, lambda: self._ending)
+        self._view = routes.View(routes.Newest(snapshot), trouble, image, self._alive, lambda: self._ending, act)
         self._ending = False
         self._beat: float | None = None
         self._server: UvicornServer | None = None

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 
+from streamer.errors import BusyError, StreamerError
 from streamer.ingest import metrics
 from streamer.ingest.address import is_loopback
 
@@ -82,6 +84,7 @@ class View:
     image: Callable[[int], bytes | None]
     is_alive: Callable[[], bool]
     is_ending: Callable[[], bool]
+    act: Callable[..., dict[str, Any]] | None = None  # asks the daemon for what a person wants: a verb, its values
 
 
 def application(view: View, token: str | None, cookie: str, *, is_local: bool) -> ASGIApp:
@@ -109,8 +112,11 @@ def application(view: View, token: str | None, cookie: str, *, is_local: bool) -
             return _plain("no image of that recording now", 404)
         return Response(found, media_type="image/png" if found.startswith(b"\x89PNG") else "image/jpeg")
 
+    acts = _Acts(None if token is None else view.act)  # without one, every user of this machine can ask
     routes = [
-        Route("/", _file("index.html", "text/html")),
+        Route("/", acts.page),
+        Route("/retry/{what:int}", acts.retry, methods=["POST"]),
+        Route("/drain", acts.drain, methods=["POST"]),
         *(Route(f"/{name}", _file(name, media_type)) for name, media_type in _ASSETS.items()),
         Route("/livez", live),
         Route("/readyz", ready),
@@ -129,6 +135,40 @@ def _file(name: str, media_type: str) -> Callable[[Request], Any]:
         return Response(body, media_type=media_type)
 
     return send
+
+
+class _Acts:
+    """What a person may do from the page: only this page knows the key, and a browser lets no other site send it.
+
+    A form of another site cannot set a header of its own, and a script of another site would have to ask first.
+    """
+
+    def __init__(self, act: Callable[..., dict[str, Any]] | None) -> None:
+        self._act = act
+        self._key = secrets.token_urlsafe(32)
+        text = (_PAGE / "index.html").read_text(encoding="utf-8")
+        self._page = text.replace('name="act" content=""', f'name="act" content="{self._key}"') if act else text
+
+    async def page(self, _: Request) -> Response:
+        return Response(self._page, media_type="text/html")
+
+    async def retry(self, request: Request) -> Response:
+        return await self._do(request, "retry", what=f"#{request.path_params['what']}")
+
+    async def drain(self, request: Request) -> Response:
+        return await self._do(request, "drain")
+
+    async def _do(self, request: Request, verb: str, **values: str) -> Response:
+        given = request.headers.get("x-streamer-act", "").encode(errors="replace")
+        origin = request.headers.get("origin")
+        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+        if self._act is None or is_foreign or not hmac.compare_digest(given, self._key.encode()):
+            return _plain("only the page of this daemon may ask for that: load it again", 403)
+        try:
+            await asyncio.to_thread(self._act, verb, **values)
+        except StreamerError as error:
+            return _plain(str(error), 503 if isinstance(error, BusyError) else 409)
+        return Response(status_code=204)
 
 
 def _plain(text: str, status: int = 200) -> Response:

@@ -10,6 +10,7 @@ from tests.ingest.browser import browser
 from tests.ingest.driver import Watch, settings
 from tests.pipeline.driver import wait_until
 
+TOKEN = "open-sesame-open-sesame"  # noqa: S105 - of this test alone
 GATE = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 17}}
 
 
@@ -24,6 +25,17 @@ def get(address: str, path: str) -> tuple[int, str]:
     connection = HTTPConnection(address, timeout=120)
     try:
         connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def post(address: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    """Return status and text of what the daemon answers to somebody who wants something done."""
+    connection = HTTPConnection(address, timeout=120)
+    try:
+        connection.request("POST", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     finally:
@@ -60,7 +72,39 @@ def test_a_person_sees_what_runs_what_was_put_aside_and_a_restart(tmp_path: Path
             assert window.complaints(offline=True) == []
             assert 'streamer_recordings{state="done"} 1' in get(config["http"], "/metrics")[1]
             assert get(config["http"], "/livez")[0] == 200
+            assert post(config["http"], "/drain", {"X-Streamer-Act": ""})[0] == 403  # it has no token
             assert daemon.end() == 0
+
+
+def test_a_person_has_a_recording_done_again_and_drains_the_daemon_and_no_other_site_can(
+    tmp_path: Path, small_bag: Path
+) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    (incoming / "good.bag").write_bytes(small_bag.read_bytes())
+    config = settings(incoming) | {"http": f"127.0.0.1:{free_port()}", "http_token": TOKEN}
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    with browser(tmp_path / "profile") as window, Watch(tmp_path, config) as daemon:
+        daemon.wait(good="done")
+        (began,) = [one["began"] for one in daemon.status()["recordings"]]
+        window.open(f"http://{config['http']}/?token={TOKEN}")
+        window.until_text("40 frames", "#recordings")
+        key = window.run("return document.querySelector('meta[name=act]').content")
+        for headers in ({}, {"X-Streamer-Act": "guessed"}, {"X-Streamer-Act": key, "Origin": "http://evil.example"}):
+            assert post(config["http"], "/drain", headers)[0] == 401, headers
+            assert post(config["http"], "/drain", headers | known)[0] == 403, headers
+        status, text = post(config["http"], "/retry/4711", {"X-Streamer-Act": key} | known)
+        assert status == 409
+        assert "no recording is known as '#4711'" in text
+        window.click("#recordings summary")
+        window.run("window.confirm = (words) => (window.asked = words, true)")
+        window.click("#recordings button[data-is=retry]")
+        wait_until(lambda: [one["began"] for one in daemon.status()["recordings"]] != [began], "a second time")
+        assert "good" in window.run("return window.asked")
+        daemon.wait(good="done")
+        window.click("#drain")
+        assert daemon.process.wait(120) == 0
+        assert window.complaints(offline=True) == []
 
 
 def test_the_daemon_is_not_ready_while_it_is_paused_and_not_open_to_everybody(tmp_path: Path, small_bag: Path) -> None:

@@ -324,7 +324,39 @@ function drawRecording(node, one) {
     ["Note", one.note],
     ["Error", one.error],
   ]);
+  drawRetry(at.retry, one);
 }
+
+// ---- what a person may do
+
+const key = document.querySelector('meta[name="act"]').content; // empty: this page only shows
+const RETRY = { failed: "Try again now", quarantined: "Release and try again", done: "Do it again" };
+
+async function act(path, question, button) {
+  if (!confirm(question)) return;
+  button.disabled = true;
+  let words;
+  try {
+    const answer = await fetch(path, { method: "POST", headers: { "X-Streamer-Act": key } });
+    words = answer.ok ? "" : (await answer.text()).trim();
+  } catch {
+    words = "The daemon did not answer.";
+  }
+  button.disabled = false;
+  $("told").hidden = !words;
+  text($("told"), words);
+}
+
+function drawRetry(button, one) {
+  button.hidden = !key || !RETRY[one.state];
+  text(button, RETRY[one.state] ?? "");
+  button.setAttribute("aria-label", `${RETRY[one.state] ?? "Retry"}: ${visible(one.name)}`);
+  const replaces = one.state === "done" ? " Its outputs are replaced." : "";
+  button.onclick = () => act(`retry/${one.id}`, `Queue ${visible(one.name)} again, from its first attempt?${replaces}`, button);
+}
+
+$("drain").onclick = (event) =>
+  act("drain", "Finish the chunks at hand and end the daemon? Nothing new begins until it is started again.", event.target);
 
 // ---- all of it
 
@@ -352,6 +384,7 @@ function draw() {
     text(item, warning);
     return item;
   }));
+  $("acts").hidden = !key || Boolean(view.lost) || snapshot.state === "draining";
   $("idle").hidden = snapshot.running.length > 0;
   list($("running"), "run", snapshot.running, (run) => run.id, drawRun);
   drawStates(snapshot.counts);
