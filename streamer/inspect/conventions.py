@@ -36,6 +36,8 @@ def lerobot_features(found: Suggestion, types: Mapping[str, str]) -> Features:
         topic = found.streams[name]["topic"]
         if kind == "image":
             features.keys[f"observation.images.{name}"] = name
+        elif kind == "text":
+            features.remarks.append(f"{name} (text) is left out: lerobot's 'task_stream: {name}' makes it the task")
         elif kind != "vector":
             features.remarks.append(f"{name} ({kind}) is left out of the dataset")
         elif any(word in f"{topic} {name}".lower() for word in _COMMANDS) or "trajectory_msgs" in types[topic]:

@@ -26,6 +26,7 @@ _KNOWN: dict[str, str | tuple[str, ...]] = {  # what a person means who names th
     "sensor_msgs/msg/NavSatFix": ("latitude", "longitude", "altitude"),
 }
 _JOINTS = re.compile(r"position|positions|joint_?(?:q|pos|positions?|angles?)|q|qpos")
+_ARRAYS = re.compile(r"std_msgs/msg/\w+MultiArray")  # whose layout says how the numbers lie, and is none of them
 _HEADER = "std_msgs/msg/Header"
 _NUMBERS = frozenset(
     ["bool", "byte", "char", "float32", "float64"] + [f"{k}{n}" for k in ("int", "uint") for n in (8, 16, 32, 64)]
@@ -54,6 +55,8 @@ def choose_fields(msgtype: str, types: Typesdict) -> list[Choice]:
     """Return the vectors that a type offers, the most telling first; none where it has no number."""
     if known := _KNOWN.get(msgtype):
         return [Choice((known,) if isinstance(known, str) else known, msgtype.endswith(("JointState", "LaserScan")))]
+    if _ARRAYS.fullmatch(msgtype):
+        return [Choice(("data",), varies=True)]
     if joints := next(_joints(msgtype, types), None):
         return [Choice((joints,), varies=True)]
     if (bases := _flat((Nodetype.NAME, msgtype), types)) and _fit(bases):

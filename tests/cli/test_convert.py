@@ -12,6 +12,7 @@ import yaml
 from rosbags.highlevel import AnyReader
 
 from streamer.demo import Workload, make
+from tests.bags import IMAGE, JOINTS, START, Message, encoded, header, record
 from tests.pipeline.driver import Run, run
 
 if TYPE_CHECKING:
@@ -135,3 +136,30 @@ def test_what_a_consumer_refuses_of_a_recording_is_told_with_its_name(tmp_path: 
     assert finished.code == 78, finished
     assert "consumers.mine" in finished.err
     assert "a whole number of frames a second, the timeline 10.5 Hz" in finished.err
+
+
+def test_an_array_of_numbers_on_a_command_topic_is_the_action_without_the_offset_of_its_layout(tmp_path: Path) -> None:
+    kind, text = "std_msgs/msg/Float64MultiArray", "std_msgs/msg/String"
+    messages = []
+    for n in range(20):
+        stamp, about = START + n * 10**8, header(START + n * 10**8)
+        picture = {"height": 32, "width": 32, "encoding": "rgb8", "step": 96, "data": np.zeros(32 * 96, np.uint8)}
+        joints = {"name": ["a", "b", "c"], "position": np.arange(3.0) + n}
+        messages += [
+            Message("/arm/commands", stamp, encoded("cdr", kind, data=np.arange(3.0) - n), kind),
+            Message("/joint_states", stamp, encoded("cdr", JOINTS, header=about, **joints), JOINTS),
+            Message("/cam/image_raw", stamp, encoded("cdr", IMAGE, header=about, **picture), IMAGE),
+        ]
+    messages.append(Message("/instruction", START, encoded("cdr", text, data="Pick"), text))
+    record(tmp_path / "r", "mcap", sorted(messages, key=lambda message: message.stamp))
+    finished = command(tmp_path, "r", "--to", "lerobot", "--rate", "10", "-o", "set")
+    assert finished.code == 0, finished
+    assert "'task_stream: instruction' makes it the task" in finished.out
+    rows = pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet").to_pydict()
+    state, action = np.array(rows["observation.state"]), np.array(rows["action"])
+    assert action.shape == state.shape
+    assert len(action) >= 19
+    np.testing.assert_array_equal(action + state, np.broadcast_to(2 * np.arange(3.0), state.shape))
+    assert json.loads((tmp_path / "set/meta/info.json").read_text())["features"]["observation.state"]["names"] == [
+        *"abc"
+    ]
