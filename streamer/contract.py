@@ -48,6 +48,10 @@ class Recording:
     has none), ``start`` and ``end`` the first and last tick in nanoseconds (0 without frames);
     ``provenance`` says where all this comes from, in plain values fit for JSON. ``part`` says that
     others write to the same ``out`` meanwhile and `Consumer.merge` will be called when all are done.
+
+    Where a recording is cut into episodes, each comes as a recording of its own, in order: ``episode`` counts them from
+    0 (None: the recording is whole), ``task`` says in words what is done in it, ``label`` how it went; ``name`` is the
+    recording's with the episode's number behind it.
     """
 
     name: str
@@ -60,6 +64,9 @@ class Recording:
     streams: Mapping[str, StreamInfo]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     part: bool = False
+    episode: int | None = None
+    task: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +85,17 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A recording of many that is closed: its name and path, and what its last `on_chunk` returned."""
+    """A recording of many, or an episode, that is closed: its name and path, and what its last `on_chunk` returned.
+
+    ``episode``, ``task`` and ``label`` are as in `Recording`.
+    """
 
     name: str
     path: str
     state: dict[str, Any] | None
+    episode: int | None = None
+    task: str = ""
+    label: str = ""
 
 
 class Sample(NamedTuple):
@@ -168,6 +181,9 @@ class Consumer:
     Promised: `open` is called once in a process, before all else and after the process before it has
     ended; `on_frame` once for each frame in order; `on_chunk` behind a chunk's last frame; `close`
     once the recording is complete. All come from one thread of one process.
+
+    Where recordings are cut into episodes, a process goes through several of them: for each, the consumer is
+    constructed anew and opened, and closed before the next one is opened. An option ``{episode}`` is its name.
 
     Not promised: that a chunk is shown only once. A process that dies before `on_chunk` returned is
     replaced, and the chunk comes again from its first frame; so write a chunk's output under a name

@@ -23,16 +23,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamer.config.load import load
-from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
+from streamer.config.settings import episode_settings, provenance, stream_settings, timeline_settings, trust
 from streamer.delivery import Load
 from streamer.files import scratch_folder
 from streamer.layout import at_once
 from streamer.pipelines.recordings import recordings
-from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.about import about_recording, part_of, recording_of, whole
 from streamer.runtime.frames import make_frame
 from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader
 from streamer.runtime.plugin import importing
+from streamer.runtime.prepare import Episodes
 from streamer.source.find import recording_name
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -114,13 +115,15 @@ class Opened:
                 about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
                 recording, places = recording_of(about)
                 with Ahead(prepared, places, config.threads) as ahead:
-                    for number in range(-(-recording.frames // config.chunk_size)):
-                        first = number * config.chunk_size
-                        last = min(first + config.chunk_size, recording.frames) - 1
-                        part = ahead.frames(first, last)
-                        yield OpenChunk(recording, number, first, last, part)
-                        for _ in part:
-                            pass
+                    for episode in about.episodes if about.cut else (whole(about),):
+                        own = part_of(recording, episode)
+                        for number in range(-(-own.frames // config.chunk_size)):
+                            first = number * config.chunk_size
+                            last = min(first + config.chunk_size, own.frames) - 1
+                            part = ahead.frames(first, last, episode.first)
+                            yield OpenChunk(own, number, first, last, part)
+                            for _ in part:
+                                pass
 
     def paths(self) -> list[Path]:
         """Return the recordings; those of the demo are made where they are missing.
@@ -141,7 +144,9 @@ class Opened:
             source = stack.enter_context(Source(path, scratch, mapped=mapped, salvage=salvage, trust=trust(config)))
             types = Types.of(source, config.types, self._loaded.base)
             with importing(self._loaded.base):
-                prepared = prepare_all(source, types, timeline_settings(config), stream_settings(config))
+                cut = episode_settings(config, self._loaded.base)
+                about = None if cut is None else Episodes(cut, recording_name(path))
+                prepared = prepare_all(source, types, timeline_settings(config), stream_settings(config), None, about)
             yield prepared
 
 
@@ -177,9 +182,9 @@ class Ahead:
     def __exit__(self, *_: object) -> None:
         self._loader.close()
 
-    def frames(self, first: int, last: int) -> Iterator[Frame]:
-        """Yield the frames from ``first`` to ``last``."""
-        for number in range(first, last + 1):
+    def frames(self, first: int, last: int, origin: int = 0) -> Iterator[Frame]:
+        """Yield the frames from ``first`` to ``last``, counted from ``origin``, the first of their episode."""
+        for number in range(origin + first, origin + last + 1):
             if self._ordered < min(number + 1 + self._window // 2, self._prepared.plan.frames):
                 self._order(number + self._window)
             while number not in self._rows:
@@ -188,7 +193,7 @@ class Ahead:
             pending, rows = self._pending.pop(number), self._rows[number]
             self._rows.pop(number - 1, None)
             if rows is not None:
-                yield self._frame(number, pending.root, rows)
+                yield self._frame(number, origin, pending.root, rows)
 
     def _order(self, stop: int) -> None:
         orders = []
@@ -207,7 +212,7 @@ class Ahead:
                 raise loaded.error
             self._rows[loaded.frame] = None if loaded.error is not None else loaded.rows
 
-    def _frame(self, number: int, root: NDArray[np.uint8], rows: Rows) -> Frame:
+    def _frame(self, number: int, origin: int, root: NDArray[np.uint8], rows: Rows) -> Frame:
         plan = self._prepared.plan
         samples = [
             None if count is None else (s.stamp.item(number), s.offset.item(number), s.flags.item(number), count)
@@ -221,7 +226,7 @@ class Ahead:
             shape = (count, *spec.shape[1:]) if spec.variable else spec.shape
             return flat[: int(np.prod(shape))].reshape(shape)
 
-        descriptor = Descriptor(number, plan.numbers.item(number), plan.ticks.item(number), 0, samples)
+        descriptor = Descriptor(number - origin, plan.numbers.item(number), plan.ticks.item(number), 0, samples)
         return make_frame(descriptor, self._places, array)
 
 

@@ -59,6 +59,12 @@ CREATE TABLE elements (
     PRIMARY KEY (recording, stream)
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE episodes (
+    recording INTEGER NOT NULL REFERENCES recordings ON DELETE CASCADE, consumer TEXT NOT NULL,
+    number INTEGER NOT NULL, state BLOB, closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (recording, consumer, number)
+) WITHOUT ROWID;
+""",
 ]
 
 
@@ -225,7 +231,7 @@ class Ledger(Database):
 
     def reset(self, recording: int) -> None:
         """Drop what a run noted that committed nothing: its plan may have been another."""
-        for table in ("cursors", "attempts", "skips", "quarantine"):
+        for table in ("cursors", "attempts", "skips", "quarantine", "episodes"):
             self._do(f"DELETE FROM {table} WHERE recording = ?", recording)  # noqa: S608 - names from the line above
 
     def finish(self, recording: int, state: str, error: str = "") -> None:
@@ -241,10 +247,12 @@ class Ledger(Database):
         )
         return Cursor(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else Cursor(0, None, closed=False)
 
-    def commit(self, recording: int, consumer: str, chunk: int, state: bytes | None) -> None:
+    def commit(
+        self, recording: int, consumer: str, chunk: int, state: bytes | None, episode: int | None = None
+    ) -> None:
         """Move a cursor behind ``chunk`` and store the consumer's state, both or neither.
 
-        The next chunk thereby begins its first attempt.
+        The next chunk thereby begins its first attempt. ``episode`` is the one of which this was the last chunk.
         """
         self._do("BEGIN")
         self._do("DELETE FROM attempts WHERE recording = ? AND consumer = ?", recording, consumer)
@@ -254,6 +262,11 @@ class Ledger(Database):
             " ON CONFLICT (recording, consumer) DO UPDATE SET chunk = excluded.chunk, state = excluded.state",
             *(recording, consumer, chunk + 1, state),
         )
+        if episode is not None:
+            self._do(
+                "INSERT OR REPLACE INTO episodes (recording, consumer, number, state) VALUES (?, ?, ?, ?)",
+                *(recording, consumer, episode, state),
+            )
         self._do("COMMIT")
 
     def note_settings(self, recording: int, consumer: str, settings: str) -> None:
@@ -265,8 +278,25 @@ class Ledger(Database):
         rows = self._do("SELECT settings FROM settings WHERE recording = ? AND consumer = ?", recording, consumer)
         return str(rows[0][0]) if rows else None
 
-    def close_consumer(self, recording: int, consumer: str) -> None:
-        """Note that a consumer has finished its outputs of a recording."""
+    def close_episode(self, recording: int, consumer: str, episode: int) -> None:
+        """Note that a consumer has finished its outputs of an episode that is committed."""
+        self._do(
+            "UPDATE episodes SET closed = 1 WHERE recording = ? AND consumer = ? AND number = ?",
+            *(recording, consumer, episode),
+        )
+
+    def episodes(self, recording: int, consumer: str) -> dict[int, tuple[bytes | None, bool]]:
+        """Return of each episode that a consumer has committed its last state and whether its outputs are finished."""
+        rows = self._do(
+            "SELECT number, state, closed FROM episodes WHERE recording = ? AND consumer = ? ORDER BY number",
+            *(recording, consumer),
+        )
+        return {number: (state, bool(closed)) for number, state, closed in rows}
+
+    def close_consumer(self, recording: int, consumer: str, state: bytes | None = None) -> None:
+        """Note that a consumer has finished its outputs of a recording; ``state`` takes the place of its last one."""
+        if state is not None:
+            self._do("UPDATE cursors SET state = ? WHERE recording = ? AND consumer = ?", state, recording, consumer)
         self._do(
             "INSERT INTO cursors (recording, consumer, chunk, closed) VALUES (?, ?, 0, 1)"
             " ON CONFLICT (recording, consumer) DO UPDATE SET closed = 1",

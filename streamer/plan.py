@@ -336,6 +336,27 @@ def join(plans: Sequence[Plan], counts: Sequence[Mapping[str, int]]) -> Plan:
     )
 
 
+def join_episodes(plans: Sequence[Plan], counts: Sequence[Mapping[str, int]]) -> Plan:
+    """Put the plans of a recording's episodes one behind the other; each counts its ticks from 0 on.
+
+    ``counts`` are how many messages each episode has by stream (of a computed stream: ticks).
+    """
+    skipped: Counter[str] = Counter()
+    before: Counter[str] = Counter()
+    streams = []
+    for plan, messages in zip(plans, counts, strict=True):
+        skipped.update(plan.skipped)
+        streams.append([_moved(stream, before[stream.name]) for stream in plan.streams])
+        before.update(messages)
+    return Plan(
+        np.concatenate([plan.ticks for plan in plans]),
+        np.concatenate([plan.numbers for plan in plans]),
+        sum(plan.planned for plan in plans),
+        dict(skipped),
+        tuple(_concatenate(parts) for parts in zip(*streams, strict=True)),
+    )
+
+
 def _moved(stream: StreamPlan, by: int) -> StreamPlan:
     """Count a stream's messages from ``by`` on."""
     first = np.where(stream.first < 0, stream.first, stream.first + np.int32(by))

@@ -215,6 +215,67 @@ class TimelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Markers:
+    """Messages of ``topic`` that begin and end episodes, by conditions on their ``field`` (a path).
+
+    Without ``stop`` the next start ends an episode. ``task`` and ``label`` name where such a text comes from: a field
+    of the message that starts, or ends, the episode, or a topic (it begins with "/"); empty for nowhere.
+    """
+
+    topic: str
+    field: str
+    start: str
+    stop: str | None = None
+    discard: str | None = None
+    task: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A vector stream rests where no element changes faster than ``below`` a second, for ``lasting`` nanoseconds."""
+
+    stream: str
+    below: float
+    lasting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSettings:
+    """How a recording is cut into episodes: by one of ``markers``, ``windows``, ``gap``, ``still`` and ``every``.
+
+    ``windows`` is the path of a table; durations are in nanoseconds. Ends in which the stream of ``trim`` rests are cut
+    off, and what is shorter than ``shortest`` then is left out; ``unfinished`` (drop, keep, error) says what becomes of
+    one whose start or stop is missing. ``task`` is that of the episodes which have none of their own.
+    """
+
+    markers: Markers | None = None
+    windows: str | None = None
+    gap: int | None = None
+    still: Rest | None = None
+    every: int | None = None
+    shortest: int = 0
+    trim: Rest | None = None
+    unfinished: str = "drop"
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A part of a recording that is planned by itself: the messages received from ``start`` to before ``end``.
+
+    Both are nanoseconds. ``why`` says what made it, ``number`` counts the episodes of the recording from 0.
+    """
+
+    number: int
+    start: int
+    end: int
+    task: str = ""
+    label: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """A computed stream at n instants: what is found there before any frame is loaded.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from typing import Any
 
 _LONGEST_NAME = 160  # bytes of UTF-8, so that a consumer's endings fit into the 255 that a file's name may have
 _KEPT = 140  # bytes of a longer one
@@ -72,3 +73,12 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text."""
         return visible(super().format(record), lines=True).replace("\n", "\n    ")
+
+
+def fill_in(value: Any, word: str, name: str) -> Any:
+    """Put a name where texts, alone or in dicts and lists, say ``{word}``: it is never more than one part of a path."""
+    if isinstance(value, str):
+        return value.replace(f"{{{word}}}", path_part(name))
+    if isinstance(value, dict):
+        return {key: fill_in(inner, word, name) for key, inner in value.items()}
+    return [fill_in(inner, word, name) for inner in value] if isinstance(value, list) else value

@@ -44,6 +44,12 @@ class ClosedOutputs(NamedTuple):
     """Consumer → reader: its outputs are finished."""
 
 
+class ClosedEpisode(NamedTuple):
+    """Consumer → reader: the outputs of an episode that is not the last are finished."""
+
+    episode: int
+
+
 class Lent(NamedTuple):
     """Consumer → reader: the callbacks of these frames have returned, but an array of each is kept."""
 
@@ -51,12 +57,17 @@ class Lent(NamedTuple):
 
 
 class Open(NamedTuple):
-    """Reader → consumer: begin with this recording (plain values of an `AboutRecording`) and state."""
+    """Reader → consumer: begin with this recording (plain values of an `AboutRecording`) and state.
+
+    ``chunk`` is the first that will be sent; ``closed`` whether the outputs of the episode before it are finished.
+    """
 
     about: dict[str, Any]
     slots: int
     credit: int
     state: bytes | None
+    chunk: int = 0
+    closed: bool = True
 
 
 # One stream's sample: its stamp and offset in nanoseconds, its flags, the rows that it has in its place. It is a plain
@@ -96,11 +107,11 @@ class MakeWay(NamedTuple):
     """Reader → consumer: end; another generation goes on."""
 
 
-FromConsumer: TypeAlias = Hello | Release | Commit | ClosedOutputs | Lent
+FromConsumer: TypeAlias = Hello | Release | Commit | ClosedOutputs | Lent | ClosedEpisode
 ToConsumer: TypeAlias = Open | Frames | EndOfChunk | Finish | MakeWay
 
 _NUMBERS: dict[type, int] = {
-    **dict(zip((Hello, Release, Commit, ClosedOutputs, Lent), range(1, 6), strict=True)),
+    **dict(zip((Hello, Release, Commit, ClosedOutputs, Lent, ClosedEpisode), range(1, 7), strict=True)),
     **dict(zip((Open, Frames, EndOfChunk, Finish, MakeWay), range(10, 15), strict=True)),
 }
 _SHAPES: dict[int, tuple[type[FromConsumer], tuple[type | tuple[type, ...], ...]]] = {  # of what a stranger may send
@@ -109,6 +120,7 @@ _SHAPES: dict[int, tuple[type[FromConsumer], tuple[type | tuple[type, ...], ...]
     3: (Commit, (int, (bytes, type(None)))),
     4: (ClosedOutputs, ()),
     5: (Lent, (list,)),
+    6: (ClosedEpisode, (int,)),
 }
 _TO_CONSUMER: dict[int, type[ToConsumer]] = {
     10: Open,

@@ -21,24 +21,9 @@ _CODES: dict[object, int] = {1: 0, 2: UsageError.exit_code, 130: BusyError.exit_
 
 _VERBS = {  # each verb, in the order of the help, and the module in which it is
     **{
-        verb: verb
-        for verb in (
-            "convert",
-            "init",
-            "info",
-            "survey",
-            "check",
-            "plan",
-            "show",
-            "sync",
-            "run",
-            "debug",
-            "merge",
-            "push",
-            "bench",
-        )
+        verb: verb for verb in ("convert", "init", "info", "survey", "check", "plan", "episodes", "show", "sync", "run")
     },
-    **{verb: verb for verb in ("memory", "report", "top", "watch")},
+    **{verb: verb for verb in ("run", "debug", "merge", "push", "bench", "memory", "report", "top", "watch")},
     **dict.fromkeys(("status", "retry", "quarantine", "drain", "reload"), "watch"),
     **{verb: verb for verb in ("schema", "demo")},
 }

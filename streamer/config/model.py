@@ -5,37 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
-from streamer import units
+from streamer.config.episodes import EpisodesConfig
+from streamer.config.kinds import Duration, Instant, Later, Rate, Shift, Size
 from streamer.records import MAX_PIXELS
 
-
-def _quantity(kind: str, example: str) -> WithJsonSchema:
-    """Describe a text with a unit to an editor."""
-    pattern = rf"^\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(units.KNOWN[kind])})\s*$|\$\{{"
-    return WithJsonSchema({"type": "string", "format": kind, "pattern": pattern, "examples": [example]})
-
-
-def _signed_quantity(kind: str, example: str, more: str) -> WithJsonSchema:
-    """Describe a text with a sign and a unit to an editor."""
-    pattern = rf"^\s*[+-]?\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(units.KNOWN['duration'])}{more})\s*$|\$\{{"
-    return WithJsonSchema({"type": "string", "format": kind, "pattern": pattern, "examples": [example]})
-
-
-Duration = Annotated[int, BeforeValidator(units.duration), _quantity("duration", "50 ms")]
-Shift = Annotated[int, BeforeValidator(units.signed_duration), _signed_quantity("shift", "-40 ms", "")]
-Later = Annotated[tuple[int, int], BeforeValidator(units.later), _signed_quantity("later", "+1 tick", "|ticks?")]
-Instant = Annotated[
-    tuple[int, bool],
-    BeforeValidator(units.moment),
-    WithJsonSchema({"type": "string", "examples": ["5 s", "2026-11-26T10:00:05Z"]}),
-]
-Size = Annotated[int, BeforeValidator(units.size), _quantity("size", "512 MB")]
-Rate = Annotated[Fraction, BeforeValidator(units.rate), _quantity("rate", "10 Hz")]
 _SCALES = {"deg2rad": math.pi / 180, "rad2deg": 180 / math.pi}
 _SCALE_SCHEMA = WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(_SCALES)}]})
 _MANY_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -341,6 +318,7 @@ class Config(_Settings):
     timeline: TimelineConfig = TimelineConfig()
     chunk_size: int = Field(100, ge=1, description="frames a chunk: the unit of commit, replay and recycling")
     pool: Size = Field(512 * 10**6, description="shared memory for decoded frames")
+    episodes: EpisodesConfig | None = Field(None, description="how one recording is cut into many episodes")
     workdir: str = Field(".streamer", description="ledger, logs and sockets; relative to this file")
     jobs: int = Field(1, ge=1, description="recordings that are streamed side by side")
     memory: Size | None = Field(None, ge=1, description="what all of them together may use, pools and processes")
@@ -386,6 +364,10 @@ class Config(_Settings):
                 if stream not in self.streams:
                     msg = f"consumers.{name}.streams: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
                     raise ValueError(msg)
+        for stream in self.episodes.streams() if self.episodes else ():
+            if stream not in self.streams:
+                msg = f"episodes: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
+                raise ValueError(msg)
         if self.engine == "local" and "ray" in self.model_fields_set:
             msg = "ray says how a cluster is used: it needs 'engine: ray'"
             raise ValueError(msg)

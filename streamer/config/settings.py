@@ -7,9 +7,21 @@ import platform
 import sys
 from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamer.records import MAX_PIXELS, Alignment, Decoding, Moment, StreamSettings, TimelineSettings, Trust
+from streamer.records import (
+    MAX_PIXELS,
+    Alignment,
+    Decoding,
+    EpisodeSettings,
+    Markers,
+    Moment,
+    Rest,
+    StreamSettings,
+    TimelineSettings,
+    Trust,
+)
 
 if TYPE_CHECKING:
     from streamer.config.load import Loaded
@@ -63,13 +75,34 @@ def timeline_settings(config: Config) -> TimelineSettings:
     return TimelineSettings(t.source, rate, t.skip, t.crop, t.end, start, end_at, config.source.resets)
 
 
-_DECIDE = ("timeline", "streams", "consumers", "chunk_size", "types")
+def episode_settings(config: Config, base: Path) -> EpisodeSettings | None:
+    """Return how recordings are cut into episodes; None where they are not. Paths are relative to ``base``."""
+    e = config.episodes
+    if e is None:
+        return None
+    m = e.source
+    return EpisodeSettings(
+        None if m is None else Markers(m.topic, m.field, m.start, m.stop, m.discard, m.task, m.label),
+        None if e.windows is None else str(base / Path(e.windows).expanduser()),
+        e.gap,
+        None if e.still is None else Rest(e.still.stream, e.still.below, e.still.lasting),
+        e.every,
+        e.min,
+        None if e.trim is None else Rest(e.trim.still, e.trim.below),
+        e.unfinished,
+        e.task,
+    )
+
+
+_DECIDE = ("episodes", "timeline", "streams", "consumers", "chunk_size", "types")
 _OPERATION = {"recycle", "on_failed", "escape", "trace_malloc", "memray", "deadline"}  # how, not what, is written
 
 
 def fingerprint(loaded: Loaded) -> str:
     """Return 12 hexadecimal digits that change with what the outputs depend on, and with nothing else."""
     values = loaded.config.model_dump(mode="json", include=set(_DECIDE))
+    if values["episodes"] is None:
+        del values["episodes"]
     for consumer in values["consumers"].values():
         for key in _OPERATION:
             consumer.pop(key)

@@ -17,10 +17,10 @@ _LOOK_BACK = 64  # frames; what is older is not the newest
 class Delivery(View):
     """The table for one recording of ``frames`` frames in ``slots`` slots."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a table is made of
         self,
         frames: int,
-        chunk_size: int,
+        chunks: int | Sequence[int],
         slots: int,
         *,
         window: int,
@@ -28,23 +28,26 @@ class Delivery(View):
         repeats: Sequence[bool] = (),
         most: int = 0,
         step: int = 1,
+        firsts: Sequence[int] = (0,),
     ) -> None:
         """Begin with an empty table.
 
         Args:
             frames: number of frames to stream.
-            chunk_size: frames a chunk.
+            chunks: frames a chunk, or the first frame of each chunk.
             slots: slots in the pool now.
             window: how many frames may be loading at once.
             readahead: how many frames beyond a consumer's position are loaded for it.
             repeats: for each frame, whether it shows a message of the frame before; may be empty.
             most: how many slots the pool may grow to, before any frame is dropped for another.
             step: how many slots it grows by.
+            firsts: the first frame of each episode; of each, consumers are shown every n-th from its first on.
 
         """
         self.frames = frames
-        self.chunks = -(-frames // chunk_size)
-        self._chunk_size = chunk_size
+        self._starts = range(0, frames, chunks) if isinstance(chunks, int) else chunks
+        self._firsts = firsts
+        self.chunks = len(self._starts)
         self._window = window
         self._readahead = readahead
         self._repeats = repeats
@@ -82,7 +85,7 @@ class Delivery(View):
         seat.position = seat.ahead = self._start_of(seat.cursor)
         seat.chunk = seat.cursor
         last = self.chunks if chunks is None else min(self.chunks, seat.cursor + chunks)
-        seat.stop = min(self.frames, last * self._chunk_size)
+        seat.stop = min(self.frames, self._start_of(last))
         seat.active = seat.expected = True
         seat.told = False
         if self._draining:
@@ -195,19 +198,19 @@ class Delivery(View):
                     yield self._lease(name, seat, frame, entry.slot)
             seat.position = frame + 1
             self._reap(frame)
-            if seat.position == min((seat.chunk + 1) * self._chunk_size, self.frames):
+            if seat.position == self._start_of(seat.chunk + 1):
                 yield self._end_chunk(name, seat)
         yield from self._finish(name, seat)
 
     def _shows(self, seat: Seat, frame: int) -> bool:
-        return frame % seat.every == 0 and frame not in seat.without
+        return self.due(seat.every, frame) and frame not in seat.without
 
     def _serve_latest(self, name: str, seat: Seat) -> Iterator[Action]:
         over = not any(self._reaches(other, seat.stop) for other in self._seats.values() if not other.latest)
         if seat.leases == seat.lent and len(seat.leases) < seat.credit and not over:
             newest = self._newest_for(seat)
             if seat.position <= newest < seat.stop:
-                while (seat.chunk + 1) * self._chunk_size <= newest:
+                while self._start_of(seat.chunk + 1) <= newest:
                     yield self._end_chunk(name, seat)
                 slot = self._table[newest].slot
                 if slot is not None:
@@ -215,7 +218,7 @@ class Delivery(View):
                 seat.position = newest + 1
         if over and seat.position < seat.stop:
             seat.position = seat.stop
-        while seat.position >= min((seat.chunk + 1) * self._chunk_size, seat.stop) and seat.chunk < self._last(seat):
+        while seat.position >= min(self._start_of(seat.chunk + 1), seat.stop) and seat.chunk < self._last(seat):
             yield self._end_chunk(name, seat)
         yield from self._finish(name, seat)
 
@@ -242,7 +245,7 @@ class Delivery(View):
 
     def _last(self, seat: Seat) -> int:
         """Return the number of chunks that are committed when the present generation ends."""
-        return -(-seat.stop // self._chunk_size)
+        return self.chunks_until(seat.stop)
 
     def _end_chunk(self, name: str, seat: Seat) -> EndChunk:
         seat.chunk += 1
@@ -292,7 +295,7 @@ class Delivery(View):
         for rank, seat in enumerate(sorted(seats, key=lambda s: s.position)):
             limit = min(seat.stop if self._draining else self.frames, seat.position + reach)
             seat.ahead = max(seat.ahead, seat.position)
-            while seat.ahead < limit and (seat.ahead in self._table or seat.ahead % seat.every):
+            while seat.ahead < limit and (seat.ahead in self._table or not self.due(seat.every, seat.ahead)):
                 seat.ahead += 1
             if seat.ahead < limit:
                 yield seat.ahead, rank == 0
@@ -330,12 +333,12 @@ class Delivery(View):
     # ---- keeping the table
 
     def _stop_soon(self, seat: Seat) -> None:
-        start = seat.chunk * self._chunk_size
-        seat.stop = min(seat.stop, start if seat.position <= start else start + self._chunk_size)
+        start = self._start_of(seat.chunk)
+        seat.stop = min(seat.stop, start if seat.position <= start else self._start_of(seat.chunk + 1))
 
     def _needed(self, frame: int, *, active: bool = False) -> bool:
         return any(
-            seat.position <= frame and frame % seat.every == 0 and not seat.latest and not seat.done
+            seat.position <= frame and self.due(seat.every, frame) and not seat.latest and not seat.done
             for seat in self._seats.values()
             if seat.active or (seat.expected and not self._draining) or not active
         )

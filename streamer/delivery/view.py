@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from streamer.delivery.seats import Entry, Seat
 
@@ -15,7 +17,8 @@ class View:
 
     frames: int
     chunks: int
-    _chunk_size: int
+    _starts: Sequence[int]  # of the chunks, in frames
+    _firsts: Sequence[int]  # frames of the episodes, from which each consumer's every n-th is counted
     _slots: int
     _loading: int
     _free: list[int]
@@ -23,7 +26,28 @@ class View:
     _seats: dict[str, Seat]
 
     def _start_of(self, chunk: int) -> int:
-        return min(chunk * self._chunk_size, self.frames)
+        return self._starts[chunk] if chunk < len(self._starts) else self.frames
+
+    def chunks_until(self, frame: int) -> int:
+        """Return how many chunks begin before a frame."""
+        return bisect_left(self._starts, frame)
+
+    def bounds(self, chunk: int) -> tuple[int, int]:
+        """Return the first and the last frame of a chunk."""
+        return self._start_of(chunk), self._start_of(chunk + 1) - 1
+
+    def due(self, every: int, frame: int) -> bool:
+        """Tell whether a frame is one of those of which a consumer is shown every n-th."""
+        if every == 1:
+            return True
+        return (frame - self._firsts[bisect_right(self._firsts, frame) - 1]) % every == 0
+
+    def due_before(self, every: int, frame: int) -> int:
+        """Return how many of the frames before this one are due to a consumer that is shown every n-th."""
+        if every == 1:
+            return frame
+        edges = [first for first in self._firsts if first < frame]
+        return sum(-(-(stop - first) // every) for first, stop in pairwise([*edges, frame]))
 
     @property
     def idle(self) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.config.settings import stream_settings, timeline_settings, trust
+from streamer.config.settings import episode_settings, stream_settings, timeline_settings, trust
 from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.files import scratch_folder
 from streamer.inspect.consumers import ask_consumers, check_consumers
@@ -18,9 +18,10 @@ from streamer.inspect.machine import check_disk, check_memory
 from streamer.inspect.messages import misfits
 from streamer.layout import count_slots
 from streamer.pipelines.recordings import recordings, unique_names
-from streamer.runtime.about import alignments
+from streamer.runtime.about import alignments, chunk_starts
 from streamer.runtime.joined import prepare_all
 from streamer.runtime.plugin import importing
+from streamer.runtime.prepare import Episodes
 from streamer.source.find import find_recordings
 from streamer.source.source import Source
 from streamer.source.types import Types
@@ -92,7 +93,7 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
         ):
             types = Types.of(source, config.types, loaded.base)
             with importing(loaded.base):
-                prepared = _prepare(source, types, timeline_settings(config), settings, found)
+                prepared = _prepare(source, types, timeline_settings(config), settings, found, _episodes(loaded, name))
             if prepared is None:
                 return
             if not quick:
@@ -106,22 +107,32 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
         found.add(error, str(path))
 
 
+def _episodes(loaded: Loaded, name: str) -> Episodes | None:
+    settings = episode_settings(loaded.config, loaded.base)
+    return None if settings is None else Episodes(settings, name)
+
+
 def _prepare(
-    source: Source, types: Types, timeline: TimelineSettings, streams: Sequence[StreamSettings], found: Checked
+    source: Source,
+    types: Types,
+    timeline: TimelineSettings,
+    streams: Sequence[StreamSettings],
+    found: Checked,
+    episodes: Episodes | None,
 ) -> Prepared | None:
     """Plan the streams; where one does not fit, go on without it, so that the fault of each is told.
 
     Return the plan of those that fit; None where there is none.
     """
     try:
-        return prepare_all(source, types, timeline, streams)
+        return prepare_all(source, types, timeline, streams, None, episodes)
     except StreamerError as error:
         found.add(error, str(source.path))
         about = error.where.stream or error.where.key.removeprefix("streams.").partition(".")[0]
     others = [stream for stream in streams if stream.name != about]
     if about == timeline.source or not 0 < len(others) < len(streams):
         return None
-    return _prepare(source, types, timeline, others, found)
+    return _prepare(source, types, timeline, others, found, episodes)
 
 
 def _check_messages(prepared: Prepared, found: Checked) -> None:
@@ -152,7 +163,8 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
             "planned": plan.planned,
             "frames": plan.frames,
             "skipped": dict(plan.skipped),
-            "chunks": -(-plan.frames // config.chunk_size),
+            "chunks": len(chunk_starts(prepared, config.chunk_size)),
+            "episodes": None if prepared.cut is None else len(prepared.cut.episodes),
             "seconds": float(np.ptp(prepared.plan.ticks)) / 1e9 if plan.frames else 0.0,
             "frame_bytes": prepared.layout.slot_size,
             "slots": slots,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streamer import text
 from streamer.config.settings import provenance
 from streamer.contract import Outlook
 from streamer.errors import ConfigError, ConsumerError, StreamerError, from_os_error
 from streamer.libraries import blamed
-from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.about import about_recording, part_of, recording_of, whole
 from streamer.runtime.plugin import importing, make_consumer, of_consumer
 from streamer.supervisor.recording import fill_in
 
@@ -47,28 +48,38 @@ def check_consumers(loaded: Loaded, recording: str, found: Checked, *, several: 
 def ask_consumers(loaded: Loaded, prepared: Prepared, name: str, found: Checked) -> None:
     """Let each consumer that could be constructed hold itself against a recording that is planned."""
     for consumer_name in found.consumers:
-        consumer = _construct(loaded, consumer_name, name, found)
-        if consumer is None:
-            continue
         config = loaded.config.consumers[consumer_name]
         names = [stream.settings.name for stream in prepared.streams]
         shown = [n for n, stream in enumerate(names) if config.streams is None or stream in config.streams]
         about = about_recording(prepared, name, loaded.config.chunk_size, provenance(loaded), shown)
         recording, _ = recording_of(about)
-        with _blaming(consumer_name, "check", found, prepared), importing(loaded.base), contextlib.chdir(loaded.base):
-            consumer.check(_outlook(recording, prepared, config, shown))
+        for episode in about.episodes if about.cut else (whole(about),):
+            consumer = _construct(loaded, consumer_name, name, found, episode.name)
+            if consumer is None:
+                break
+            own = part_of(recording, episode)
+            outlook = _outlook(own, prepared, config, shown, range(episode.first, episode.first + episode.frames))
+            with (
+                _blaming(consumer_name, "check", found, prepared),
+                importing(loaded.base),
+                contextlib.chdir(loaded.base),
+            ):
+                consumer.check(outlook)
 
 
-def _construct(loaded: Loaded, name: str, recording: str, found: Checked) -> Consumer | None:
+def _construct(loaded: Loaded, name: str, recording: str, found: Checked, episode: str = "") -> Consumer | None:
     config = loaded.config.consumers[name]
     with _blaming(name, "its constructor", found), importing(loaded.base), contextlib.chdir(loaded.base):
-        return make_consumer(name, config.use or name, fill_in(config.options, recording))
+        options = fill_in(config.options, recording)
+        return make_consumer(name, config.use or name, text.fill_in(options, "episode", episode or recording))
     return None
 
 
-def _outlook(recording: Recording, prepared: Prepared, config: ConsumerConfig, shown: list[int]) -> Outlook:
+def _outlook(
+    recording: Recording, prepared: Prepared, config: ConsumerConfig, shown: list[int], frames: range
+) -> Outlook:
     """Say what a consumer is shown: each ``every``-th frame; one that takes the newest may miss any of them."""
-    plan, step = prepared.plan, slice(None, None, config.every)
+    plan, step = prepared.plan, slice(frames.start, frames.stop, config.every)
     without = {
         plan.streams[n].name: count for n in shown if (count := int(np.count_nonzero(plan.streams[n].first[step] < 0)))
     }

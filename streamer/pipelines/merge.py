@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import selectors
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +10,20 @@ from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
 from streamer.pipelines.past import done
 from streamer.pipelines.recordings import recordings, unique_names
+from streamer.runtime.course import unpack_states
 from streamer.runtime.job import MergeJob
 from streamer.runtime.messages import Failed, Merged
 from streamer.supervisor.child import Child
 from streamer.supervisor.context import RunContext
 from streamer.supervisor.endings import how_it_ended
-from streamer.supervisor.recording import import_paths, sharing
+from streamer.supervisor.recording import fill_in, import_paths, sharing
 from streamer.supervisor.signals import listen
 from streamer.supervisor.status import Status
 from streamer.supervisor.workdir import open_workdir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streamer.config.load import Loaded
     from streamer.pipelines.past import Done
     from streamer.supervisor.observer import Display
@@ -52,12 +56,38 @@ def merge(context: RunContext, parts: list[Done], count: int) -> None:
 
     """
     for name in sorted(sharing(context.loaded.config)):
-        _merge(context, name, parts)
+        together: dict[str, tuple[dict[str, Any], list[Done]]] = {}  # by what their options are
+        for part in parts:
+            options = fill_in(context.loaded.config.consumers[name].options, part.name)
+            together.setdefault(json.dumps(options, sort_keys=True, default=str), (options, []))[1].append(part)
+        for options, found in together.values():
+            _merge(context, name, options, found)
     if len(parts) < count:
         context.status.note(f"{len(parts)} of {count} recordings are merged; the others are added once they are done")
 
 
-def _merge(context: RunContext, name: str, parts: list[Done]) -> None:
+def merge_episodes(context: RunContext, path: Path, name: str) -> None:
+    """Let every consumer merge the episodes of one recording that is done, where it is cut into such.
+
+    Raises:
+        StreamerError: a consumer failed, or a stop was asked for twice.
+
+    """
+    if context.loaded.config.episodes is None:
+        return
+    with Ledger(context.workdir.ledger) as ledger:
+        parts = done(ledger, context.pipeline, {path: name}, sharing(context.loaded.config))
+    merge(context, parts, 1)
+
+
+def _parts(part: Done, name: str, *, cut: bool) -> list[tuple[str, str, bytes | None, int | None, str, str]]:
+    """Return a recording as a consumer's merging sees it: each of its episodes where it is cut."""
+    if not cut:
+        return [(part.name, part.path, part.states[name], None, "", "")]
+    return [(e.name, part.path, *e[1:]) for e in unpack_states(part.states[name])]
+
+
+def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[Done]) -> None:
     loaded = context.loaded
     config = loaded.config.consumers[name]
     log = context.workdir.logs / f"{name}.merge.log"
@@ -66,9 +96,9 @@ def _merge(context: RunContext, name: str, parts: list[Done]) -> None:
         job = MergeJob(
             name,
             config.use or name,
-            config.options,
+            options,
             import_paths(loaded),
-            tuple((part.name, part.path, part.states[name]) for part in parts),
+            tuple(found for part in parts for found in _parts(part, name, cut=loaded.config.episodes is not None)),
         )
         child.channel.send(job)
         heard: list[Any] = []

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 from streamer.config.load import Loaded, checked
 from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
+from streamer.pipelines.merge import merge_episodes
 from streamer.pipelines.unit import Ended
 from streamer.runtime.child import run as run_child
 from streamer.runtime.job import PipelineJob
 from streamer.runtime.messages import Failed, Note, PipelineEnded, Planned, Stop
 from streamer.supervisor.child import Child
+from streamer.supervisor.context import RunContext
 from streamer.supervisor.endings import MemoryKills, how_it_ended
 from streamer.supervisor.recording import Recording, run_recording, sharing
-from streamer.supervisor.status import read
-from streamer.supervisor.workdir import Workdir
+from streamer.supervisor.status import Status, read
+from streamer.supervisor.workdir import Workdir, open_workdir
 
 if TYPE_CHECKING:
     from streamer.runtime.channel import Channel
@@ -174,7 +176,12 @@ def main(channel: Channel) -> None:
     config, path = Path(job.config), Path(job.path)
     loaded = Loaded(config, checked(config, job.values | job.own).config, job.values)
     recording = Recording(path, job.name, sharing(loaded.config), job.part, job.together)
-    found = run_recording(loaded, recording, _Told(channel), _Asked(channel))
+    told, asked = _Told(channel), _Asked(channel)
+    found = run_recording(loaded, recording, told, asked)
+    if not job.part and loaded.config.episodes is not None and found.error is None:  # nobody does it later
+        with open_workdir(loaded.workdir) as workdir:
+            context = RunContext(loaded, workdir, Status(told, workdir.status, str(loaded.path)), asked)
+            merge_episodes(context, path, job.name)
     streamed = found.recordings[0] if found.recordings else None
     state = "failed" if streamed is None or found.error else streamed.state
     if state == "done" and job.flush:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamer.pipelines.many import Recordings, stream_many
+from streamer.pipelines.merge import merge_episodes
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.supervisor.context import RunContext, reported
 from streamer.supervisor.recording import Recording, stream
@@ -48,7 +49,10 @@ def _streamed(context: RunContext, mode: str, only: tuple[int, int] | None) -> I
     names = unique_names(recordings(context.loaded))
     if only is None and len(names) == 1 and context.loaded.config.engine == "local":
         ((path, name),) = names.items()
-        yield from stream(context, Recording(path, name), mode)
+        for streamed in stream(context, Recording(path, name), mode):
+            yield streamed
+            if streamed.state == "done":
+                merge_episodes(context, path, name)
         return
     first, step = only or (0, 1)
     chosen = dict(list(names.items())[first::step])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,48 @@ class AboutRecording:
     provenance: dict[str, Any]
     slot_size: int
     streams: tuple[AboutStream, ...]
+    cut: bool = False
+    episodes: tuple[AboutEpisode, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AboutEpisode:
+    """An episode that has frames: ``frames`` from ``first`` on, in the chunks from ``chunk`` on; its outer ticks."""
+
+    number: int
+    name: str
+    task: str
+    label: str
+    first: int
+    frames: int
+    chunk: int
+    start: int
+    end: int
+
+
+def episode_name(recording: str, number: int) -> str:
+    """Name an episode of a recording."""
+    return f"{recording}-{number:03d}"
+
+
+def chunk_starts(prepared: Prepared, chunk_size: int) -> Sequence[int]:
+    """Return the first frame of each chunk: chunks end where an episode ends."""
+    if prepared.cut is None:
+        return range(0, prepared.plan.frames, chunk_size)
+    return [n for e in prepared.episodes for n in range(e.first, e.first + e.frames, chunk_size)]
+
+
+def about_episodes(prepared: Prepared, name: str, chunk_size: int) -> tuple[AboutEpisode, ...]:
+    """Describe the episodes that have frames."""
+    found, chunk, ticks = [], 0, prepared.plan.ticks
+    for e in prepared.episodes:
+        if e.frames:
+            about = e.episode
+            times = int(ticks[e.first]), int(ticks[e.first + e.frames - 1])
+            texts = episode_name(name, about.number), about.task, about.label
+            found.append(AboutEpisode(about.number, *texts, e.first, e.frames, chunk, *times))
+        chunk += -(-e.frames // chunk_size)
+    return tuple(found)
 
 
 def about_recording(
@@ -91,6 +133,8 @@ def about_recording(
         provenance=provenance | {"fingerprint": prepared.source.fingerprint()},
         slot_size=prepared.layout.slot_size,
         streams=tuple(map(_about_stream, streams, places)),
+        cut=prepared.cut is not None,
+        episodes=about_episodes(prepared, name, chunk_size),
     )
 
 
@@ -108,6 +152,27 @@ def _about_stream(s: Stream, p: Place) -> AboutStream:
         unit=s.spec.unit,
         offset=p.offset,
         nbytes=p.nbytes,
+    )
+
+
+def whole(about: AboutRecording) -> AboutEpisode:
+    """Describe a recording that is not cut as if it were an episode."""
+    return AboutEpisode(-1, about.name, "", "", 0, about.frames, 0, about.start, about.end)
+
+
+def part_of(recording: Recording, episode: AboutEpisode) -> Recording:
+    """Return the recording that a consumer sees of an episode; one that is `whole` is the recording itself."""
+    if episode.number < 0:
+        return recording
+    return replace(
+        recording,
+        name=episode.name,
+        frames=episode.frames,
+        start=episode.start,
+        end=episode.end,
+        episode=episode.number,
+        task=episode.task,
+        label=episode.label,
     )
 
 

@@ -113,9 +113,11 @@ class Account:
         seat = self._peers[name].seat
         position = self._table.position(name)
         kept_from = {q.frame for q in self._ledger.quarantined(self._recording) if q.consumer == name}
-        skips = skips | {frame for frame in kept_from if frame % seat.every == 0}
+        skips = skips | {frame for frame in kept_from if self._table.due(seat.every, frame)}
         if seat.latest:
             frames = self._table.sent(name)
         else:
-            frames = -(-position // seat.every) - sum(f < position and f % seat.every == 0 for f in skips)
+            due = self._table.due
+            frames = self._table.due_before(seat.every, position)
+            frames -= sum(f < position and due(seat.every, f) for f in skips)
         return Shown(frames, self._table.cursor(name))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import ConfigError, RecordingError, names_differ
 from streamer.ledger import Ledger
 from streamer.plan import digest
+from streamer.runtime.about import chunk_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
             )
             raise ConfigError(msg, path=job.path, hint=_ANEW)
         check_settings(ledger, known.number, settings)
-    chunks = -(-prepared.plan.frames // job.chunk_size)
+    chunks = len(chunk_starts(prepared, job.chunk_size))
     number = ledger.begin(job.pipeline, job.path, fingerprint, plan, prepared.plan.frames, chunks)
     if known and not known.committed:
         ledger.reset(number)
@@ -54,7 +55,10 @@ def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
 
 
 def _decoding(prepared: Prepared) -> str:
-    return json.dumps([_decided(stream) for stream in prepared.streams], default=str)
+    decided: list[Any] = [_decided(stream) for stream in prepared.streams]
+    if prepared.cut is not None:
+        decided += [[astuple(e.episode), e.first] for e in prepared.episodes]
+    return json.dumps(decided, default=str)
 
 
 def _decided(stream: Stream) -> list[Any]:

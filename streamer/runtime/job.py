@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamer.records import StreamSettings, TimelineSettings, Trust
+from streamer.records import EpisodeSettings, StreamSettings, TimelineSettings, Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class ReaderJob:
     provenance: dict[str, Any] = field(default_factory=dict)
     together: str = ""  # the ledger of all recordings of the run, if that is another than this one's
     paths: tuple[str, ...] = ()  # go in front of ``sys.path``: where a map's modules are
+    episodes: EpisodeSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class WorkerJob:
 
     ``shares_out`` says that another recording's run has the same option ``out``; ``tolerant`` that an array kept
     beyond its callback is lent on; ``memray`` is a folder; ``part`` that the outputs are merged later; ``template`` is
-    the descriptor by which a template that it leaves behind gets its orders.
+    the descriptor by which a template that it leaves behind gets its orders; ``cut`` that the recording comes in
+    episodes.
     """
 
     name: str
@@ -75,17 +77,21 @@ class WorkerJob:
     memray: str | None = None
     part: bool = False
     template: int | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class MergeJob:
-    """The parts of a consumer's output to put together; of each its name, path and packed state, in order."""
+    """The parts of a consumer's output to put together, in order.
+
+    Of each its name, path and packed state; of an episode also its number, task and label.
+    """
 
     name: str
     use: str
     options: dict[str, Any]
     paths: tuple[str, ...]
-    parts: tuple[tuple[str, str, bytes | None], ...]
+    parts: tuple[tuple[str, str, bytes | None, int | None, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from streamer.layout import make_layout
 from streamer.records import Index, Plan, Spec, StreamPlan, Topic
 from streamer.runtime.loader import check_fit, decode_sample
 from streamer.runtime.mapping import make_chain
-from streamer.runtime.prepare import Prepared, Stream, prepare
+from streamer.runtime.prepare import Episodes, Prepared, Stream, prepare
 from streamer.source.payload import MemoryPayload
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def prepare_all(
     timeline: TimelineSettings,
     streams: Sequence[StreamSettings],
     ticks: NDArray[np.int64] | None = None,
+    episodes: Episodes | None = None,
 ) -> Prepared:
     """Decide everything about a run as `prepare` does, also of streams that are put together.
 
@@ -100,9 +101,9 @@ def prepare_all(
 
     """
     if not any(settings.parts for settings in streams):
-        return prepare(source, types, timeline, streams, ticks)
+        return prepare(source, types, timeline, streams, ticks, episodes)
     followed, parts = _expand(timeline, streams)
-    return _join_all(prepare(source, types, followed, parts, ticks), streams, types)
+    return _join_all(prepare(source, types, followed, parts, ticks, episodes), streams, types)
 
 
 def _expand(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from streamer.decode.video import FOXGLOVE, PROTOBUF, taken_at
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
+from streamer.runtime.cutting import Material, cut
+from streamer.runtime.episodes import schedule_episodes
 from streamer.runtime.mapping import make_chain, reduction
 from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.runtime.poses import PoseDecoder, find_chain
@@ -34,11 +36,12 @@ if TYPE_CHECKING:
     from rosbags.interfaces.typing import Typesdict
 
     from streamer.decode import Decoder
+    from streamer.episodes import Cut
     from streamer.plan import Compute
-    from streamer.records import Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.records import EpisodeSettings, Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
     from streamer.runtime.names import Fit
     from streamer.runtime.poses import Payloads
-    from streamer.runtime.schedule import Pass
+    from streamer.runtime.schedule import EpisodePlan, Pass
     from streamer.runtime.video import Video
     from streamer.source.source import Source
     from streamer.source.types import Types
@@ -84,7 +87,8 @@ class Stream:
 class Prepared:
     """What the loader needs; ``ticks`` are all of the timeline; ``seconds`` say how long opening and planning took.
 
-    ``passes`` are more than one where the recording's clock was set and each part is planned by itself.
+    ``passes`` are more than one where the recording's clock was set, or it is cut into ``episodes``, and each part is
+    planned by itself.
     """
 
     source: Source
@@ -96,11 +100,20 @@ class Prepared:
     seconds: Mapping[str, float]
     warnings: tuple[str, ...]
     passes: tuple[Pass, ...]
+    episodes: tuple[EpisodePlan, ...] = ()
+    cut: Cut | None = None  # how they were found
 
     @property
     def read(self) -> tuple[Stream, ...]:
         """The streams that messages are read for: of one that is put together, its parts."""
         return tuple(part for stream in self.streams for part in (stream.parts or (stream,)))
+
+
+class Episodes(NamedTuple):
+    """How a recording is cut, and the name by which tables know it."""
+
+    settings: EpisodeSettings
+    name: str
 
 
 def prepare(
@@ -109,8 +122,11 @@ def prepare(
     timeline: TimelineSettings,
     streams: Sequence[StreamSettings],
     ticks: NDArray[np.int64] | None = None,
+    episodes: Episodes | None = None,
 ) -> Prepared:
     """Decide everything about a run; ``ticks`` (n,) int64 stand for the timeline's where they are given.
+
+    ``episodes`` say how the recording is cut.
 
     Raises:
         ConfigError: a topic, field or setting does not fit the recording.
@@ -138,7 +154,16 @@ def prepare(
     }
     opened = time.monotonic()
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    timed = schedule(source, timeline, streams, images, own, indexes, ticks, chains)
+    division = None
+    if episodes is None:
+        timed = schedule(source, timeline, streams, images, own, indexes, ticks, chains)
+    else:
+        by_receipt = own | {n: indexes[n] for n in chains}
+        division = cut(
+            Material(source, types, episodes.name, decoders, by_receipt, chains, timeline.source, images),
+            episodes.settings,
+        )
+        timed = schedule_episodes(source, division.episodes, timeline, streams, images, own, indexes, chains)
     plan, used = timed.plan, timed.indexes
     fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
     sources: dict[str, Payloads] = dict.fromkeys(own, source)
@@ -162,7 +187,19 @@ def prepare(
     rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(timed.ticks)
     seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
     told = (*warnings, *timed.warnings, *_warnings(source, types, plan))
-    return Prepared(source, timed.ticks, plan, ready, make_layout(specs), rate, seconds, told, timed.passes)
+    return Prepared(
+        source,
+        timed.ticks,
+        plan,
+        ready,
+        make_layout(specs),
+        rate,
+        seconds,
+        told,
+        timed.passes,
+        timed.episodes,
+        division,
+    )
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:

@@ -23,16 +23,19 @@ from streamer.memory import held
 from streamer.plain import to_plain
 from streamer.pool import Pool
 from streamer.runtime import child, messages
-from streamer.runtime.about import about_recording
+from streamer.runtime.about import about_recording, chunk_starts
 from streamer.runtime.account import Account
 from streamer.runtime.continuation import begin
+from streamer.runtime.course import Course
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader, as_streamer_error
 from streamer.runtime.peer import Peer
+from streamer.runtime.prepare import Episodes
 from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.transport import (
+    ClosedEpisode,
     Commit,
     Descriptor,
     EndOfChunk,
@@ -74,7 +77,8 @@ def main(channel: Channel) -> None:
         if job.prove:
             source.prove()
         types = Types.of(source, job.types, Path(job.base))
-        prepared = prepare_all(source, types, job.timeline, job.streams)
+        cut = None if job.episodes is None else Episodes(job.episodes, job.name)
+        prepared = prepare_all(source, types, job.timeline, job.streams, episodes=cut)
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
         least = 1 + len(job.consumers) - len(lossless)
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
@@ -118,6 +122,7 @@ class Reader:
         self._samples = [(s.plan.stamp, s.plan.offset, s.plan.flags) for s in prepared.streams]
         self._credit = max(1, min(at_once(prepared.layout, _CREDIT), pool.slots - 1))
         self._table = self._make_table()
+        self._course = Course(prepared, job.name, job.chunk_size)
         self._peers = self._seat_consumers()
         self._account = Account(job, prepared, pool.slots, self._table, ledger, recording, self._peers)
 
@@ -128,13 +133,14 @@ class Reader:
         window = at_once(layout, 2 * self._job.threads)
         return Delivery(
             frames,
-            self._job.chunk_size,
+            chunk_starts(self._prepared, self._job.chunk_size),
             self._pool.ready,
             window=window,
             readahead=window + at_once(layout, _CREDIT),
             repeats=np.any(heavy, axis=0).tolist() if heavy else (),
             most=self._pool.slots,
             step=max(1, _STEP // layout.slot_size),
+            firsts=[e.first for e in self._prepared.episodes] or (0,),
         )
 
     def _seat_consumers(self) -> dict[str, Peer]:
@@ -238,9 +244,7 @@ class Reader:
         peer.outbox.append(Descriptor(frame, plan.numbers.item(frame), plan.ticks.item(frame), send.slot, samples))
 
     def _end_chunk(self, peer: Peer, chunk: int) -> None:
-        first = chunk * self._job.chunk_size
-        last = min(first + self._job.chunk_size, self._prepared.plan.frames) - 1
-        self._tell(peer.name, EndOfChunk(chunk, first, last))
+        self._tell(peer.name, EndOfChunk(chunk, *self._table.bounds(chunk)))
 
     # ---- what consumers say
 
@@ -264,12 +268,15 @@ class Reader:
         elif isinstance(message, Lent):
             for frame in message.frames:
                 self._socket.rejected += not self._table.lent(peer.name, frame)
+        elif isinstance(message, ClosedEpisode):
+            self._ledger.close_episode(self._recording, peer.name, message.episode)
         else:
             self._close_outputs(peer)
 
     def _close_outputs(self, peer: Peer) -> None:
         if self._table.closed(peer.name):
-            self._ledger.close_consumer(self._recording, peer.name)
+            state = self._course.states(self._ledger, self._recording, peer.name)
+            self._ledger.close_consumer(self._recording, peer.name, state)
             self._channel.send(messages.Closed(peer.name))
         else:
             self._socket.rejected += 1
@@ -278,7 +285,7 @@ class Reader:
         if not self._table.committed(peer.name, chunk):
             self._socket.rejected += 1
             return
-        self._ledger.commit(self._recording, peer.name, chunk, state)
+        self._ledger.commit(self._recording, peer.name, chunk, state, self._course.ended_by(chunk))
         peer.waits_since = time.monotonic()
         peer.suspect = None
         used = held()
@@ -295,7 +302,9 @@ class Reader:
         peer.heard = time.monotonic()
         job = self._job
         about = about_recording(self._prepared, job.name, job.chunk_size, job.provenance, peer.places)
-        self._tell(peer.name, Open(to_plain(about), self._pool.slots, self._credit, cursor.state))
+        closed = self._course.closed_before(self._ledger, self._recording, peer.name, cursor.chunk)
+        opened = Open(to_plain(about), self._pool.slots, self._credit, cursor.state, cursor.chunk, closed)
+        self._tell(peer.name, opened)
         self._table.activate(peer.name, order.chunks, alone=count >= MOST_ATTEMPTS)
         if peer.handover:
             self._channel.send(messages.HandedOver(peer.name, time.monotonic() - peer.waits_since))

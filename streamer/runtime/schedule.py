@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.plan import Compute
-    from streamer.records import Plan, StreamSettings, TimelineSettings
+    from streamer.records import Episode, Plan, StreamSettings, TimelineSettings
     from streamer.source.source import Source
 
 
@@ -36,14 +36,24 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodePlan:
+    """Where an episode's frames stand among those of its recording: ``frames`` from ``first`` on."""
+
+    episode: Episode
+    first: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
-    """The ticks, the plan, and the indexes of which the plan names the messages."""
+    """The ticks, the plan, and the indexes of which the plan names the messages; the episodes, if it is cut."""
 
     ticks: NDArray[np.int64]
     plan: Plan
     indexes: Mapping[str, Index]
     passes: tuple[Pass, ...]
     warnings: tuple[str, ...]
+    episodes: tuple[EpisodePlan, ...] = ()
 
 
 def schedule(
@@ -67,12 +77,12 @@ def schedule(
 
     """
     computed = computed or {}
-    parts, warnings = _choose_passes(timeline, streams, received, indexes, computed)
+    parts, warnings = choose_passes(timeline, streams, received, indexes, computed)
     planned = []
     for part in parts:
-        stamps = {name: index.stamps for name, index in part.items()}
+        stamps = stamps_of(part)
         if ticks is None or len(parts) > 1:
-            whole = beginning(source, timeline, streams, part) if part is indexes else _first(stamps)
+            whole = beginning(source, timeline, streams, part) if part is indexes else first_of(stamps)
             instants = make_ticks(timeline, streams, stamps, images, whole)
         else:
             instants = ticks
@@ -85,21 +95,28 @@ def schedule(
     return Schedule(
         np.concatenate([one.ticks for one, _ in planned]),
         join([plan for _, plan in planned], counts),
-        {name: _concatenate([part[name] for part in parts]) for name in indexes},
+        {name: concatenate([part[name] for part in parts]) for name in indexes},
         tuple(one for one, _ in planned),
         warnings,
     )
 
 
-def _first(stamps: Mapping[str, NDArray[np.int64]]) -> int:
+def stamps_of(indexes: Mapping[str, Index]) -> dict[str, NDArray[np.int64]]:
+    """Return the stamps of each stream."""
+    return {name: index.stamps for name, index in indexes.items()}
+
+
+def first_of(stamps: Mapping[str, NDArray[np.int64]]) -> int:
+    """Return the first stamp of all streams; 0 without one."""
     return min((int(s[0]) for s in stamps.values() if len(s)), default=0)
 
 
-def _concatenate(parts: Sequence[Index]) -> Index:
+def concatenate(parts: Sequence[Index]) -> Index:
+    """Put the indexes of a topic's parts one behind the other."""
     return Index(*(np.concatenate([getattr(p, column) for p in parts]) for column in ("stamps", "block", "offset")))
 
 
-def _choose_passes(
+def choose_passes(
     timeline: TimelineSettings,
     streams: Sequence[StreamSettings],
     received: Mapping[str, Index],
@@ -131,12 +148,13 @@ def _choose_passes(
     read = f"only the {timeline.resets} is read" if timeline.resets != "split" else "they are read one after the other"
     warning = f"the {clocks[name]} stamps of {name!r} {tell(arrival)}: {len(found)} passes, {read}"
     parts: list[Mapping[str, Index]] = [
-        {name: _part(indexes[name], numbers) for name, numbers in part.items()} for part in chosen
+        {name: part_of(indexes[name], numbers) for name, numbers in part.items()} for part in chosen
     ]
     return parts, (warning,)
 
 
-def _part(index: Index, numbers: NDArray[np.int64]) -> Index:
+def part_of(index: Index, numbers: NDArray[np.int64]) -> Index:
+    """Return some of the messages of an index."""
     return Index(index.stamps[numbers], index.block[numbers], index.offset[numbers])
 
 
@@ -190,7 +208,7 @@ def make_ticks(
         last = max(int(s[-1]) for s in stamps.values())
         ticks = grid(start, last, rate)
     else:
-        name = _busiest(images, indexes) if timeline.source == "busiest" else timeline.source
+        name = busiest(images, indexes) if timeline.source == "busiest" else timeline.source
         if name not in indexes:
             hint = nearest_name(name, indexes) or "."
             offered = ", ".join([*indexes, "or 'busiest'", "'grid'"])
@@ -205,7 +223,13 @@ def make_ticks(
     return trim(window(ticks, low, high), timeline.crop, timeline.skip)
 
 
-def _busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
+def busiest(images: Sequence[str], indexes: Mapping[str, NDArray[np.int64]]) -> str:
+    """Return the image stream with the most messages.
+
+    Raises:
+        ConfigError: there is none.
+
+    """
     if not images:
         names = ", ".join(indexes)
         msg = f"'busiest' looks for an image stream and there is none: name one of {names}, or 'grid'"

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import weakref
+from bisect import bisect_right
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,14 +27,16 @@ from streamer.plain import from_plain
 from streamer.pool import PoolView
 from streamer.records import Layout
 from streamer.runtime import child
-from streamer.runtime.about import AboutRecording, recording_of
+from streamer.runtime.about import AboutEpisode, AboutRecording, part_of, recording_of, whole
 from streamer.runtime.frames import make_frame
 from streamer.runtime.job import WorkerJob
 from streamer.runtime.messages import Escaped, Grown, Measured, WarmedUp
 from streamer.runtime.plugin import make_consumer, of_consumer, preload
 from streamer.runtime.template import leave_behind
 from streamer.runtime.trace import recorded, traced
+from streamer.text import fill_in
 from streamer.transport import (
+    ClosedEpisode,
     ClosedOutputs,
     Commit,
     ConsumerSocket,
@@ -81,8 +84,9 @@ def main(channel: Channel) -> None:
         with calling(job, "the constructor"):
             consumer = make_consumer(job.name, job.use, job.options)
         if job.shares_out and not consumer.many_recordings:
-            msg = f"several recordings would write {job.options['out']!r}, each over the last"
-            raise ConfigError(msg, key=f"consumers.{job.name}.options.out", hint="put {recording} into it")
+            many, word = ("several episodes", "{episode}") if job.cut else ("several recordings", "{recording}")
+            msg = f"{many} would write {job.options['out']!r}, each over the last"
+            raise ConfigError(msg, key=f"consumers.{job.name}.options.out", hint=f"put {word} into it")
         channel.send(WarmedUp(anonymous()))
         worker = _Worker(job, consumer, socket, channel, growth)
         try:
@@ -135,6 +139,11 @@ class _Worker:
         self._credit = 0
         self._pool: PoolView
         self._places: tuple[Place, ...] = ()
+        self._used = False  # whether the consumer was opened
+        self._cut = False
+        self._episodes: tuple[AboutEpisode, ...] = ()
+        self._at: AboutEpisode | None = None  # that is open; where the recording is not cut, all of it
+        self._whole: contract.Recording
         self._recording: contract.Recording
 
     def run(self) -> None:
@@ -161,8 +170,7 @@ class _Worker:
         elif isinstance(message, Open):
             self._open(message)
         elif isinstance(message, Finish):
-            with calling(self._job, "close"):
-                self._consumer.close(self._recording)
+            self._close()
             self._channel.send(Measured(None, *held()))
             self._socket.send(ClosedOutputs())
             return False
@@ -172,11 +180,53 @@ class _Worker:
         self._credit = message.credit
         about = from_plain(AboutRecording, message.about)
         recording, self._places = recording_of(about)
-        self._recording = replace(recording, part=self._job.part)
+        self._whole = replace(recording, part=self._job.part)
+        self._cut, self._episodes = about.cut, about.episodes
         self._pool = PoolView(self._job.pool_fd, Layout(self._places, about.slot_size), message.slots)
         os.close(self._job.pool_fd)
+        state = unpack_state(message.state)
+        if not self._cut:
+            self._enter(whole(about), state)
+            return
+        place = bisect_right(self._episodes, message.chunk, key=lambda e: e.chunk) - 1
+        if place >= 0 and message.chunk > self._episodes[place].chunk:
+            self._enter(self._episodes[place], state)
+        elif place > 0 and not message.closed:  # the process before was ended between a commit and a close
+            self._enter(self._episodes[place - 1], state)
+            self._leave()
+
+    def _enter(self, episode: AboutEpisode, state: dict[str, Any] | None) -> None:
+        """Open an episode, or the recording that is not cut."""
+        self._at, recording, options = episode, part_of(self._whole, episode), self._job.options
+        if self._cut:
+            options = fill_in(options, "episode", episode.name)
+        if self._used or options != self._job.options:
+            with calling(self._job, "the constructor"):
+                self._consumer = make_consumer(self._job.name, self._job.use, options)
+        self._recording, self._used = recording, True
         with calling(self._job, "open"):
-            self._consumer.open(self._recording, unpack_state(message.state))
+            self._consumer.open(recording, state)
+
+    def _reach(self, frame: int) -> AboutEpisode:
+        """Return the episode of a frame, which is opened where it is not."""
+        at = self._at
+        if at is None or frame >= at.first + at.frames:
+            at = self._episodes[bisect_right(self._episodes, frame, key=lambda e: e.first) - 1]
+            self._enter(at, None)
+        return at
+
+    def _close(self) -> None:
+        if self._at is not None:
+            with calling(self._job, "close"):
+                self._consumer.close(self._recording)
+        self._at = None
+
+    def _leave(self) -> None:
+        """Close an episode that another follows."""
+        episode = self._at
+        self._close()
+        if episode is not None:
+            self._socket.send(ClosedEpisode(episode.number))
 
     def _show_all(self, frames: Sequence[Descriptor]) -> None:
         """Show frames and release them: together where they take no time, else each at once."""
@@ -195,6 +245,8 @@ class _Worker:
     def _show(self, descriptor: Descriptor) -> bool:
         """Call `on_frame` and make sure that the frame is let go of; return whether it is."""
         number = descriptor.frame
+        if self._cut:
+            descriptor = descriptor._replace(frame=number - self._reach(number).first)
         frame = make_frame(descriptor, self._places, self._pool.array)
         shown = frame.samples
         arrays = {n: s.value for n, s in shown.items() if s is not None and not isinstance(s.value, str)}
@@ -242,7 +294,10 @@ class _Worker:
 
     def _end_chunk(self, message: EndOfChunk) -> None:
         number = message.chunk
-        chunk = contract.Chunk(number, message.first, message.last, self._shown)
+        at = self._reach(message.first) if self._cut else self._at
+        begins = (at.chunk, at.first) if at is not None else (0, 0)
+        shown = (message.first - begins[1], message.last - begins[1], self._shown)
+        chunk = contract.Chunk(number - begins[0], *shown)
         self._shown = 0
         with calling(self._job, f"on_chunk, chunk {number},"):
             state = self._consumer.on_chunk(chunk)
@@ -255,6 +310,8 @@ class _Worker:
             self._growth.begin_anew()
         self._channel.send(Measured(number, *held()))
         self._socket.send(Commit(number, packed))
+        if self._cut and at is not None and at is not self._episodes[-1] and message.last + 1 == at.first + at.frames:
+            self._leave()
 
 
 if __name__ == "__main__":

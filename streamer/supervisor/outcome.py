@@ -38,7 +38,10 @@ def so_far(
 
     ``cursors`` are the chunks that each consumer has committed, ``last`` is the reader's last word.
     """
-    done = {n: planned.frames if c >= planned.chunks else c * job.chunk_size for n, c in cursors.items()}
+    done = {
+        n: planned.frames if c >= planned.chunks else min(c * job.chunk_size, planned.frames)
+        for n, c in cursors.items()
+    }
     lossless = [name for name, seat in job.consumers.items() if not seat.latest]
     used, slots, allocated = (last.anon, last.slots, last.allocated) if last is not None else (0, 0, 0)
     return Streamed(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamer.config.settings import provenance, stream_settings, timeline_settings, trust
+from streamer import text
+from streamer.config.settings import episode_settings, provenance, stream_settings, timeline_settings, trust
 from streamer.errors import StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.continuation import check_settings
@@ -21,7 +22,6 @@ from streamer.supervisor.session import Session
 from streamer.supervisor.status import Status
 from streamer.supervisor.tally import Tallies, Tally
 from streamer.supervisor.workdir import open_workdir
-from streamer.text import path_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,6 +154,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         types=tuple(config.types),
         timeline=timeline_settings(config),
         streams=stream_settings(config),
+        episodes=episode_settings(config, loaded.base),
         consumers=_seats(config),
         salvage=config.source.salvage,
         trust=trust(config),
@@ -170,8 +171,8 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         folder=loaded.base,
         logs=workdir.logs,
         paths=import_paths(loaded),
-        sharing=recording.sharing,
-        part=recording.part,
+        sharing=recording.sharing if config.episodes is None else sharing(config),
+        part=recording.part or config.episodes is not None,
         tallies=tallies,
         observer=context.status,
         stops=context.stops,
@@ -213,15 +214,12 @@ def import_paths(loaded: Loaded) -> tuple[str, ...]:
 
 
 def sharing(config: Config) -> frozenset[str]:
-    """Return the consumers to which all recordings give the same ``out``."""
-    outs = {name: str(consumer.options.get("out", "{recording}")) for name, consumer in config.consumers.items()}
-    return frozenset(name for name, out in outs.items() if "{recording}" not in out)
+    """Return the consumers to which all recordings, or all episodes of one, give the same ``out``."""
+    own = "{recording}" if config.episodes is None else "{episode}"
+    outs = {name: str(consumer.options.get("out", own)) for name, consumer in config.consumers.items()}
+    return frozenset(name for name, out in outs.items() if own not in out)
 
 
 def fill_in(value: Any, name: str) -> Any:
     """Put the recording's name where an option says ``{recording}``: it is never more than one part of a path."""
-    if isinstance(value, str):
-        return value.replace("{recording}", path_part(name))
-    if isinstance(value, dict):
-        return {key: fill_in(inner, name) for key, inner in value.items()}
-    return [fill_in(inner, name) for inner in value] if isinstance(value, list) else value
+    return text.fill_in(value, "recording", name)

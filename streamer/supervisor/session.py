@@ -297,6 +297,7 @@ class Session:
             str(self._folder / config.memray) if config.memray else None,
             part=self._part and order.name in self._sharing,
             template=template,
+            cut=self._job.episodes is not None,
         )
         child.channel.send(job)
         self._children[key] = child

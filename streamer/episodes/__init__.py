@@ -1,0 +1,25 @@
+"""What lies in a recording → where its episodes begin and end. Pure: stamps, values and texts in, instants out."""
+
+from streamer.episodes.conditions import Condition
+from streamer.episodes.cut import Cut, Problem, Span, number_spans
+from streamer.episodes.markers import Event, between_markers, fired
+from streamer.episodes.stretches import between_gaps, between_rests, every, speeds, trimmed
+from streamer.episodes.table import read_windows, write_windows
+
+__all__ = [
+    "Condition",
+    "Cut",
+    "Event",
+    "Problem",
+    "Span",
+    "between_gaps",
+    "between_markers",
+    "between_rests",
+    "every",
+    "fired",
+    "number_spans",
+    "read_windows",
+    "speeds",
+    "trimmed",
+    "write_windows",
+]
