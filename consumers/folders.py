@@ -16,6 +16,7 @@ from consumers.files import (
     working_folder,
     write_json,
 )
+from consumers.keys import none_of
 from consumers.lines import count_lines, join_lines, last_columns, write_lines
 from consumers.rows import Rows, columns_of
 from streamer.contract import Consumer
@@ -86,8 +87,7 @@ class Folder(Consumer):
             if recording.frames:
                 self.check_stream(there[name])
         if not chosen:
-            msg = f"there is no stream of {self.what}; this consumer is shown: {', '.join(there) or 'nothing'}"
-            raise ConfigError(msg)
+            raise none_of(self.what, there)
         found = {name: there[name] for name in chosen}
         self.check_all(recording, found)
         return found

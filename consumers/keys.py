@@ -98,6 +98,11 @@ def _no_sample(key: Key, stream: str, what: str) -> ConfigError:
     return ConfigError(msg, key=f"streams.{stream}", hint="use 'missing: hold' or 'missing: skip'")
 
 
+def none_of(what: str, streams: Mapping[str, StreamInfo]) -> ConfigError:
+    """Return the error of a consumer that needs a stream of a kind where there is none."""
+    return ConfigError(f"there is no stream of {what}; this consumer is shown: {', '.join(streams) or 'nothing'}")
+
+
 def is_pose(stream: StreamInfo) -> bool:
     """Tell whether a vector is a position x, y, z and a quaternion x, y, z, w, by the names of its elements."""
     tails = [name.split(".")[-2:] for name in stream.names]

@@ -19,6 +19,7 @@ from consumers.files import (
     working_folder,
     write_json,
 )
+from consumers.keys import none_of
 from consumers.sheet import thumbnail
 from consumers.tiles import Grid, even, make_even, write_on
 from streamer.contract import Consumer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
 _LAYOUTS = ("files", "grid")
 _GRID = "grid"
+_WHAT = "pictures with 8 bits, or of depth"
 
 
 class Video(Consumer):
@@ -104,9 +106,7 @@ class Video(Consumer):
     def _choose(self, recording: Recording) -> None:
         """Choose the cameras and the files, and hold their sizes against what a video can have."""
         if not any(map(_is_picture, recording.streams.values())):
-            there = ", ".join(recording.streams) or "nothing"
-            msg = f"there is no stream of pictures with 8 bits, or of depth; this consumer is shown: {there}"
-            raise ConfigError(msg)
+            raise none_of(_WHAT, recording.streams)
         self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
         self._texts = [name for name, stream in recording.streams.items() if stream.kind == "text"]
         shapes = {name: stream.shape for name, stream in self._streams.items()}

@@ -116,6 +116,7 @@ class Zarr(Consumer):
         self._draft = self._out / f".{recording.name}.zarr"
         self._final = self._out / f"{recording.name}.zarr"
         self._layout = layout
+        self._arrays = {}
         self._done = state["frames"] if state else 0
         with self._zarr.config.set({"array.write_empty_chunks": True}):  # as the files of all chunks are looked for
             if state is None:

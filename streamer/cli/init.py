@@ -45,7 +45,8 @@ _OFFERED = {
     "null": ("{}", "counts only: how fast can it be read?"),
 }
 _LARGE = ("rerun",)  # extras that nobody has by chance, or in [all]: offered where they are there
-_NEEDED = {"images": {"image", "depth"}, "points": {"points"}}  # kinds of streams of which there must be one
+_CAMERA = {"image", "depth"}
+_NEEDED = {"images": _CAMERA, "video": _CAMERA, "points": {"points"}}  # kinds of streams of which there must be one
 
 
 def init(
