@@ -100,6 +100,7 @@ class Database:
     """An SQLite file and the steps by which its schema came to be; use it as a ``with`` block."""
 
     steps: Sequence[str]  # from version n, counted from 0, to the next
+    path: Path
 
     def __init__(self, path: Path) -> None:
         """Open the file, or make it.
@@ -108,7 +109,7 @@ class Database:
             StorageError: it cannot be written, or comes from a newer version of this program.
 
         """
-        self._path = path
+        self.path = path
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
         except sqlite3.Error as error:
@@ -131,7 +132,7 @@ class Database:
         except sqlite3.Error as error:
             raise self._trouble(error) from error
         if version > newest:
-            msg = f"{self._path}: written by a newer version of this program (schema {version}, known is {newest})"
+            msg = f"{self.path}: written by a newer version of this program (schema {version}, known is {newest})"
             raise StorageError(msg)
 
     def __enter__(self) -> Self:
@@ -151,7 +152,7 @@ class Database:
     def _trouble(self, error: sqlite3.Error) -> StorageError:
         broken = type(error) is sqlite3.DatabaseError  # not one of its subclasses: the file itself is no database
         hint = "; move it aside to begin with an empty one: what was done is then done again" if broken else ""
-        return StorageError(f"{self._path}: the ledger cannot be used: {error}{hint}")
+        return StorageError(f"{self.path}: the ledger cannot be used: {error}{hint}")
 
 
 def why_unusable(path: Path) -> str:

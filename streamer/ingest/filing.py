@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from streamer.ingest.configuration import LONGEST_BACKOFF
+from streamer.ingest.queue import Queue
 from streamer.ingest.removal import CannotFileError, Filed, file_away
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import FilteringBoundLogger
 
-    from streamer.ingest.queue import Entry, Queue
+    from streamer.files import FileIdentity
+    from streamer.ingest.queue import Entry
 
 _AHEAD = 8  # recordings that are handed to the thread at once
 
@@ -63,7 +65,7 @@ class Filing:
             return
         later = {number for number, (_, _, again) in self._refused.items() if now < again}
         for entry in self._queue.unfiled(later | self._under_way.keys(), _AHEAD - len(self._under_way)):
-            future = self._thread.submit(file_away, entry.path, entry.read, archive, self._stop.is_set)
+            future = self._thread.submit(self._file, entry, archive)
             future.add_done_callback(lambda _: self._tell())
             self._under_way[entry.id] = future
 
@@ -74,6 +76,15 @@ class Filing:
         ended = {n: f for n, f in self._under_way.items() if not f.cancelled() and f.exception() is None}
         self._under_way = ended
         self.take_in()
+
+    def _file(self, entry: Entry, archive: Path | None) -> Filed:
+        """File one, in the thread, which writes down by itself what has to be known after a kill."""
+
+        def note(proven: dict[str, FileIdentity]) -> None:
+            with Queue(self._queue.path) as queue:
+                queue.read_from(entry, proven)
+
+        return file_away(entry.path, entry.read, archive, self._stop.is_set, note)
 
     def _take_in(self, entry: Entry, future: Future[Filed]) -> None:
         try:

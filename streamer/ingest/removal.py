@@ -57,14 +57,20 @@ class _DoubtError(Exception):
 
 
 def file_away(
-    path: Path, read: dict[str, FileIdentity], archive: Path | None, stopped: Callable[[], bool] = lambda: False
+    path: Path,
+    read: dict[str, FileIdentity],
+    archive: Path | None,
+    stopped: Callable[[], bool] = lambda: False,
+    noted: Callable[[dict[str, FileIdentity]], object] = lambda _: None,
 ) -> Filed:
     """Move a recording into a folder, or delete it where ``archive`` is None; keep it where anything is in doubt.
 
     ``read`` has the identity of each file as its reader opened it, by name. A copy is given up when ``stopped``.
+    ``noted`` is given what it is once it is proven and has its private name: who calls again after a kill gives that.
 
     Raises:
         CannotFileError: the system refused; the original is where it was.
+        Exception: it cannot be noted; likewise.
 
     """
     tag = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
@@ -81,8 +87,9 @@ def file_away(
         with _proven(path, read, checking) as held:
             rename_to_free(checking, filing)
             try:
+                noted({name: one.now(read[name]) for name, one in held.items()})
                 return _finish(filing, path, read, archive, stopped)
-            except (OSError, _DoubtError) as error:
+            except Exception as error:
                 if os.path.lexists(filing):
                     _put_back(filing, path)
                 if isinstance(error, OSError):
@@ -125,13 +132,12 @@ def _take_up(
         _DoubtError: somebody has, or has put something else there; it has its own name again.
 
     """
-    itself = not filing.is_dir() and not filing.is_symlink()
     try:
         files = {name: filing / name for name in read} if filing.is_dir() else {next(iter(read), ""): filing}
         there = {name: file for name, file in files.items() if os.path.lexists(file)}  # the others were removed already
         with ExitStack() as stack:
             for name, file in there.items():
-                stack.enter_context(_hold(file)).must_be_as_left(read.get(name), renamed=itself)
+                stack.enter_context(_hold(file)).must_be_as_left(read.get(name))
             return _finish(filing, path, read, archive, stopped)
     except _DoubtError:
         _put_back(filing, path)
@@ -202,13 +208,10 @@ class _Held:
             msg = f"{self._path.name} is another file than was read, or was written to since ({_differs(found, read)})"
             raise _DoubtError(msg)
 
-    def must_be_as_left(self, read: FileIdentity | None, *, renamed: bool) -> None:
-        """Make sure that it is what had been proven before; its time of change counts unless it was renamed."""
+    def must_be_as_left(self, read: FileIdentity | None) -> None:
+        """Make sure that it is what was noted when it had been proven."""
         found = FileIdentity.of(self._descriptor)
-        if read is not None and read.digest:
-            same = content_digest(self._descriptor) == read.digest
-        else:
-            same = read is not None and found == (replace(read, changed_ns=found.changed_ns) if renamed else read)
+        same = content_digest(self._descriptor) == read.digest if read is not None and read.digest else found == read
         if not same:
             msg = f"{self._path.name} is not what was read, or was written to since"
             raise _DoubtError(msg)

@@ -8,13 +8,13 @@ import os
 import shutil
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from streamer import files
+from streamer.errors import StorageError
 from streamer.files import FileIdentity
 from streamer.ingest import removal
 from streamer.ingest.removal import CannotFileError, file_away
@@ -186,7 +186,7 @@ def test_a_move_that_was_killed_before_the_original_went_makes_no_second_copy(
 
     monkeypatch.setattr(removal, "_remove", killed)
     with pytest.raises(KeyboardInterrupt):
-        file_away(path, seen, archive)
+        file_away(path, seen, archive, noted=seen.update)
     monkeypatch.undo()
     assert not path.exists()  # it has its private name
     assert file_away(path, seen, archive).what == f"moved to {archive / path.name}"
@@ -195,13 +195,13 @@ def test_a_move_that_was_killed_before_the_original_went_makes_no_second_copy(
 
 
 @pytest.mark.parametrize("form", ["ros1", "mcap"])
-@pytest.mark.parametrize("change", [partial(write_over, old_times=False), replace_by_another])
+@pytest.mark.parametrize("change", [write_over, replace_by_another])
 def test_what_was_written_to_under_its_private_name_while_no_daemon_ran_is_kept(
     tmp_path: Path, to: Path | None, monkeypatch: pytest.MonkeyPatch, form: str, change: Callable[[Path], None]
 ) -> None:
     path = make(tmp_path / "run", 1, form=form)
     seen = read(path)
-    killed_in(monkeypatch, "_finish", lambda: file_away(path, seen, to))
+    killed_in(monkeypatch, "_finish", lambda: file_away(path, seen, to, noted=seen.update))
     (private,) = [found for found in tmp_path.iterdir() if found.suffix == ".filing"]
     for victim in files_of(private):
         change(victim)
@@ -209,6 +209,27 @@ def test_what_was_written_to_under_its_private_name_while_no_daemon_ran_is_kept(
     assert file_away(path, seen, to).what.startswith("kept: ")
     assert [file.read_bytes() for file in files_of(path)] == content
     assert to is None or not to.exists() or not list(to.iterdir())
+
+
+def test_a_kill_before_it_is_written_down_what_was_proven_keeps_it(
+    tmp_path: Path, to: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "run", 1)
+    content, seen = path.read_bytes(), read(path)
+    killed_in(monkeypatch, "_finish", lambda: file_away(path, seen, to))  # and nothing was noted
+    assert file_away(path, seen, to).what.startswith("kept: ")
+    assert path.read_bytes() == content
+
+
+def test_what_cannot_be_written_down_is_not_begun(tmp_path: Path, to: Path | None) -> None:
+    def full(_: object) -> None:
+        msg = "the disk gave out"
+        raise StorageError(msg)
+
+    path = make(tmp_path / "run", 1)
+    with pytest.raises(StorageError, match="gave out"):
+        file_away(path, read(path), to, noted=full)
+    assert [found.name for found in tmp_path.iterdir() if found.is_file()] == ["run.bag"]
 
 
 def killed_in(monkeypatch: pytest.MonkeyPatch, name: str, call: Callable[[], object]) -> None:
@@ -228,7 +249,7 @@ def test_what_somebody_puts_under_the_private_name_is_not_taken_for_what_was_rea
 ) -> None:
     path = make(tmp_path / "run", 1)
     content, seen = path.read_bytes(), read(path)
-    killed_in(monkeypatch, "_finish", lambda: file_away(path, seen, to))
+    killed_in(monkeypatch, "_finish", lambda: file_away(path, seen, to, noted=seen.update))
     (private,) = tmp_path.glob(".*.filing")
     private.rename(path)
     private.write_text("mine")
@@ -242,7 +263,7 @@ def test_a_move_that_was_killed_while_the_original_went_makes_no_second_copy(
 ) -> None:
     path = make(tmp_path / "run", 1, form="mcap")
     seen = read(path)
-    killed_in(monkeypatch, "_remove", lambda: file_away(path, seen, archive))
+    killed_in(monkeypatch, "_remove", lambda: file_away(path, seen, archive, noted=seen.update))
     (private,) = tmp_path.glob(".*.filing")
     (private / "metadata.yaml").unlink()
     assert file_away(path, seen, archive).what == f"moved to {archive / path.name}"
