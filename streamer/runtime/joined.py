@@ -141,7 +141,7 @@ def _join(settings: StreamSettings, parts: tuple[Stream, ...], prepared: Prepare
     return replace(
         parts[0],
         topic=_topic(parts),
-        settings=replace(settings, alignment=parts[0].settings.alignment),
+        settings=replace(settings, alignment=replace(settings.alignment, align="nearest")),  # of frames, now
         index=Index(stamps, nothing.astype(np.int32), nothing),
         decoder=JoinedDecoder(raw),
         plan=plan,
