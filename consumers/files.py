@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from streamer.contract import Recording, StreamInfo
+    from streamer.contract import Part, Recording, StreamInfo
 
 _PNG_HEADER = 33  # bytes of the signature and the IHDR chunk
 
@@ -118,6 +118,11 @@ def list_recordings(before: list[dict[str, Any]], ours: list[dict[str, Any]]) ->
     """Put ``ours`` (each with its ``name``) in their order, behind those of others that were listed before."""
     names = {one["name"] for one in ours}
     return [one for one in before if one["name"] not in names] + ours
+
+
+def about_episode(part: Part) -> dict[str, Any]:
+    """Return what a list says of a recording that is an episode of one; nothing of one that is whole."""
+    return {} if part.episode is None else {"episode": part.episode, "task": part.task, "label": part.label}
 
 
 def make_folder(path: Path) -> Path:

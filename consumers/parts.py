@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consumers.files import (
+    about_episode,
     check_count,
     check_names,
     check_parts,
@@ -154,5 +155,6 @@ class Parts(Consumer, ABC):
                 whose, known = first.setdefault(stream, (name, names))
                 check_same_names(name, stream, names, known, whose)
         self.finish(files)
-        ours = [{"name": name, "file": file.name, "rows": self.count(file)} for name, file in files.items()]
+        about = {part.name: about_episode(part) for part in parts}
+        ours = [{"name": n, "file": f.name, "rows": self.count(f)} | about[n] for n, f in files.items()]
         write_json(path, {"recordings": list_recordings(before, ours)})

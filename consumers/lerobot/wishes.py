@@ -113,6 +113,8 @@ class TaskWish:
     def of(self, recording: Recording) -> str:
         """Return the task of a recording; empty where a stream says it frame by frame.
 
+        An episode's own goes before a text that is the same for all.
+
         Raises:
             ConfigError: it has none, or the stream is no text.
 
@@ -126,8 +128,10 @@ class TaskWish:
                 raise ConfigError(msg, key=f"streams.{self.stream}")
             return ""
         if isinstance(self.texts, str):
-            return self.texts
+            return recording.task or self.texts
         tasks = self.texts or {}
+        if recording.task and recording.name not in tasks:
+            return recording.task
         if recording.name not in tasks:
             msg = f"there is no task for the recording {recording.name!r}; there are some for: {', '.join(tasks)}"
             raise ConfigError(msg)

@@ -123,6 +123,8 @@ def test_each_episode_holds_what_a_recording_of_its_messages_alone_does(
     listed = json.loads((tmp_path / "table" / "_recordings.json").read_text())["recordings"]
     counts = [len(rows["frame"]) for rows in tables]
     assert [(row["name"], row["rows"]) for row in listed] == list(zip(names, counts, strict=True))
+    told = [("pick the cube", "success"), ("place it", "failure"), ("stack", "")]
+    assert [(row["task"], row["label"]) for row in listed] == told
 
 
 def test_a_run_that_is_stopped_at_a_border_goes_on_from_there(
@@ -145,3 +147,26 @@ def test_outputs_that_episodes_would_write_over_each_other_are_refused(
     done = run(tmp_path, _config(truth[0], episodes=BY_MARKERS))
     assert done.code == 78
     assert "{episode}" in done.err
+
+
+def test_a_lerobot_dataset_has_an_episode_for_each_with_its_task_whoever_was_recycled_when(
+    truth: tuple[Path, list[dict[str, Any]], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    (tmp_path / "trials.csv").write_text("start,end,task\n0.5,1.5,pick\n2,2.7,place\n3,4,\n")
+    config = _config(truth[0], episodes={"windows": "trials.csv", "task": "wait"})
+    config["timeline"] |= {"rate": "50 Hz"}
+    options = {"out": "dataset", "features": {"observation.state": "joints"}, "task": "nothing"}
+    config["consumers"] = {"lerobot": {"options": options, "recycle": {"chunks": 2}}}
+    done = run(tmp_path, config)
+    assert done.code == 0, done
+    (table,) = (tmp_path / "dataset" / "meta" / "episodes").glob("*/*.parquet")
+    rows = pq.read_table(table, columns=["episode_index", "length", "tasks"]).to_pylist()
+    assert [(row["episode_index"], row["length"], row["tasks"]) for row in rows] == [
+        (0, 50, ["pick"]),
+        (1, 35, ["place"]),
+        (2, 50, ["wait"]),
+    ]
+    (data,) = (tmp_path / "dataset" / "data").glob("*/*.parquet")
+    states = [state[0] for state in pq.read_table(data)["observation.state"].to_pylist()]
+    truth_of_it = [*range(50, 150, 2), *range(200, 270, 2), *range(300, 400, 2)]
+    assert states == truth_of_it
