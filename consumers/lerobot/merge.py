@@ -10,23 +10,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumers.files import remove_folder, write_json
 from consumers.lerobot.dataset import Dataset
 from consumers.lerobot.episode import Shared
-from consumers.lerobot.layout import locked, replace
+from consumers.lerobot.layout import ORIGINS, STATS, TASKS, locked, replace
 from consumers.lerobot.settings import Settings
 from streamer.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from consumers.lerobot.episode import Episode, Written
 
 _DRAFT = ".merge"
 _ABOUT = "part.json"
+_OURS = frozenset(Path(name).name for name in (STATS, TASKS, ORIGINS))  # in the folder meta, made anew
 
 
 class Wanted(NamedTuple):
@@ -102,6 +103,10 @@ def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Wri
         for name in ("meta", "data", "videos"):
             if (root / name).exists():
                 shutil.copytree(root / name, fresh / name, copy_function=_link)
+    (fresh / "meta").mkdir(exist_ok=True)
+    for path in (root / "meta").iterdir():  # and what others have put there
+        if path.is_file() and path.name not in _OURS and not (fresh / "meta" / path.name).exists():
+            _link(str(path), str(fresh / "meta" / path.name))
     fresh.rename(folder)
     return Dataset(folder, settings)
 

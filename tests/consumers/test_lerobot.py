@@ -604,7 +604,7 @@ def test_a_text_stream_gives_each_frame_its_task_and_dtype_keeps_what_float32_wo
         LeRobot(**chosen | {"dtype": {STATE: "int64"}}).open(about, None)
 
 
-def test_merging_writes_a_file_once_however_many_recordings_there_are(
+def test_merging_writes_a_file_once_however_many_recordings_there_are_and_keeps_what_others_put_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its cost an episode is flat: 36 ms of 64, 28 ms of 1000 (five frames each, one camera, two cores)."""
@@ -629,6 +629,14 @@ def test_merging_writes_a_file_once_however_many_recordings_there_are(
     LeRobot(**options(tmp_path / "set", codec="h264")).merge(parts)
     assert joined == [6]
     assert info(tmp_path / "set")["total_frames"] == 6 * CHUNK
+    changed = info(tmp_path / "set") | {"tools": [{"name": "say"}]}
+    (tmp_path / "set/meta/info.json").write_text(json.dumps(changed))
+    (tmp_path / "set/meta/modality.json").write_text("{}")
+    LeRobot(**options(tmp_path / "set", codec="h264")).merge(parts[::-1])  # all of it is built anew
+    assert info(tmp_path / "set") == changed
+    assert (tmp_path / "set/meta/modality.json").read_text() == "{}"
+    lines = (tmp_path / "set/meta/provenance.jsonl").read_text().splitlines()
+    assert [json.loads(line)["recording"] for line in lines] == [f"r{n}" for n in range(6)][::-1]
 
 
 def edited(dataset: Path) -> list[bytes]:
