@@ -102,14 +102,15 @@ class Database:
     steps: Sequence[str]  # from version n, counted from 0, to the next
     path: Path
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        """Open the file, or make it; with ``durable``, what was committed is on the disk and outlasts a power cut.
 
         Raises:
             StorageError: it cannot be written, or comes from a newer version of this program.
 
         """
         self.path = path
+        self._durable = durable
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
         except sqlite3.Error as error:
@@ -124,7 +125,7 @@ class Database:
         newest = len(self.steps)
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             self._db.execute("PRAGMA foreign_keys = ON")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if steps := self.steps[version:]:

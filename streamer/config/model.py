@@ -319,6 +319,7 @@ class Config(_Settings):
     chunk_size: int = Field(100, ge=1, description="frames a chunk: the unit of commit, replay and recycling")
     pool: Size = Field(512 * 10**6, description="shared memory for decoded frames")
     episodes: EpisodesConfig | None = Field(None, description="how one recording is cut into many episodes")
+    durable: bool = Field(False, description="bring outputs and ledger to the disk before each commit (slower)")
     workdir: str = Field(".streamer", description="ledger, logs and sockets; relative to this file")
     jobs: int = Field(1, ge=1, description="recordings that are streamed side by side")
     memory: Size | None = Field(None, ge=1, description="what all of them together may use, pools and processes")

@@ -99,6 +99,7 @@ def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[
             options,
             import_paths(loaded),
             tuple(found for part in parts for found in _parts(part, name, cut=loaded.config.episodes is not None)),
+            durable=loaded.config.durable,
         )
         child.channel.send(job)
         heard: list[Any] = []

@@ -48,6 +48,7 @@ class ReaderJob:
     trust: Trust = field(default_factory=Trust)
     prove: bool = False  # whether somebody will delete or move the recording
     provenance: dict[str, Any] = field(default_factory=dict)
+    durable: bool = False
     together: str = ""  # the ledger of all recordings of the run, if that is another than this one's
     paths: tuple[str, ...] = ()  # go in front of ``sys.path``: where a map's modules are
     episodes: EpisodeSettings | None = None
@@ -60,7 +61,7 @@ class WorkerJob:
     ``shares_out`` says that another recording's run has the same option ``out``; ``tolerant`` that an array kept
     beyond its callback is lent on; ``memray`` is a folder; ``part`` that the outputs are merged later; ``template`` is
     the descriptor by which a template that it leaves behind gets its orders; ``cut`` that the recording comes in
-    episodes.
+    episodes; ``durable`` wants what it writes on the disk before a commit.
     """
 
     name: str
@@ -78,6 +79,7 @@ class WorkerJob:
     part: bool = False
     template: int | None = None
     cut: bool = False
+    durable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class MergeJob:
     options: dict[str, Any]
     paths: tuple[str, ...]
     parts: tuple[tuple[str, str, bytes | None, int | None, str, str], ...]
+    durable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

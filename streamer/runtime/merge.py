@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from streamer.contract import Part
 from streamer.runtime import child
+from streamer.runtime.durable import Disk
 from streamer.runtime.job import MergeJob
 from streamer.runtime.messages import Merged
 from streamer.runtime.plugin import make_consumer
@@ -27,8 +28,13 @@ def main(channel: Channel) -> None:
     ]
     with calling(job, "the constructor"):
         consumer = make_consumer(job.name, job.use, job.options)
+    disk = Disk(job.options)
+    if job.durable:
+        disk.guard()
     with calling(job, "merge"):
         consumer.merge(parts)
+        if job.durable:
+            disk.sync()
     channel.send(Merged())
 
 

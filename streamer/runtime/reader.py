@@ -82,7 +82,7 @@ def main(channel: Channel) -> None:
         lossless = [seat for seat in job.consumers.values() if not seat.latest]
         least = 1 + len(job.consumers) - len(lossless)
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
-        ledger = stack.enter_context(Ledger(Path(job.ledger)))
+        ledger = stack.enter_context(Ledger(Path(job.ledger), durable=job.durable))
         recording = begin(ledger, job, prepared)
         pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + _CREDIT))
         context = stack.enter_context(zmq.Context())

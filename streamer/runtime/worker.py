@@ -28,6 +28,7 @@ from streamer.pool import PoolView
 from streamer.records import Layout
 from streamer.runtime import child
 from streamer.runtime.about import AboutEpisode, AboutRecording, part_of, recording_of, whole
+from streamer.runtime.durable import Disk
 from streamer.runtime.frames import make_frame
 from streamer.runtime.job import WorkerJob
 from streamer.runtime.messages import Escaped, Grown, Measured, WarmedUp
@@ -133,6 +134,9 @@ class _Worker:
         self._socket = socket
         self._channel = channel
         self._growth = growth
+        self._disk = Disk(job.options) if job.durable else None
+        if self._disk is not None:
+            self._disk.guard()
         self._commits = 0
         self._shown = 0
         self._lent: dict[int, list[weakref.ref[Any]]] = {}  # frames kept beyond their callback → what is kept of them
@@ -175,6 +179,10 @@ class _Worker:
             self._socket.send(ClosedOutputs())
             return False
         return not isinstance(message, MakeWay)
+
+    def _to_disk(self) -> None:
+        if self._disk is not None:
+            self._disk.sync()
 
     def _open(self, message: Open) -> None:
         self._credit = message.credit
@@ -219,6 +227,7 @@ class _Worker:
         if self._at is not None:
             with calling(self._job, "close"):
                 self._consumer.close(self._recording)
+                self._to_disk()
         self._at = None
 
     def _leave(self) -> None:
@@ -301,6 +310,7 @@ class _Worker:
         self._shown = 0
         with calling(self._job, f"on_chunk, chunk {number},"):
             state = self._consumer.on_chunk(chunk)
+            self._to_disk()
         try:
             packed = pack_state(state)
         except ContractError as error:

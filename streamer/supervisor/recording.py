@@ -160,6 +160,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         trust=trust(config),
         prove=config.source.after != "keep",
         provenance=provenance(loaded),
+        durable=config.durable,
         together=recording.together,
         paths=import_paths(loaded),
     )

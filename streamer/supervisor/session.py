@@ -298,6 +298,7 @@ class Session:
             part=self._part and order.name in self._sharing,
             template=template,
             cut=self._job.episodes is not None,
+            durable=self._job.durable,
         )
         child.channel.send(job)
         self._children[key] = child
