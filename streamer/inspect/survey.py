@@ -13,7 +13,7 @@ from streamer.inspect.proof import prove
 from streamer.inspect.suggestion import suggestion
 from streamer.records import Index
 from streamer.resets import jumps_in
-from streamer.runtime.prepare import header_stamps
+from streamer.runtime.headers import header_stamps
 from streamer.units import show_duration
 
 if TYPE_CHECKING:

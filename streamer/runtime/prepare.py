@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.decode import IMAGE_TYPES, make_decoder
-from streamer.decode.cdr import PLAIN, PLAIN_2, foreign
 from streamer.decode.vector import VectorDecoder
 from streamer.decode.video import FOXGLOVE, PROTOBUF, taken_at
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
@@ -21,6 +20,7 @@ from streamer.layout import make_layout
 from streamer.records import Index, Spec
 from streamer.runtime.cutting import Material, cut
 from streamer.runtime.episodes import schedule_episodes
+from streamer.runtime.headers import header_stamps
 from streamer.runtime.mapping import make_chain, reduction
 from streamer.runtime.names import UNDECODABLE, belonging, fit
 from streamer.runtime.poses import PoseDecoder, find_chain
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from streamer.source.types import Types
     from streamer.transform import Chain
 
-_STAMP_AT = 4  # behind `seq` in ROS 1, behind the encapsulation in CDR
-_PLAIN = [known[1] for known in (*PLAIN, *PLAIN_2)]
 _PIECE = 1 << 16  # frames that are looked at at once
 
 
@@ -317,31 +315,6 @@ def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Sour
 
 def _shifted(index: Index, shift: int) -> Index:
     return Index(index.stamps + shift, index.block, index.offset) if shift else index
-
-
-def header_stamps(source: Source, index: Index, encoding: str, *, seq: bool = True) -> NDArray[np.int64]:
-    """Return the header stamps (n,), in nanoseconds, of messages that begin with a std_msgs/Header.
-
-    ROS 1: uint32 seconds and nanoseconds behind `seq`. CDR: int32 and uint32 behind the encapsulation, whose second
-    byte says whether they are little-endian. Without ``seq``, ROS 1 has none before the stamp.
-
-    Raises:
-        RecordingError: a message is too short for one.
-
-    """
-    at = _STAMP_AT if seq or encoding == "cdr" else 0
-    heads = source.heads(index, at + 8)
-    if encoding == "cdr" and (odd := np.flatnonzero((heads[:, 0] != 0) | ~np.isin(heads[:, 1], _PLAIN))).size:
-        raise foreign(heads[odd[0], :4].tobytes())
-    numbers = np.ascontiguousarray(heads[:, at:])
-    order = 1 - (heads[:, 1] & 1).astype(np.intp) if encoding == "cdr" else np.zeros(len(heads), np.int64)
-    seconds, rest = (np.stack([numbers.view(f"{e}u4")[:, n] for e in "<>"]) for n in (0, 1))
-    rows = np.arange(len(heads))
-    whole = seconds[order, rows].astype(np.int64)
-    if encoding == "cdr":
-        whole = seconds[order, rows].astype(np.uint32).view(np.int32).astype(np.int64)
-    stamps: NDArray[np.int64] = whole * 10**9 + rest[order, rows].astype(np.int64)
-    return stamps
 
 
 def _probe(settings: StreamSettings, source: Payloads, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:

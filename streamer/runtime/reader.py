@@ -127,9 +127,8 @@ class Reader:
         self._account = Account(job, prepared, pool.slots, self._table, ledger, recording, self._peers)
 
     def _make_table(self) -> Delivery:
-        frames = self._prepared.plan.frames
+        frames, layout = self._prepared.plan.frames, self._prepared.layout
         heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind not in ("vector", "text")]
-        layout = self._prepared.layout
         window = at_once(layout, 2 * self._job.threads)
         return Delivery(
             frames,
