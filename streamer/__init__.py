@@ -56,7 +56,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name's module on first use."""
+    """Import a public name's module on first use; ``__version__`` is that of the installed package."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("rosbag-streamer")
     if name not in _ROOMS:
         msg = f"module 'streamer' has no attribute {name!r}"
         raise AttributeError(msg)

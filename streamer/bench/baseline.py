@@ -60,7 +60,7 @@ def full(path: Path, timeline: TimelineSettings, streams: Sequence[StreamSetting
             stamps[name].append(stamp)
         columns = {name: np.array(found) for name, found in stamps.items()}
         for number, tick in enumerate(_frames(bag, timeline, streams, stamps)):
-            callback(number, {name: _nearest(tick, columns[name], data[name]) for name in data})
+            callback(number, {s.name: _sample(s, tick, columns[s.name], data[s.name]) for s in streams})
         data.clear()
     gc.collect()
 
@@ -72,18 +72,23 @@ def chunked(
     with AnyReader([path]) as reader:
         bag = _select(reader, streams)
         ticks = _frames(bag, timeline, streams, _scan(bag))
+        keeping = [s.name for s in streams if s.alignment.align == "previous"]  # their last message, however old
+        held: dict[str, list[tuple[int, Array]]] = {}
         for first in range(0, len(ticks), chunk_size):
             chunk = ticks[first : first + chunk_size]
-            data: dict[str, list[Array]] = {s.name: [] for s in streams}
-            stamps: dict[str, list[int]] = {s.name: [] for s in streams}
-            for name, stamp, array in _read(bag, int(chunk[0]) - _MARGIN, int(chunk[-1]) + _MARGIN):
+            data: dict[str, list[Array]] = {s.name: [found for _, found in held.get(s.name, ())] for s in streams}
+            stamps: dict[str, list[int]] = {s.name: [stamp for stamp, _ in held.get(s.name, ())] for s in streams}
+            start = _begin(ticks, first) if first or not keeping else None
+            for name, stamp, array in _read(bag, start, int(chunk[-1]) + _MARGIN):
                 data[name].append(array)
                 stamps[name].append(stamp)
             columns = {name: np.array(found) for name, found in stamps.items()}
             for number, tick in enumerate(chunk, first):
-                frame = {name: _nearest(tick, columns[name], data[name]) for name in data}
+                frame = {s.name: _sample(s, tick, columns[s.name], data[s.name]) for s in streams}
                 callback(number, {name: None if array is None else array.copy() for name, array in frame.items()})
                 del frame
+            if (after := first + chunk_size) < len(ticks):
+                held = {n: _last_before(_begin(ticks, after), stamps[n], data[n]) for n in keeping}
             del data
             gc.collect()
 
@@ -129,6 +134,28 @@ def _read(bag: _Bag, start: int | None = None, stop: int | None = None) -> Itera
             if stream.clock == "header":
                 stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
             yield stream.name, stamp, _decode(message, connection.msgtype, stream)
+
+
+def _begin(ticks: Array, first: int) -> int:
+    """Return where the window of a chunk begins: not behind the end of the one before."""
+    begin = int(ticks[first]) - _MARGIN
+    return min(begin, int(ticks[first - 1]) + _MARGIN) if first else begin
+
+
+def _last_before(begin: int, stamps: list[int], arrays: list[Array]) -> list[tuple[int, Array]]:
+    """Return the last message that a window which begins there does not read again."""
+    older = [n for n, stamp in enumerate(stamps) if stamp < begin]
+    return [(stamps[older[-1]], arrays[older[-1]])] if older else []
+
+
+def _sample(stream: StreamSettings, tick: int, stamps: Array, arrays: list[Array]) -> Array | None:
+    """Align as a stream asks for it: the last message at or before the tick, else the nearest."""
+    if stream.alignment.align != "previous" or not arrays:
+        return _nearest(tick, stamps, arrays)
+    before = int(np.searchsorted(stamps, tick, side="right")) - 1
+    if before < 0 and stream.alignment.missing != "hold":
+        return None
+    return arrays[max(before, 0)]
 
 
 def _nearest(tick: int, stamps: Array, arrays: list[Array]) -> Array | None:

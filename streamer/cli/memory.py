@@ -10,6 +10,8 @@ import typer
 
 from streamer.errors import UsageError
 
+_SHORT = 3  # chunks, below which a curve says nothing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,6 +58,10 @@ def _draw(axes: Any, title: str, processes: dict[str, dict[str, Any]]) -> None:
             if life["ended"] == "planned" and life["chunks"]:
                 axes.plot(life["chunks"][-1:], life["anon_mb"][-1:], "v", color=color, ms=7)
     axes.set(title=title, xlabel="chunk", ylabel="own memory in MB (▼ recycled)")
+    longest = max((len(life["chunks"]) for found in processes.values() for life in found["generations"]), default=0)
+    if longest < _SHORT:
+        words = f"{longest} chunk{'s' * (longest != 1)}: too short to show a trend; a smaller chunk_size gives more"
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
 
 
 def read_report(report: Path) -> dict[str, Any]:

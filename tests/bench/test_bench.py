@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streamer.demo import Workload, make
+from streamer.demo import Workload, make, tabletop
 from tests.pipeline.driver import Run
 
 if TYPE_CHECKING:
@@ -70,6 +70,14 @@ def test_all_methods_show_the_same_frames_of_every_format(tmp_path: Path, form: 
     for m in json.loads((tmp_path / "bench.json").read_text())["methods"]:
         assert m["frames"] == 20
         assert m["memory"], m["method"]
+
+
+@pytest.mark.slow
+def test_a_baseline_aligns_a_command_that_holds_as_the_others_do_whatever_the_chunk(tmp_path: Path) -> None:
+    tabletop(tmp_path / "arm.bag", seconds=6)  # a gripper's command every two seconds, longer than a chunk
+    finished = bench(tmp_path, "arm.bag", "--methods", "full,chunked,process", "--chunk-size", "7,50")
+    assert finished.code == 0, finished
+    assert "all methods show the same" in finished.out
 
 
 @pytest.mark.slow

@@ -11,11 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import streamer
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Command
 
 
 def test_the_version_is_the_packages(tmp_path: Path, commands: Command) -> None:
+    assert streamer.__version__ == version("rosbag-streamer")
     assert commands(tmp_path, "--version").out == f"rosbag-streamer {version('rosbag-streamer')}\n"
 
 

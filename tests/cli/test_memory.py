@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamer.cli.memory import _draw
 from tests.pipeline.driver import Run, run
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ def test_every_process_is_sampled_at_each_commit_and_what_recycling_gave_back_is
     assert shown.code == 0, shown
     assert all(name in shown.out for name in ("digest", "reader", "supervisor", "stable"))
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("chunks", "said"), [(0, True), (2, True), (3, False)])
+def test_a_picture_of_few_chunks_says_that_they_show_no_trend(*, chunks: int, said: bool) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    axes = figure.subplots()
+    life = {"chunks": list(range(chunks)), "anon_mb": [30.0] * chunks, "ended": "done"}
+    _draw(axes, "a.bag", {"digest": {"verdict": "unknown", "generations": [life]}})
+    assert any("too short to show a trend" in text.get_text() for text in axes.texts) is said
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), ("{}", "not the report of a run")])
