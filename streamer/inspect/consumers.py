@@ -28,18 +28,23 @@ if TYPE_CHECKING:
 
 
 def check_consumers(loaded: Loaded, recording: str, found: Checked, *, several: bool) -> None:
-    """Construct each consumer, as for a recording of this name; with ``several``, none may overwrite another's."""
+    """Construct each consumer, as for a recording of this name; with ``several``, none may overwrite another's.
+
+    Neither may one episode that of another, where recordings are cut into such.
+    """
+    cut = loaded.config.episodes is not None
+    many, word = ("episodes", "{episode}") if cut else ("recordings", "{recording}")
     for name, config in loaded.config.consumers.items():
         consumer = _construct(loaded, name, recording, found)
         if consumer is None:
             continue
         out = config.options.get("out")
-        if several and not consumer.many_recordings and out is not None and "{recording}" not in str(out):
+        if (several or cut) and not consumer.many_recordings and out is not None and word not in str(out):
             found.add(
                 ConfigError(
-                    f"several recordings would write {out!r}, each over the last",
+                    f"several {many} would write {out!r}, each over the last",
                     key=f"consumers.{name}.options.out",
-                    hint="put {recording} into it",
+                    hint=f"put {word} into it",
                 )
             )
         found.consumers[name] = config.use or name

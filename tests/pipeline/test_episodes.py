@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.bags import Message, encoded, header, record
-from tests.pipeline.driver import digests, run
+from tests.pipeline.driver import Run, digests, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +147,10 @@ def test_outputs_that_episodes_would_write_over_each_other_are_refused(
     done = run(tmp_path, _config(truth[0], episodes=BY_MARKERS))
     assert done.code == 78
     assert "{episode}" in done.err
+    with Run(tmp_path, "check", "config.yaml") as asked:
+        checked = asked.end()
+    assert checked.code == 78
+    assert "put {episode} into it" in checked.out + checked.err
 
 
 def test_a_lerobot_dataset_has_an_episode_for_each_with_its_task_whoever_was_recycled_when(
