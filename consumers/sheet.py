@@ -156,9 +156,17 @@ def _curves(
         seen = np.isfinite(curve)
         line = np.stack([x[seen], y[seen]], axis=1).round().astype(np.int32).reshape(-1, 1, 2)
         cv2.polylines(row, [line], isClosed=False, color=_CURVES[column], thickness=1, lineType=cv2.LINE_AA)
-    _write(row, f"{high:.4g}", (_GAP, 14), _FAINT)
+    unit = f" {stream.unit}" if stream.unit else ""
+    _write(row, f"{high:.4g}{unit}", (_GAP, 14), _FAINT)
+    if never_moves(values):
+        _write(row, "no element ever moves", (_GAP, _LANE // 2), _ALARM)
     _write(row, f"{low:.4g}", (_GAP, _LANE - 4), _FAINT)
     return np.vstack([_label(stream, total), *_legend(stream, values.shape[1], total), row])
+
+
+def never_moves(values: NDArray[Any]) -> bool:
+    """Tell whether all elements keep one value, in two frames or more: as of a dead sensor."""
+    return len(values) > 1 and bool(np.all((values == values[0]) | np.isnan(values)))
 
 
 def _texts(
