@@ -55,6 +55,12 @@ def replacing(path: Path) -> Iterator[Path]:
         _discard(folder)
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove what a killed process has left of files in a folder, and below, that nobody will write again."""
+    for draft in [*folder.rglob(".*.tmp")]:
+        _discard(draft)
+
+
 def _discard(path: Path) -> None:
     """Remove what a killed process, or somebody else, has left under a name; a link is removed, not followed."""
     if path.is_dir() and not path.is_symlink():

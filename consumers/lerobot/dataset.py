@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumers import mp4
-from consumers.files import write_bytes, write_json
+from consumers.files import remove_drafts, write_bytes, write_json
 from consumers.lerobot import rows as row_files
 from consumers.lerobot.card import write_card
 from consumers.lerobot.episode import Written
@@ -308,6 +308,7 @@ class Dataset:
 
     def write_totals(self) -> None:
         """Bring ``stats.json`` and ``info.json`` up to the episodes table, from which both follow."""
+        remove_drafts(self.root / "meta")  # the table's, of a process that was killed just behind its rename
         if self.episodes:
             path = self.root / STATS
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
