@@ -285,6 +285,7 @@ _PREPROCESSOR = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
 _ANNOTATION = re.compile(rf"{_KEPT}|@(?:verbatim|unit|hashid|default|range|min|max){_ARGUMENTS}", re.DOTALL)
 _OTHER_ANNOTATION = re.compile(rf"{_KEPT}|@[A-Za-z_:][\w:]*(?:{_ARGUMENTS})?", re.DOTALL)
 _CONSTANT = re.compile(rf'{_KEPT}|\bconst [\w:<>, ]{{1,99}}? (\w+) ?= ?(?:{_TEXT}|[^;"]){{0,99}};')
+_EMPTY_MODULE = re.compile(r"\bmodule \w+ *\{ *\} *;? *")  # what constants leave, which the grammar does not know
 _NESTED = re.compile(r"(?:sequence ?< ?){4}")
 _STRING = re.compile(_KEPT, re.DOTALL)
 _ENUM = re.compile(r"\benum\s+(\w+)\s*\{[^{}]*\}")
@@ -308,6 +309,7 @@ def parse_idl(text: str) -> Typesdict:
     plain = " ".join(_OTHER_ANNOTATION.sub(lambda match: match[1] or "", plain).split())
     used = Counter(re.findall(r"\w+", plain))
     plain = _CONSTANT.sub(lambda match: "" if used[match[2]] == 1 else match[0], plain)
+    plain = _EMPTY_MODULE.sub("", plain)
     _refuse_slow(plain)
     try:
         return get_types_from_idl(_ENUM.sub(r"typedef uint32 \1", plain))

@@ -177,7 +177,7 @@ def test_the_daemon_is_killed_in_the_middle_and_the_next_goes_on(
         wait_until((tmp_path / "here").exists, "the gate")
         wait_until(lambda: len(list((tmp_path / "a-all").glob("part-*"))) >= 3, "three chunks")
         children = psutil.Process(daemon.process.pid).children(recursive=True)
-        assert len(children) == 5  # the pipeline's supervisor, its reader, three consumers
+        assert len(children) == 8  # the supervisor, its reader, three consumers, three templates of their next ones
         daemon.kill()
         wait_until(lambda: not any(child.is_running() for child in children), "the children's end")
     (tmp_path / "go").touch()
