@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from consumers.csv import Csv
@@ -15,6 +16,7 @@ from consumers.points import Points
 from consumers.video import Video
 from consumers.zarr import Zarr
 from tests.consumers.test_arrays import STREAMS, feed
+from tests.consumers.test_video import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +50,11 @@ def test_what_it_saw_before_leaves_no_trace_in_what_it_writes_next(tmp_path: Pat
     for name, frames, streams in (("a", 10, STREAMS), ("b", 6, fewer), ("c", 0, fewer), ("d", 10, STREAMS)):
         feed(again, name, frames, streams)
         feed(CONSUMERS[use](str(tmp_path / "fresh")), name, frames, streams)
-    found = files(tmp_path / "again")
+    found, fresh = files(tmp_path / "again"), files(tmp_path / "fresh")
     assert len(found) >= 4
-    assert found == files(tmp_path / "fresh")
+    assert found.keys() == fresh.keys()
+    for name, data in found.items():
+        if name.endswith(".mp4"):  # of pictures below a macroblock, x264 does not always make the same bytes
+            assert np.abs(pictures(tmp_path / "again" / name) - pictures(tmp_path / "fresh" / name)).max() <= 16, name
+        else:
+            assert data == fresh[name], name
