@@ -79,7 +79,8 @@ def trend(generations: Iterable[Samples]) -> Trend:
     """Judge a consumer by the samples of its processes, those of each apart: an exit gives all back.
 
     The slope of one process is the median of the slopes between any two of its samples behind the warm-up
-    (Theil 1950, Sen 1968): a jump or a dip does not change it. The verdict goes by the median of the processes.
+    (Theil 1950, Sen 1968): a jump or a dip does not change it. Where the later half is flatter, that half counts: what
+    fills up, such as an encoder's pools, is no leak. The verdict goes by the median of the processes.
     """
     slopes = [slope for samples in list(generations)[-_GENERATIONS:] if (slope := _slope(samples)) is not None]
     if not slopes:
@@ -93,6 +94,12 @@ def _slope(samples: Samples) -> float | None:
     if len(settled) < _FEWEST:
         return None
     settled = settled[:: -(-len(settled) // _MOST)]
+    later = settled[len(settled) // 2 :]
+    slope = _theil_sen(settled)
+    return slope if len(later) < _FEWEST else min(slope, _theil_sen(later))
+
+
+def _theil_sen(settled: Samples) -> float:
     return statistics.median(
         (b - a) / (later - earlier)
         for n, (earlier, a) in enumerate(settled)

@@ -53,6 +53,13 @@ def test_warm_up_a_jump_and_a_dip_change_nothing() -> None:
     assert trend([samples]) == (0, "stable")
 
 
+def test_what_fills_up_and_stays_is_no_leak() -> None:
+    # MB after each chunk of a process that encodes AV1: the 20 of a real run
+    filling = [92, 134, 143, 185, 187, 201, 208, 216, 234, 238, 243, 249, 245, 251, 255, 255, 256, 262, 257, 262]
+    assert trend([[(n, mb * MB) for n, mb in enumerate(filling)]]).verdict == "stable"
+    assert trend([[(n, (mb + 6 * n) * MB) for n, mb in enumerate(filling)]]).verdict == "growing"
+
+
 def test_a_leak_that_comes_in_large_steps_is_found() -> None:
     assert trend([[(n, n // 8 * 96 * MB) for n in range(40)]]).verdict == "leaking"
 

@@ -7,21 +7,13 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from streamer.config.limits import LimitError, check_expansion, check_text, too_large
-from streamer.config.model import (
-    Config,
-    ConsumerConfig,
-    RayConfig,
-    RecycleConfig,
-    SourceConfig,
-    StreamConfig,
-    TimelineConfig,
-)
+from streamer.config.model import Config
 from streamer.errors import ConfigError, nearest_name
 
 if TYPE_CHECKING:
@@ -44,15 +36,6 @@ _WANTED = {  # in words, by pydantic's type of error and its context
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     **dict.fromkeys(("list_type", "tuple_type"), "a list"),
     **dict.fromkeys(("dict_type", "model_type"), "a group of settings (key: value)"),
-}
-_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
-    (): Config,
-    ("source",): SourceConfig,
-    ("timeline",): TimelineConfig,
-    ("streams", "*"): StreamConfig,
-    ("consumers", "*"): ConsumerConfig,
-    ("consumers", "*", "recycle"): RecycleConfig,
-    ("ray",): RayConfig,
 }
 
 
@@ -292,9 +275,32 @@ def _choices(context: dict[str, str]) -> list[str]:
 
 
 def _keys_at(where: Where) -> list[str]:
-    shape = tuple("*" if n == 1 and where[0] in ("streams", "consumers") else str(part) for n, part in enumerate(where))
-    model = _MODELS.get(shape)
-    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+    """Return the keys that a group of settings may have, as the models have it."""
+    found: list[Any] = [Config]
+    for part in where:
+        found = [inner for one in found for inner in _below(one, part)] or found  # pydantic names a union's member, too
+    models = {model: None for one in found for model in _models(one)}
+    return [field.alias or name for model in models for name, field in model.model_fields.items()]
+
+
+def _below(annotation: Any, part: int | str) -> Iterator[Any]:
+    """Yield the types of what lies below a key, or a number, of a value of a type."""
+    arguments = get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields.items()
+        yield from (field.annotation for name, field in fields if part == (field.alias or name))
+    elif get_origin(annotation) in (dict, list):
+        yield arguments[-1]
+    else:
+        yield from (inner for one in arguments for inner in _below(one, part))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a value of a type may be."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) not in (dict, list):
+        yield from (model for one in get_args(annotation) for model in _models(one))
 
 
 def _place(path: Path, lines: dict[Where, int | None], where: Where) -> str:

@@ -117,6 +117,21 @@ def test_the_nearest_key_is_looked_for_where_the_unknown_one_stands(path: Path, 
     assert any(f"did you mean '{near}'?" in line for line in told)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("episodes: {evry: 3 s}", "episodes.evry: unknown key; did you mean 'every'?"),
+        (
+            "episodes: {from: {topic: /t, start: go, stopp: x}}",
+            "episodes.from.stopp: unknown key; did you mean 'stop'?",
+        ),
+        ("episodes: {still: {stream: head, below: 1, qq: 2}}", "still.qq: unknown key; known here: stream, below, for"),
+    ],
+)
+def test_keys_of_every_group_are_known(path: Path, text: str, said: str) -> None:
+    assert any(said in line for line in mistakes(path, f"{GOOD}{text}\n"))
+
+
 def test_an_unknown_key_like_no_other_lists_those_that_are_known(path: Path) -> None:
     told = mistake(path, f"{GOOD}zzz: 1\n")
     assert told.startswith("run.yaml:6: zzz: unknown key; known here: source, timeline, chunk_size, ")
