@@ -52,6 +52,7 @@ def test_pictures_of_videos_are_the_same_however_a_run_is_interrupted(tmp_path: 
     with start(tmp_path, config) as running:
         wait_until((tmp_path / "here").exists)
         running.signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in running.said(), "the announcement")
         (tmp_path / "go").touch()
         assert running.end().code != 0
     done = run(tmp_path, config, "--resume")
