@@ -12,37 +12,32 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.vector import VectorDecoder
-from streamer.decode.video import FOXGLOVE, PROTOBUF, taken_at
-from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
+from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
 from streamer.runtime.cutting import Material, cut
 from streamer.runtime.episodes import schedule_episodes
-from streamer.runtime.headers import header_stamps
+from streamer.runtime.found import find_streams
 from streamer.runtime.mapping import make_chain, reduction
-from streamer.runtime.names import UNDECODABLE, belonging, fit
-from streamer.runtime.poses import PoseDecoder, find_chain
+from streamer.runtime.names import UNDECODABLE, fit
 from streamer.runtime.schedule import schedule
-from streamer.runtime.video import find_video, share_pictures
-from streamer.source.payload import sorted_index
+from streamer.runtime.video import share_pictures
 from streamer.stamps import own_period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from rosbags.interfaces.typing import Typesdict
 
     from streamer.decode import Decoder
     from streamer.episodes import Cut
     from streamer.plan import Compute
     from streamer.records import EpisodeSettings, Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.runtime.found import Found
     from streamer.runtime.names import Fit
     from streamer.runtime.poses import Payloads
-    from streamer.runtime.schedule import EpisodePlan, Pass
-    from streamer.runtime.video import Video
+    from streamer.runtime.schedule import EpisodePlan, Pass, Schedule
     from streamer.source.source import Source
     from streamer.source.types import Types
     from streamer.transform import Chain
@@ -131,142 +126,72 @@ def prepare(
         RecordingError: the recording does not hold what is asked of it.
 
     """
-    topics = {settings.name: _choose_topic(settings, source) for settings in streams}
-    fields = {name: types.fields(topic) for name, topic in topics.items()}
-    decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
-    streams = [_aligned(settings, decoders[settings.name]) for settings in streams]
-    _check_align(streams, decoders)
-    chains = {s.name: find_chain(source, types, s) for s in streams if s.tf is not None}
-    by_receipt = source.index({topic.name for topic in topics.values()})
-    warnings: list[str] = []
-    own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
-    videos = _find_videos(source, streams, topics, own)
-    own |= {name: video.index for name, video in videos.items()}
-    warnings += [f"{name}: {video.doubt}" for name, video in videos.items() if video.doubt]
-    decoders |= {name: video.decoder for name, video in videos.items()}
-    indexes = {
-        s.name: chains[s.name].index
-        if s.name in chains
-        else _on_clock(s, topics[s.name], own[s.name], source, fields[s.name])
-        for s in streams
-    }
-    opened = time.monotonic()
-    images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    division = None
+    streams, found = find_streams(source, types, streams)
+    timed, division = _schedule(source, types, timeline, streams, found, ticks, episodes)
+    plan = timed.plan
+    ready = _make_streams(source, types, streams, found, timed)
+    rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(timed.ticks)
+    seconds = {"open": found.opened - source.began, "plan": time.monotonic() - found.opened}
+    told = (*found.warnings, *timed.warnings, *_warnings(source, types, plan))
+    layout = make_layout({stream.settings.name: stream.spec for stream in ready})
+    return Prepared(
+        source, timed.ticks, plan, ready, layout, rate, seconds, told, timed.passes, timed.episodes, division
+    )
+
+
+def _schedule(
+    source: Source,
+    types: Types,
+    timeline: TimelineSettings,
+    streams: Sequence[StreamSettings],
+    found: Found,
+    ticks: NDArray[np.int64] | None,
+    episodes: Episodes | None,
+) -> tuple[Schedule, Cut | None]:
+    """Plan the frames, of each episode by itself where the recording is cut."""
     if episodes is None:
-        timed = schedule(source, timeline, streams, images, own, indexes, ticks, chains)
-    else:
-        by_receipt = own | {n: indexes[n] for n in chains}
-        division = cut(
-            Material(source, types, episodes.name, decoders, by_receipt, chains, timeline.source, images),
-            episodes.settings,
-        )
-        timed = schedule_episodes(source, division.episodes, timeline, streams, images, own, indexes, chains)
+        timed = schedule(source, timeline, streams, found.images, found.own, found.indexes, ticks, found.chains)
+        return timed, None
+    by_receipt = found.own | {name: found.indexes[name] for name in found.chains}
+    material = Material(
+        source, types, episodes.name, found.decoders, by_receipt, found.chains, timeline.source, found.images
+    )
+    division = cut(material, episodes.settings)
+    parts = division.episodes
+    timed = schedule_episodes(source, parts, timeline, streams, found.images, found.own, found.indexes, found.chains)
+    return timed, division
+
+
+def _make_streams(
+    source: Source, types: Types, streams: Sequence[StreamSettings], found: Found, timed: Schedule
+) -> tuple[Stream, ...]:
+    """Put together what loads each stream's samples."""
     plan, used = timed.plan, timed.indexes
+    decoders, chains, topics = found.decoders, found.chains, found.topics
     fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
-    sources: dict[str, Payloads] = dict.fromkeys(own, source)
+    sources: dict[str, Payloads] = dict.fromkeys(found.own, source)
     sources |= {s.name: chains[s.name].rows(timed.ticks, s.alignment) for s in streams if s.name in chains}
-    sources |= share_pictures({name: (topics[name].name, video, used[name]) for name, video in videos.items()})
+    sources |= share_pictures({n: (topics[n].name, video, used[n]) for n, video in found.videos.items()})
     raw = {s.name: _spec(s, sources[s.name], used[s.name], p, decoders[s.name], fits) for s, p in _zip(streams, plan)}
     maps = {s.name: make_chain(s, raw[s.name], source, types) for s in streams}
-    specs = {name: raw[name] if steps is None else steps.spec for name, steps in maps.items()}
-    ready = tuple(
+    return tuple(
         Stream(
-            *(s, topics[s.name], used[s.name], decoders[s.name], p, specs[s.name], _repeats(p)),
-            unfit=found.unfit if (found := fits[s.name]) is not None else {},
+            *(s, topics[s.name], used[s.name], decoders[s.name], p),
+            raw[s.name] if (steps := maps[s.name]) is None else steps.spec,
+            _repeats(p),
+            unfit=one.unfit if (one := fits[s.name]) is not None else {},
             source=sources[s.name],
             compute=chains.get(s.name),
             raw=raw[s.name],
-            chain=maps[s.name],
-            reduced=reduction(maps[s.name], decoders[s.name]),
+            chain=steps,
+            reduced=reduction(steps, decoders[s.name]),
         )
         for s, p in _zip(streams, plan)
-    )
-    rate = float(Fraction(*timeline.rate)) if timeline.rate else _pace(timed.ticks)
-    seconds = {"open": opened - source.began, "plan": time.monotonic() - opened}
-    told = (*warnings, *timed.warnings, *_warnings(source, types, plan))
-    return Prepared(
-        source,
-        timed.ticks,
-        plan,
-        ready,
-        make_layout(specs),
-        rate,
-        seconds,
-        told,
-        timed.passes,
-        timed.episodes,
-        division,
     )
 
 
 def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSettings, StreamPlan]]:
     return list(zip(streams, plan.streams, strict=True))
-
-
-def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
-    for name in settings.topics:
-        if name in source.topics:
-            return source.topics[name]
-    hint = nearest_name(settings.topics[0], source.topics)
-    wanted = " or ".join(map(repr, settings.topics))
-    topics = ", ".join(sorted(source.topics))
-    msg = f"{source.path.name} has no {wanted}{hint or '.'} It has: {topics}"
-    raise ConfigError(msg, key=f"streams.{settings.name}.topic")
-
-
-def _make_decoder(settings: StreamSettings, topic: Topic, types: Typesdict) -> Decoder:
-    if settings.tf is not None:
-        return PoseDecoder()
-    try:
-        return make_decoder(topic, types, settings.decoding)
-    except ConfigError as error:
-        placed = error.under("streams", settings.name)
-        raise placed from error
-
-
-def _find_videos(
-    source: Source, streams: Sequence[StreamSettings], topics: Mapping[str, Topic], indexes: Mapping[str, Index]
-) -> dict[str, Video]:
-    """Find the streams whose messages hold the packets of a video."""
-    found = {}
-    for settings in streams:
-        name = settings.name
-        try:
-            video = find_video(source, topics[name], indexes[name], settings.decoding) if settings.tf is None else None
-        except ConfigError as error:
-            placed = error.under("streams", name)
-            raise placed from error
-        except RecordingError as error:
-            raise error.within(stream=name) from error
-        if video is not None:
-            found[name] = video
-    return found
-
-
-def _aligned(settings: StreamSettings, decoder: Decoder) -> StreamSettings:
-    """Settle how a stream is aligned that does not say it: a text holds until the next, never before it was said."""
-    usual = "previous" if decoder.kind == "text" else "nearest"
-    return replace(settings, alignment=settings.alignment.settled(usual))
-
-
-def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:
-    for settings in streams:
-        align = settings.alignment.align
-        if settings.tf is not None and align != "mean":
-            continue
-        if align in ("linear", "mean") and not isinstance(decoders[settings.name], VectorDecoder):
-            msg = f"{align!r} is for vectors; use 'nearest' or 'previous' here"
-            raise ConfigError(msg, key=f"streams.{settings.name}.align")
-
-
-def _own(settings: StreamSettings, index: Index, source: Source, decoder: Decoder, warnings: list[str]) -> Index:
-    """Return the messages that belong to a stream: all of its topic, or those that carry its elements."""
-    if not isinstance(decoder, VectorDecoder) or settings.decoding.elements is None:
-        return index
-    found, warned = belonging(source, index, settings, decoder.elements)
-    warnings += warned
-    return found
 
 
 def _fit(
@@ -292,29 +217,6 @@ def _spec(
         return _probe(settings, source, index, planned, decoder)
     spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
     return replace(spec, names=found.names)
-
-
-def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Source, types: Typesdict) -> Index:
-    """Return a stream's index on the clock that it asks for."""
-    if settings.clock == "receive":
-        return _shifted(index, settings.shift)
-    first = types[topic.msgtype][1][:1] if types else ()
-    if topic.msgtype not in (FOXGLOVE, PROTOBUF) and (not first or first[0][1][1] != "std_msgs/msg/Header"):
-        msg = f"{topic.msgtype} has no header, so no header stamp; use 'receive'"
-        raise ConfigError(msg, key=f"streams.{settings.name}.clock")
-    if topic.msgtype == PROTOBUF:
-        every = range(len(index.stamps))
-        stamps = np.array([taken_at(source.payload(index, number)) for number in every], np.int64)
-    else:
-        stamps = header_stamps(source, index, topic.encoding, seq=topic.msgtype != FOXGLOVE)
-    if len(stamps) and not stamps.any():
-        msg = f"all header stamps of {topic.name} are 0; use 'receive'"
-        raise ConfigError(msg, key=f"streams.{settings.name}.clock")
-    return _shifted(sorted_index(stamps, index.block, index.offset), settings.shift)
-
-
-def _shifted(index: Index, shift: int) -> Index:
-    return Index(index.stamps + shift, index.block, index.offset) if shift else index
 
 
 def _probe(settings: StreamSettings, source: Payloads, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:
