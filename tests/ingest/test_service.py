@@ -23,7 +23,7 @@ from streamer.config.load import load
 from streamer.errors import StreamerError
 from tests.ingest.driver import Watch, command
 from tests.ingest.numbered import settings
-from tests.pipeline.driver import DEADLINE, ROOT, wait_until
+from tests.pipeline.driver import DEADLINE, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,5 +235,8 @@ def test_docker_takes_the_composition() -> None:
 def test_a_crash_is_told_with_where_the_threads_stood(tmp_path: Path, watching: dict[str, Any]) -> None:
     with Watch(tmp_path, watching) as daemon:
         daemon.process.send_signal(signal.SIGABRT)  # as the watchdog of systemd does
-        assert daemon.process.wait(DEADLINE) == -signal.SIGABRT
-        wait_until(lambda: "Current thread" in (tmp_path / "daemon.log").read_text(), "the traceback")
+        # Python looks at the threads while they run, and may stumble over one: it has ended and told of one then, too.
+        assert daemon.process.wait(DEADLINE) in (-signal.SIGABRT, -signal.SIGSEGV)
+        said = (tmp_path / "daemon.log").read_text()
+    assert "Fatal Python error: Aborted" in said
+    assert "most recent call first" in said
