@@ -42,13 +42,14 @@ def test_the_example_leaks_over_500_chunks_in_bounded_memory_and_its_report_says
     memory = told["memory"]
     assert memory["verdict"] == "leaking"
     assert 10 < memory["mb_per_chunk"] < 12
-    peaks = sorted(life["peak_mb"] for life in memory["generations"][:-1])
+    planned = [life for life in memory["generations"] if life["ended"] == "planned"]  # the last one ends with the run
+    assert len(planned) == told["restarts"]["planned"] >= len(memory["generations"]) - 2
+    peaks = sorted(life["peak_mb"] for life in planned)
     assert 300 < peaks[len(peaks) // 2] < 450  # a pool of ten chunks may be on its way to it when it is told to end
-    assert memory["peak_mb"] == peaks[-1] < 550  # another where a busy machine lets the supervisor wait
+    assert memory["peak_mb"] < 550  # another where a busy machine lets the supervisor wait
     assert memory["returned_mb"] > 300 * told["restarts"]["planned"]
     assert memory["handover_ms"]["median"] > 0
-    for life in memory["generations"][:-1]:
-        assert life["ended"] == "planned"
+    for life in planned:
         worst = life["growing_lines"][0]
         assert (Path(worst["file"]).name, worst["line"]) == ("leaking.py", LEAK_LINE)
         assert worst["mb"] > 200
