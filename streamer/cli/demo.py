@@ -38,6 +38,33 @@ def tabletop(
 
 
 @app.command()
+def trials(
+    out: Annotated[Path, typer.Argument(help="the .bag file to write", show_default=False)] = Path("trials.bag"),
+    count: Annotated[int, typer.Option("--trials", help="how many")] = 10,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 7,
+) -> None:
+    """Write a recording of several trials with markers, tasks and verdicts, and beside it the .yaml that cuts it.
+
+    Of ten trials one is aborted, one fails, one loses the camera, one is started twice, one is dark and one idle.
+
+    Example: streamer demo trials trials.bag && streamer episodes trials.yaml
+    """
+    from streamer.cli.screen import as_line, screen
+    from streamer.demo import trials as write
+    from streamer.demo import write_config
+
+    config = out.with_suffix(".yaml")
+    with _explained(out):
+        write_config(config, out)
+        try:
+            write(out, count=count, seed=seed)
+        except BaseException:
+            config.unlink()
+            raise
+    screen().print(as_line(f"{out} and {config}; next: streamer episodes {config}"), soft_wrap=True)
+
+
+@app.command()
 def make(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     out: Annotated[Path, typer.Argument(help="a .bag file (ros1) or a folder (mcap, db3)", show_default=False)],
     cameras: Annotated[int, typer.Option(help="number of cameras")] = 3,

@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamer.demo.record import Workload, make, tabletop
     from streamer.demo.scene import depth, frame, gripper_command, joint_angles
+    from streamer.demo.takes import trials, write_config
 
-__all__ = ["Workload", "depth", "frame", "gripper_command", "joint_angles", "make", "tabletop"]
+__all__ = [
+    "Workload",
+    "depth",
+    "frame",
+    "gripper_command",
+    "joint_angles",
+    "make",
+    "tabletop",
+    "trials",
+    "write_config",
+]
 
-_RECORD = ("Workload", "make", "tabletop")
+_ELSEWHERE = {"Workload": "record", "make": "record", "tabletop": "record", "trials": "takes", "write_config": "takes"}
 
 
 def __getattr__(name: str) -> object:
@@ -19,6 +30,6 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    module = import_module(f"{__name__}.{'record' if name in _RECORD else 'scene'}")
+    module = import_module(f"{__name__}.{_ELSEWHERE.get(name, 'scene')}")
     value: object = getattr(module, name)
     return value

@@ -21,6 +21,7 @@ COMPRESSED_IMAGE: Final = "sensor_msgs/msg/CompressedImage"
 FLOAT64: Final = "std_msgs/msg/Float64"
 IMAGE: Final = "sensor_msgs/msg/Image"
 JOINT_STATE: Final = "sensor_msgs/msg/JointState"
+STRING: Final = "std_msgs/msg/String"
 
 _HEADER: Final = "std_msgs/msg/Header"
 _TIME: Final = "builtin_interfaces/msg/Time"
@@ -89,6 +90,10 @@ class Dialect:
     def float64(self, value: float) -> memoryview:
         """Serialize a Float64, which has no header."""
         return self._serialize(FLOAT64, data=value)
+
+    def text(self, value: str) -> memoryview:
+        """Serialize a String, which has no header."""
+        return self._serialize(STRING, data=value)
 
     def restamp(self, message: memoryview, stamp: int, number: int) -> None:
         """Overwrite the stamp in the header of a writable serialized message, and its sequence number if it has one.

@@ -37,12 +37,12 @@ _CORES: Final = os.cpu_count() or 1
 _MS: Final = 10**6  # ns
 _SECOND: Final = 10**9  # ns
 _JPEG_QUALITY: Final = 85
-_JPEG_FORMAT: Final = "rgb8; jpeg compressed bgr8"
+JPEG_FORMAT: Final = "rgb8; jpeg compressed bgr8"
 _DEPTH_FORMAT: Final = "16UC1; compressedDepth png"
 _AHEAD: Final = 64  # messages
 
 
-class _Topic(NamedTuple):
+class Topic(NamedTuple):
     """A topic of the tabletop demo: when it speaks, and what it says at a stamp.
 
     Asked, it draws the picture at once and gives back what is left to do. Drawing is many short calls of
@@ -85,7 +85,12 @@ def tabletop(path: Path, *, seconds: float = 20.0, seed: int = 7) -> None:
     """
     _positive(seconds=seconds)
     topics = _tabletop_topics(seconds, np.random.default_rng([seed, 0]))
-    events = _received(topics, np.random.default_rng([seed, 1]))
+    write(path, topics, np.random.default_rng([seed, 1]))
+
+
+def write(path: Path, topics: list[Topic], rng: np.random.Generator) -> None:
+    """Record what topics say, each message received 2 to 8 ms after its stamp, into a ROS 1 bag."""
+    events = _received(topics, rng)
     with (
         files.fresh(path) as draft,
         files.writer(draft, "ros1") as writer,
@@ -98,7 +103,7 @@ def tabletop(path: Path, *, seconds: float = 20.0, seed: int = 7) -> None:
 
 
 def _said(
-    topics: list[_Topic],
+    topics: list[Topic],
     events: list[_Event],
     pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[_Event, memoryview]]:
@@ -115,36 +120,35 @@ def _said(
         yield event, finish()
 
 
-def _tabletop_topics(seconds: float, rng: np.random.Generator) -> list[_Topic]:
+def _tabletop_topics(seconds: float, rng: np.random.Generator) -> list[Topic]:
     """Decide the header stamps of every topic; the gripper speaks first, at the very start."""
-    colour, joints = messages.COMPRESSED_IMAGE, _jittered(200.0, seconds, rng, after=9 * _MS)
+    colour, joints = messages.COMPRESSED_IMAGE, jittered(200.0, seconds, rng, after=9 * _MS)
     gap = START + round(GAP_AT * seconds * _SECOND)
     silent = (joints >= gap) & (joints < gap + round(GAP_SECONDS * _SECOND))
     commands = np.array([round(t * _SECOND) for t in motion.command_times(seconds)], np.int64)
     commands[1:] += rng.integers(0, 3 * _MS, len(commands) - 1)
     depth = "/cam_front/depth/image_rect_raw/compressedDepth"
     return [
-        _Topic("/gripper/command", messages.FLOAT64, START + commands, _say_command),
-        _Topic("/joint_states", messages.JOINT_STATE, joints[~silent], _say_joints),
+        Topic("/gripper/command", messages.FLOAT64, START + commands, _say_command),
+        Topic("/joint_states", messages.JOINT_STATE, joints[~silent], _say_joints),
         *(
-            _Topic(
-                f"/cam_{name}/color/image_raw/compressed", colour, stamps, partial(_say_colour, camera), encodes=True
-            )
+            Topic(f"/cam_{name}/color/image_raw/compressed", colour, stamps, partial(_say_colour, camera), encodes=True)
             for camera, name, stamps in (
-                (0, "front", _jittered(30.0, seconds, rng, after=12 * _MS)),
-                (1, "wrist", _jittered(30.0, seconds, rng, after=23 * _MS)),
+                (0, "front", jittered(30.0, seconds, rng, after=12 * _MS)),
+                (1, "wrist", jittered(30.0, seconds, rng, after=23 * _MS)),
             )
         ),
-        _Topic(depth, colour, _jittered(15.0, seconds, rng, after=15 * _MS), _say_depth, encodes=True),
+        Topic(depth, colour, jittered(15.0, seconds, rng, after=15 * _MS), _say_depth, encodes=True),
     ]
 
 
-def _jittered(hz: float, seconds: float, rng: np.random.Generator, *, after: int) -> Ints:
+def jittered(hz: float, seconds: float, rng: np.random.Generator, *, after: int) -> Ints:
+    """Draw a topic's stamps, up to 3 ms beside the regular ones, of which the first is ``after`` ns from the start."""
     stamps = _regular(np.arange(round(seconds * hz)), hz) + START + after
     return stamps + _jitter(rng, hz, len(stamps), limit=3 * _MS)
 
 
-def _received(topics: list[_Topic], rng: np.random.Generator) -> list[_Event]:
+def _received(topics: list[Topic], rng: np.random.Generator) -> list[_Event]:
     """Add the latency; a topic is a queue, so a late message holds up the next one."""
     events: list[_Event] = []
     for number, topic in enumerate(topics):
@@ -171,7 +175,7 @@ def _say_joints(stamp: int) -> Callable[[], memoryview]:
 def _say_colour(camera: int, stamp: int) -> Callable[[], memoryview]:
     pixels = scene.frame(_since_start(stamp), camera, (640, 480))
     frame_id = f"cam_{scene.CAMERAS[camera]}"
-    return lambda: messages.ros1().compressed(stamp, frame_id, _JPEG_FORMAT, _jpeg(pixels))
+    return lambda: messages.ros1().compressed(stamp, frame_id, JPEG_FORMAT, jpeg(pixels))
 
 
 def _say_depth(stamp: int) -> Callable[[], memoryview]:
@@ -179,7 +183,8 @@ def _say_depth(stamp: int) -> Callable[[], memoryview]:
     return lambda: messages.ros1().compressed(stamp, "cam_front", _DEPTH_FORMAT, messages.depth_png(pixels))
 
 
-def _jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Encode a picture (height, width, 3) in RGB."""
     data = simplejpeg.encode_jpeg(pixels, _JPEG_QUALITY, "RGB", "420")
     return np.frombuffer(data, np.uint8)
 
@@ -283,7 +288,7 @@ def _camera_tracks(dialect: messages.Dialect, work: Workload) -> list[_Track]:
         pixels = scene.frame(1.0 + picture / work.hz, camera, size)
         if raw:
             return _writable(dialect.image(START, f"camera_{camera}", pixels))
-        return _writable(dialect.compressed(START, f"camera_{camera}", _JPEG_FORMAT, _jpeg(pixels)))
+        return _writable(dialect.compressed(START, f"camera_{camera}", JPEG_FORMAT, jpeg(pixels)))
 
     name, kind = ("image_raw", messages.IMAGE) if raw else ("image_raw/compressed", messages.COMPRESSED_IMAGE)
     counter_at = -3 * work.width * work.height if raw else None
