@@ -1,15 +1,22 @@
-"""Recordings arrive in every way there is while the daemon is killed at random: each comes out once, as it should."""
+"""Recordings arrive in every way there is while the daemon is killed at random: each comes out once, as it should.
+
+``python -m tests.ingest.test_soak 1000`` lets so many arrive with ``after: move``, in an hour or so.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
+import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
@@ -24,7 +31,6 @@ from tests.pipeline.driver import digests, run, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 MOST_GROWTH = 200_000  # bytes of the daemon's anonymous memory a recording
 FORMS = ("ros1", "ros1-lz4", "mcap-zstd", "db3")
@@ -73,7 +79,7 @@ class Arrivals:
     def _slowly(self, path: Path, target: Path, mode: str = "wb") -> None:
         content = path.read_bytes()
         at = 0
-        with target.open(mode, buffering=0) as file:
+        with target.open(mode if target.exists() else "wb", buffering=0) as file:
             while at < len(content):
                 end = at + self._random.randrange(1, len(content) // 2)
                 file.write(content[at:end])
@@ -163,7 +169,7 @@ class Arrivals:
         def arrive() -> None:
             self._renamed(path, self._incoming / path.name)
             self._pause(2.0)
-            (self._incoming / path.name).unlink()
+            (self._incoming / path.name).unlink(missing_ok=True)
 
         return arrive
 
@@ -204,16 +210,19 @@ class Arrivals:
 class Soak:
     """A daemon, what arrives meanwhile, and the hand that kills."""
 
-    def __init__(self, folder: Path, seed: int, each: int, longest: float) -> None:
+    def __init__(self, folder: Path, seed: int, ways: list[str], longest: float, after: str = "keep") -> None:
         self.folder = folder
         self.arrivals = Arrivals(folder, seed)
-        self._to_come = self.arrivals.prepare(list(Arrivals.ways) * each)
+        self._to_come = self.arrivals.prepare(ways)
         self._longest = longest  # seconds of undisturbed life
         self._random = random.Random(seed + 1)  # noqa: S311 - as above
         self.killed: Counter[str] = Counter()
         self.recordings: list[dict[str, Any]] = []  # as the last daemon knew them at its end
         self._all_here = threading.Event()
         source = {"scan": "500 ms", "settle": "500 ms", "give_up_after": "2 s", "attempts": 5}
+        self.archive = folder / "archive"
+        if after == "move":
+            source |= {"after": "move", "move_to": str(self.archive)}
         self.config = settings(folder / "incoming", **source) | {"jobs": 2, "pool": "128 kB"}
         self.config["consumers"]["digest"]["recycle"] = {"chunks": 4}
 
@@ -255,13 +264,13 @@ class Soak:
 
     def _watch_to_the_end(self, daemon: Watch) -> list[tuple[int, int]]:
         truth = self.arrivals.truth
-        before = -1
+        before, changed = -1, time.monotonic()
 
         def over() -> bool:
-            nonlocal before
+            nonlocal before, changed
             counts = daemon.status()["counts"]
             if counts["done"] != before:
-                before = counts["done"]
+                before, changed = counts["done"], time.monotonic()
                 samples.append((before, anonymous(daemon.process.pid)))
             busy = sum(counts[state] for state in ("seen", "settling", "queued", "running"))
             return (
@@ -272,10 +281,10 @@ class Soak:
             )
 
         samples: list[tuple[int, int]] = []
-        end = time.monotonic() + 1200
+        pause = 0.02 if len(self._to_come) < 200 else 1.0  # between two looks: an answer tells of many recordings
         while not over():
-            assert time.monotonic() < end, daemon.status()
-            time.sleep(0.02)  # between two looks
+            assert time.monotonic() < changed + 1200, daemon.status()
+            time.sleep(pause)
         return samples
 
 
@@ -313,10 +322,32 @@ def hold_the_bad_against_the_queue(soak: Soak) -> None:
     assert {path.name for path in (soak.folder / ".streamer" / "jobs").iterdir()} <= unfinished
 
 
-def soak(folder: Path, seed: int, each: int, kills: int, longest: float) -> tuple[Soak, float | None]:
+def hold_the_archive_against_what_arrived(soak: Soak) -> None:
+    """Look whether every recording's bytes are still there, once in the archive or where they arrived."""
+    moved = Counter(digest for file in soak.archive.rglob("*") if (digest := content(file)))
+    stayed = Counter(digest for file in (soak.folder / "incoming").rglob("*") if (digest := content(file)))
+    for path in soak.arrivals.truth.once:
+        files = [file for file in (path.iterdir() if path.is_dir() else [path]) if file.suffix != ".yaml"]
+        assert all((moved + stayed)[content(file)] for file in files), path
+    assert len(moved) >= len(soak.arrivals.truth.once)
+    assert not [path for path in soak.archive.rglob("*") if path.name.startswith(".")]
+
+
+def content(file: Path) -> str:
+    """Return a digest of what is in a file of messages; empty for anything else."""
+    if not file.is_file() or file.suffix == ".yaml":
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def soak(
+    folder: Path, seed: int, ways: list[str], kills: int, longest: float, after: str = "keep"
+) -> tuple[Soak, float | None]:
     """Run a soak and look at everything that it leaves; return it and the growth of the daemon in bytes a recording."""
-    found = Soak(folder, seed, each, longest)
+    found = Soak(folder, seed, ways, longest, after)
     samples = found.run(kills)
+    if after == "move":
+        hold_the_archive_against_what_arrived(found)
     hold_against_undisturbed(found)
     hold_the_bad_against_the_queue(found)
     wait_until(lambda: not what_is_left(folder), f"an end without traces: {what_is_left(folder)}")
@@ -333,8 +364,14 @@ def nobody_left(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.soak
 def test_recordings_of_every_kind_come_out_once_whatever_is_killed(tmp_path: Path) -> None:
-    found, _ = soak(tmp_path, seed=6, each=1, kills=3, longest=1.5)
+    found, _ = soak(tmp_path, seed=6, ways=list(Arrivals.ways), kills=3, longest=1.5)
     assert sum(found.killed.values()) == 3
+
+
+@pytest.mark.soak
+def test_recordings_of_every_kind_come_out_and_are_moved_once_whatever_is_killed(tmp_path: Path) -> None:
+    found, _ = soak(tmp_path, seed=7, ways=list(Arrivals.ways) * 2, kills=5, longest=2.5, after="move")
+    assert sum(found.killed.values()) == 5
 
 
 @pytest.mark.soak
@@ -346,7 +383,7 @@ def test_minutes_of_recordings_and_kills_change_no_output_and_memory_is_flat(
     with capsys.disabled():
         print(f"\nsoak: seed {seed}")  # noqa: T201 - so that it can be repeated
     began = time.monotonic()
-    found, slope = soak(tmp_path, seed, each=12, kills=30, longest=6.0)
+    found, slope = soak(tmp_path, seed, list(Arrivals.ways) * 12, kills=30, longest=6.0)
     assert slope is not None
     with capsys.disabled():
         print(  # noqa: T201 - the result
@@ -354,3 +391,24 @@ def test_minutes_of_recordings_and_kills_change_no_output_and_memory_is_flat(
             f"{slope / 1e6:+.3f} MB a recording, {time.monotonic() - began:.0f} s"
         )
     assert slope <= MOST_GROWTH
+
+
+SHARES = {"slow": 15, "renamed": 40, "colliding": 10, "duplicated": 10, "in parts": 15, "renamed over": 5}
+SHARES |= {"written over": 5, "gone again": 4, "truncated": 3, "corrupt": 3}  # of 110 arrivals, 100 come out for sure
+
+
+def main(count: int) -> None:
+    """Let so many recordings arrive, most of them in the simplest way, and print how it went."""
+    began, seed = time.monotonic(), time.time_ns() % 10**6
+    print(f"soak: seed {seed}", flush=True)  # noqa: T201 - so that it can be repeated
+    ways = [way for way, share in SHARES.items() for _ in range(share * count // 100)]
+    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
+        found, slope = soak(Path(folder), seed, ways, kills=count // 10, longest=6.0, after="move")
+    print(  # noqa: T201 - the result
+        f"soak: {len(found.arrivals.truth.once)} recordings of {len(ways)} arrivals, killed {dict(found.killed)}, "
+        f"{(slope or 0) / 1e3:+.1f} kB a recording, {time.monotonic() - began:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
