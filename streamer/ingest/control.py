@@ -148,8 +148,9 @@ def _answered(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     except StreamerError as error:
         return {"ok": False, "error": str(error), "kind": type(error).__name__}
     except Exception as error:  # noqa: BLE001 - what is asked for never ends the loop, whatever is wrong with it
-        _log.exception("a request could not be answered")
-        why = str(from_shortage(error) or f"{type(error).__name__}: {error}")
+        shortage = from_shortage(error)
+        _log.error("a request could not be answered", exc_info=None if shortage else error)  # that takes memory, too
+        why = str(shortage or f"{type(error).__name__}: {error}")
         return {"ok": False, "error": f"the daemon cannot answer that: {why}"}
 
 

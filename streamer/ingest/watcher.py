@@ -7,18 +7,16 @@ left behind with its path, and another thread scans the rest.
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamer.ingest.scan import counts
+from streamer.ingest.changes import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from pathlib import Path
 
     from streamer.ingest.scan import Candidate
     from streamer.ingest.sights import Sight, Sights
@@ -27,11 +25,10 @@ if TYPE_CHECKING:
 
 _SHORTEST_WAIT = 0.2  # seconds between two scans, however many changes are reported …
 _LONGEST_SHARE = 0.1  # … and the share of the time that scans may take
-_SECOND_SCAN = 1.0  # seconds after the first: changes from before the kernel was asked are not reported
 _STUCK_SECONDS = 60.0  # at one path, after which its mount counts as hanging
 _MOST_STUCK = 8  # threads that are left behind
 _REPORT_SECONDS = 5  # between two checks whether a watched folder is still the same
-_IN_CREATE = 0x100
+_ASK_SECONDS = 0.25  # for which the kernel is asked for changes, before a look whether to stop
 _log = logging.getLogger("streamer.ingest")
 
 
@@ -61,6 +58,7 @@ class Watcher:
         self._at: tuple[Path, float] | None = None  # where it is, since when in monotonic seconds
         self._stuck: dict[int, Path] = {}  # where those are that were left behind
         self._threads: list[threading.Thread] = []
+        self._said: set[str] = set()  # why changes are not reported
         self._failed = ""  # why the last scan failed
         self.fault: Exception | None = None  # an error of this program: it ended the thread
         self.last = 0.0  # when the last scan succeeded, in Unix seconds
@@ -124,7 +122,7 @@ class Watcher:
             self._hint.set()
 
     def _look(self, life: int) -> None:
-        wait = self._every if self.looks else min(self._every, _SECOND_SCAN)
+        wait = self._every
         self._hint.clear()
         began = time.monotonic()
         at = self._whereabouts(life)
@@ -160,59 +158,35 @@ class Watcher:
 
     def _listen(self) -> None:
         """Wait for reports of changes, with no promise of completeness; a folder that is mounted anew is asked anew."""
-        before = ""
         while not self._stop.is_set():
             try:
                 self._hear_of_changes([_number(folder) for folder in self._folders])
-            except (OSError, RuntimeError) as error:  # a folder is not there, no inotify watch left: the scans go on
-                if str(error) != before:
-                    _log.warning("changes are not reported (%s): a scan every %g s finds them", error, self._every)
-                before = str(error)
+            except (OSError, MemoryError) as error:  # a folder is not there, the system has too little: the scans go on
+                self._say_once("changes are not reported", error)
             self._stop.wait(self._every)
 
     def _hear_of_changes(self, numbers: list[tuple[int, int]]) -> None:
-        from watchfiles import watch
+        with Changes(self._left_out) as changes:
+            for folder in self._folders:
+                changes.watch(folder)
+            self._hint.set()  # for what came before the kernel was asked
+            look_at = time.monotonic() + _REPORT_SECONDS
+            while not (self._stop.is_set() or changes.lost):
+                if changes.refused is not None:
+                    self._say_once("not all changes are reported", changes.refused)
+                if changes.read(_ASK_SECONDS):
+                    self._hint.set()
+                    self._stop.wait(_SHORTEST_WAIT)  # many changes at once are one hint
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + _REPORT_SECONDS
+                    if [_number(folder) for folder in self._folders] != numbers:
+                        break
+        self._hint.set()
 
-        began = False
-        for changes in watch(
-            *self._folders,
-            watch_filter=self._matters,
-            stop_event=self._stop,
-            debounce=500,
-            step=100,
-            rust_timeout=_REPORT_SECONDS * 1000,
-            yield_on_timeout=True,
-            ignore_permission_denied=True,
-        ):
-            if not began:  # watchfiles does not say that the kernel took no more folders
-                began = True
-                self._ask_for_one_more()
-            if changes:
-                self._hint.set()
-            if [_number(folder) for folder in self._folders] != numbers:
-                self._hint.set()
-                return
-
-    def _ask_for_one_more(self) -> None:
-        """Warn where the kernel does not watch any more folders for this user (fs.inotify.max_user_watches)."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(libc, "inotify_add_watch"):
-            return
-        descriptor = libc.inotify_init1(os.O_CLOEXEC)
-        if libc.inotify_add_watch(descriptor, os.fsencode(self._folders[0]), _IN_CREATE) < 0:
-            why = os.strerror(ctypes.get_errno())
-            _log.warning("not all changes are reported (inotify: %s): a scan every %g s finds them", why, self._every)
-        if descriptor >= 0:
-            os.close(descriptor)
-
-    def _matters(self, change: object, name: str) -> bool:
-        """Tell whether a scan would find what changed; what the daemon writes itself must not wake it."""
-        del change
-        path = Path(name)
-        if any(path.is_relative_to(folder) for folder in self._left_out):
-            return False
-        below = next((path.relative_to(f) for f in self._folders if path.is_relative_to(f)), path)
-        return all(counts(part) for part in below.parts)
+    def _say_once(self, what: str, why: BaseException) -> None:
+        if (text := f"{what} (inotify: {why})") not in self._said:
+            self._said.add(text)
+            _log.warning("%s: a scan every %g s finds them", text, self._every)
 
 
 def _number(folder: Path) -> tuple[int, int]:

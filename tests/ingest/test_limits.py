@@ -141,6 +141,32 @@ def test_a_recording_comes_out_while_a_crowd_is_connected(tmp_path: Path, small_
         assert (tmp_path / "daemon.log").stat().st_size < 20_000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [0, 300_000, 3_000_000])
+def test_a_daemon_that_gets_no_more_memory_neither_hangs_nor_loses_a_recording(
+    tmp_path: Path, small_bag: Path, more: int
+) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    config = settings(incoming) | {"http": "127.0.0.1:0"}
+    with Watch(tmp_path, config) as daemon:
+        process = psutil.Process(daemon.process.pid)
+        most = process.memory_info().data + more
+        process.rlimit(psutil.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
+        shutil.copyfile(small_bag, incoming / "a.bag")
+        wait_until(
+            lambda: daemon.process.poll() is not None or "has no memory" in daemon.text() or daemon.done("a"),
+            "an end, a complaint or the recording",
+        )
+        if daemon.process.poll() is None:
+            process.rlimit(psutil.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            daemon.wait(a="done")
+            return
+    assert daemon.process.returncode == 74  # which a service manager answers with a restart
+    with Watch(tmp_path, config) as daemon:
+        daemon.wait(a="done")
+
+
 # ---- the socket of the command line
 
 

@@ -1,6 +1,6 @@
 """Recordings arrive in every way there is while the daemon is killed at random: each comes out once, as it should.
 
-``python -m tests.ingest.test_soak 1000`` lets so many arrive with ``after: move``, in an hour or so.
+``python -m tests.ingest.test_soak 1000 60`` lets so many arrive with ``after: move``, but none after so many minutes.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ class Truth:
     perhaps: list[Path] = field(default_factory=list)
     bad: list[Path] = field(default_factory=list)
 
+    def add(self, other: Truth) -> None:
+        self.once += other.once
+        self.perhaps += other.perhaps
+        self.bad += other.bad
+
 
 class Arrivals:
     """Recordings, prepared beside the watched folder, that arrive there in the ways of real ones."""
@@ -53,19 +58,24 @@ class Arrivals:
         self._random = random.Random(seed)  # noqa: S311 - chance that can be repeated, not a secret
         self._seed = seed * 10_000
         self._collisions = 0
+        self.lengths = (25, 60, 90)  # in frames
         self.truth = Truth()
         for path in (self._ready, self._incoming):
             path.mkdir(parents=True)
 
-    def prepare(self, ways: list[str]) -> list[Callable[[], None]]:
-        """Make recordings for so many arrivals; return these, in a random order."""
-        arrivals = [self.ways[way](self, f"{way.replace(' ', '_')}_{n}") for n, way in enumerate(ways)]
+    def prepare(self, ways: list[str]) -> list[tuple[Callable[[], None], Truth]]:
+        """Make recordings for so many arrivals; return these, in a random order, with what each adds to the truth."""
+        arrivals = []
+        for number, way in enumerate(ways):
+            self.truth = Truth()
+            arrivals.append((self.ways[way](self, f"{way.replace(' ', '_')}_{number}"), self.truth))
+        self.truth = Truth()
         self._random.shuffle(arrivals)
         return arrivals
 
     def _make(self, name: str, form: str | None = None) -> Path:
         self._seed += 1
-        frames = self._random.choice((25, 60, 90))
+        frames = self._random.choice(self.lengths)
         return make(self._ready / name, self._seed, frames, form or self._random.choice(FORMS))
 
     def _file(self, name: str, form: str = "ros1-lz4") -> Path:
@@ -210,10 +220,13 @@ class Arrivals:
 class Soak:
     """A daemon, what arrives meanwhile, and the hand that kills."""
 
-    def __init__(self, folder: Path, seed: int, ways: list[str], longest: float, after: str = "keep") -> None:
+    def __init__(
+        self, folder: Path, seed: int, ways: list[str], longest: float, after: str = "keep", minutes: float = 60
+    ) -> None:
         self.folder = folder
         self.arrivals = Arrivals(folder, seed)
         self._to_come = self.arrivals.prepare(ways)
+        self._latest = time.monotonic() + 60 * minutes  # monotonic seconds after which nothing arrives any more
         self._longest = longest  # seconds of undisturbed life
         self._random = random.Random(seed + 1)  # noqa: S311 - as above
         self.killed: Counter[str] = Counter()
@@ -244,8 +257,10 @@ class Soak:
             arriving.join()
 
     def _arrive(self) -> None:
-        for arrive in self._to_come:
-            arrive()
+        for arrive, truth in self._to_come:
+            if time.monotonic() < self._latest:
+                self.arrivals.truth.add(truth)
+                arrive()
         self._all_here.set()
 
     def _disturb(self, daemon: Watch) -> bool:
@@ -340,13 +355,11 @@ def content(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def soak(
-    folder: Path, seed: int, ways: list[str], kills: int, longest: float, after: str = "keep"
-) -> tuple[Soak, float | None]:
+def soak(folder: Path, seed: int, ways: list[str], kills: int, longest: float, **how: Any) -> tuple[Soak, float | None]:
     """Run a soak and look at everything that it leaves; return it and the growth of the daemon in bytes a recording."""
-    found = Soak(folder, seed, ways, longest, after)
+    found = Soak(folder, seed, ways, longest, **how)
     samples = found.run(kills)
-    if after == "move":
+    if how.get("after") == "move":
         hold_the_archive_against_what_arrived(found)
     hold_against_undisturbed(found)
     hold_the_bad_against_the_queue(found)
@@ -397,18 +410,18 @@ SHARES = {"slow": 15, "renamed": 40, "colliding": 10, "duplicated": 10, "in part
 SHARES |= {"written over": 5, "gone again": 4, "truncated": 3, "corrupt": 3}  # of 110 arrivals, 100 come out for sure
 
 
-def main(count: int) -> None:
+def main(count: int, minutes: float) -> None:
     """Let so many recordings arrive, most of them in the simplest way, and print how it went."""
     began, seed = time.monotonic(), time.time_ns() % 10**6
     print(f"soak: seed {seed}", flush=True)  # noqa: T201 - so that it can be repeated
     ways = [way for way, share in SHARES.items() for _ in range(share * count // 100)]
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
-        found, slope = soak(Path(folder), seed, ways, kills=count // 10, longest=6.0, after="move")
+        found, slope = soak(Path(folder), seed, ways, count // 20, longest=16.0, after="move", minutes=minutes)
     print(  # noqa: T201 - the result
-        f"soak: {len(found.arrivals.truth.once)} recordings of {len(ways)} arrivals, killed {dict(found.killed)}, "
+        f"soak: {len(found.arrivals.truth.once)} recordings, killed {dict(found.killed)}, "
         f"{(slope or 0) / 1e3:+.1f} kB a recording, {time.monotonic() - began:.0f} s"
     )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -6,13 +6,18 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from streamer.ingest.changes import Changes
 from streamer.ingest.scan import Mark, files_of, mark_of, scan
 from streamer.ingest.sights import Sights
 from streamer.ingest.watcher import Watcher
 from tests.pipeline.driver import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SETTLE = 10.0
 
@@ -152,3 +157,59 @@ def test_a_folder_that_vanishes_is_told_and_comes_back(tmp_path: Path) -> None:
         wait_until(lambda: not watcher.problem, "the end of the problem")
     finally:
         watcher.stop()
+
+
+class TestChanges:
+    """What the kernel reports, heard of without a scan."""
+
+    @pytest.fixture
+    def changes(self, tmp_path: Path) -> Iterator[Changes]:
+        (tmp_path / "early").mkdir()
+        (tmp_path / "ours").mkdir()
+        with Changes([tmp_path / "ours"]) as changes:
+            changes.watch(tmp_path)
+            yield changes
+
+    def test_a_folder_that_comes_later_is_watched_with_those_in_it(self, tmp_path: Path, changes: Changes) -> None:
+        (tmp_path / "early" / "later" / "deep").mkdir(parents=True)
+        assert changes.read(60)
+        touch(tmp_path / "early" / "later" / "deep" / "a.bag")
+        assert changes.read(60)
+
+    def test_working_names_and_what_is_ours_are_no_news(self, tmp_path: Path, changes: Changes) -> None:
+        touch(tmp_path / "early" / "a.bag.partial")
+        touch(tmp_path / ".hidden")
+        touch(tmp_path / "ours" / "a.bag")
+        assert not changes.read(0)
+        (tmp_path / "early" / "a.bag.partial").rename(tmp_path / "early" / "a.bag")
+        assert changes.read(0)
+
+    def test_a_folder_that_is_elsewhere_now_is_watched_no_longer(
+        self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, changes: Changes
+    ) -> None:
+        elsewhere = (tmp_path / "early").rename(tmp_path_factory.mktemp("elsewhere") / "early")
+        assert changes.read(0)
+        while changes.read(0):  # that the watch is gone is news, too
+            continue
+        touch(elsewhere / "a.bag")
+        assert not changes.read(0)
+        elsewhere.rename(tmp_path / "back")
+        assert changes.read(0)
+        touch(tmp_path / "back" / "b.bag")
+        assert changes.read(0)
+
+    def test_changes_that_were_too_many_are_lost_and_known_to_be(self, tmp_path: Path, changes: Changes) -> None:
+        most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+        for number in range(most // 2 + 1):  # alternating: the same event again would be none
+            (tmp_path / f"{number % 2}.x").touch()
+            (tmp_path / f"{number % 2}.x").unlink()
+        while changes.read(0):
+            if changes.lost:
+                break
+        assert changes.lost
+
+    def test_a_folder_that_is_deleted_costs_nothing(self, tmp_path: Path, changes: Changes) -> None:
+        (tmp_path / "early").rmdir()
+        assert changes.read(0)
+        changes.watch(tmp_path / "early")
+        assert changes.refused is None
