@@ -199,19 +199,6 @@ def test_a_folder_that_comes_back_is_listened_to_again(tmp_path: Path) -> None:
         watcher.stop()
 
 
-def test_what_is_written_into_our_own_folders_wakes_nobody(tmp_path: Path) -> None:
-    watcher = Watcher([tmp_path], lambda *_: [], Sights(1.0), 1.0, lambda: None, [tmp_path / "work"])
-    names = (
-        "a.bag",
-        "x/run_0.mcap",
-        ".streamer/jobs/1/status.json",
-        "work/queue.sqlite-wal",
-        "b.bag.partial",
-        "c.tmp/d.bag",
-    )
-    assert [name for name in names if watcher._matters(None, str(tmp_path / name))] == ["a.bag", "x/run_0.mcap"]  # noqa: SLF001
-
-
 def test_a_fault_of_ours_ends_the_look_and_is_brought_home(tmp_path: Path) -> None:
     def look(*_: object) -> list[object]:
         raise ZeroDivisionError

@@ -178,7 +178,8 @@ class TestChanges:
 
     def test_working_names_and_what_is_ours_are_no_news(self, tmp_path: Path, changes: Changes) -> None:
         touch(tmp_path / "early" / "a.bag.partial")
-        touch(tmp_path / ".hidden")
+        touch(tmp_path / ".streamer" / "jobs" / "status.json")
+        touch(tmp_path / "c.tmp" / "d.bag")
         touch(tmp_path / "ours" / "a.bag")
         assert not changes.read(0)
         (tmp_path / "early" / "a.bag.partial").rename(tmp_path / "early" / "a.bag")
