@@ -108,9 +108,10 @@ def test_a_robot_that_rests_between_trials_is_cut_there_and_its_idle_ends_are_cu
     found = between_rests(stamps, speed, below=0.1, lasting=S)
     edges = [edge / S for span in found for edge in (span.start, span.end)]
     assert edges == pytest.approx([2, 6, 10, 15], abs=0.06)
-    spans, problems = trimmed([Span(0, 8 * S), Span(7 * S, 9 * S)], stamps, speed, below=0.1)
+    spans, problems, idle = trimmed([Span(0, 8 * S), Span(7 * S, 9 * S)], stamps, speed, below=0.1)
     assert [spans[0].start / S, spans[0].end / S] == pytest.approx([2, 6], abs=0.06)
-    assert [p.stamp for p in problems] == [7 * S]
+    assert [(p.stamp, p.until) for p in problems] == [(7 * S, 9 * S)]
+    assert [edge / S for ends in idle for edge in ends] == pytest.approx([0, 2, 6, 8], abs=0.06)
 
 
 def test_a_table_that_was_written_reads_back_to_the_nanosecond(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -28,20 +28,25 @@ class Span:
 class Problem:
     """Something at an instant that a person should know of: a stretch that is no episode, a marker that makes none.
 
-    ``severe`` is what ``unfinished: error`` does not take.
+    ``severe`` is what ``unfinished: error`` does not take; ``until`` is where a stretch that is left out ends.
     """
 
     stamp: int
     text: str
     severe: bool = False
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How a recording is cut; problems are in the order of their instants."""
+    """How a recording is cut; problems are in the order of their instants.
+
+    ``idle`` are the ends, from where to where, that were cut off because nothing moves in them.
+    """
 
     episodes: tuple[Episode, ...] = ()
-    problems: tuple[Problem, ...] = field(default=())
+    problems: tuple[Problem, ...] = ()
+    idle: tuple[tuple[int, int], ...] = ()
 
 
 def number_spans(spans: Sequence[Span], problems: Sequence[Problem], shortest: int) -> Cut:
@@ -52,7 +57,8 @@ def number_spans(spans: Sequence[Span], problems: Sequence[Problem], shortest: i
         if length <= 0:
             told.append(Problem(span.start, "is empty: it ends where it begins"))
         elif length < shortest:
-            told.append(Problem(span.start, f"is {show_duration(length)} long, less than {show_duration(shortest)}"))
+            text = f"is {show_duration(length)} long, less than {show_duration(shortest)}"
+            told.append(Problem(span.start, text, until=span.end))
         else:
             kept.append(span)
     for before, span in pairwise(kept):

@@ -78,14 +78,21 @@ def between_rests(stamps: Stamps, speed: NDArray[np.float64], below: float, last
 
 def trimmed(
     spans: Sequence[Span], stamps: Stamps, speed: NDArray[np.float64], below: float
-) -> tuple[list[Span], list[Problem]]:
-    """Cut off of each span what comes before the stream moves first and behind its last movement."""
-    found, problems = [], []
+) -> tuple[list[Span], list[Problem], list[tuple[int, int]]]:
+    """Cut off of each span what comes before the stream moves first and behind its last movement.
+
+    Returns the spans, those in which nothing moves, and the stretches that were cut off.
+    """
+    found: list[Span] = []
+    problems: list[Problem] = []
+    idle: list[tuple[int, int]] = []
     moving = stamps[~(speed < below)]
     for span in spans:
         low, high = np.searchsorted(moving, [span.start, span.end])
         if low == high:
-            problems.append(Problem(span.start, "is left out: nothing moves in it"))
+            problems.append(Problem(span.start, "is left out: nothing moves in it", until=span.end))
         else:
-            found.append(replace(span, start=int(moving[low]), end=int(moving[high - 1]) + 1))
-    return found, problems
+            start, end = int(moving[low]), int(moving[high - 1]) + 1
+            found.append(replace(span, start=start, end=end))
+            idle += [(a, b) for a, b in ((span.start, start), (end, span.end)) if a < b]
+    return found, problems, idle

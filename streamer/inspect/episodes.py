@@ -1,38 +1,62 @@
-"""A recording that is planned in episodes → the list of them that a person looks at."""
+"""A recording that is cut into episodes → the list of them that a person looks at."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from streamer.inspect.markers import guess
+from streamer.records import EpisodeSettings
+from streamer.runtime.cutting import Material, cut
+from streamer.source.find import recording_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamer.episodes import Problem
+    from streamer.episodes import Cut, Problem
+    from streamer.inspect.contents import Contents
+    from streamer.inspect.markers import Guess
+    from streamer.records import Episode
     from streamer.runtime.prepare import Prepared
-    from streamer.runtime.schedule import EpisodePlan
+    from streamer.source.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An episode, and of how many frames it is; None where no stream is known."""
+
+    episode: Episode
+    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """How one recording is cut; ``begins`` and ``ends`` are its first receive stamp and its last, in nanoseconds."""
+    """How one recording is cut; ``begins`` and ``ends`` are its first receive stamp and its last, in nanoseconds.
+
+    ``idle`` are stretches, from where to where, that were cut off because nothing moves in them.
+    """
 
     name: str
     path: str
     begins: int
     ends: int
-    episodes: Sequence[EpisodePlan]
+    episodes: Sequence[Listed]
     problems: Sequence[Problem]
+    idle: Sequence[tuple[int, int]] = ()
+
+    def at(self, stamp: int) -> float:
+        """Return the seconds from the recording's beginning."""
+        return (stamp - self.begins) / 1e9
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, fit for JSON; times in seconds from the recording's beginning."""
         return {
             "recording": self.path,
-            "seconds": (self.ends - self.begins) / 1e9,
+            "seconds": self.at(self.ends),
             "episodes": [
                 {
                     "number": e.episode.number,
-                    "start_s": (e.episode.start - self.begins) / 1e9,
+                    "start_s": self.at(e.episode.start),
                     "seconds": (e.episode.end - e.episode.start) / 1e9,
                     "frames": e.frames,
                     "task": e.episode.task,
@@ -41,14 +65,32 @@ class Division:
                 }
                 for e in self.episodes
             ],
-            "problems": [{"at_s": (p.stamp - self.begins) / 1e9, "text": p.text} for p in self.problems],
+            "problems": [
+                {"at_s": self.at(p.stamp), "text": p.text} | ({} if p.until is None else {"until_s": self.at(p.until)})
+                for p in self.problems
+            ],
+            "idle": [{"start_s": self.at(start), "seconds": (end - start) / 1e9} for start, end in self.idle],
         }
 
 
 def divide(prepared: Prepared, name: str) -> Division:
-    """Describe how a recording is cut."""
-    source = prepared.source
+    """Describe how a configuration cuts a recording."""
+    found = [Listed(e.episode, e.frames) for e in prepared.episodes]
+    return _division(prepared.source, name, found, prepared.cut)
+
+
+def divide_alone(contents: Contents) -> tuple[Division | None, Guess]:
+    """Cut a recording as its topics suggest; None where none of them marks episodes."""
+    found = guess(contents)
+    if found.markers is None:
+        return None, found
+    source, name = contents.source, recording_name(contents.source.path)
+    division = cut(Material(source, contents.types, name, {}, {}, {}, "grid", ()), EpisodeSettings(found.markers))
+    return _division(source, name, [Listed(episode) for episode in division.episodes], division), found
+
+
+def _division(source: Source, name: str, episodes: Sequence[Listed], found: Cut | None) -> Division:
     stamps = [index.stamps for index in source.index(source.topics).values() if len(index.stamps)]
     begins, ends = min((int(s[0]) for s in stamps), default=0), max((int(s[-1]) for s in stamps), default=0)
-    problems = prepared.cut.problems if prepared.cut is not None else ()
-    return Division(name, str(source.path), begins, ends, prepared.episodes, problems)
+    problems, idle = ((), ()) if found is None else (found.problems, found.idle)
+    return Division(name, str(source.path), begins, ends, episodes, problems, idle)

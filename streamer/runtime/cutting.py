@@ -88,10 +88,11 @@ def cut(material: Material, settings: EpisodeSettings) -> Cut:
     """
     begin, end = material.bounds()
     spans, problems = _find(material, settings, begin, end)
+    idle: list[tuple[int, int]] = []
     if settings.trim is not None:
         stamps, values = _movement(material, settings.trim, "episodes.trim.still")
-        spans, idle = trimmed(spans, stamps, speeds(stamps, values), settings.trim.below)
-        problems = [*problems, *idle]
+        spans, resting, idle = trimmed(spans, stamps, speeds(stamps, values), settings.trim.below)
+        problems = [*problems, *resting]
     found = number_spans(spans, problems, settings.shortest)
     severe = next((problem for problem in found.problems if problem.severe), None)
     if settings.unfinished == "error" and severe is not None:
@@ -99,7 +100,7 @@ def cut(material: Material, settings: EpisodeSettings) -> Cut:
         hint = "'streamer episodes' lists all; 'unfinished: drop' leaves such out, 'keep' ends them there"
         raise RecordingError(msg, key="episodes", hint=hint)
     texts = [replace(e, task=e.task or settings.task) for e in found.episodes]
-    return Cut(tuple(texts), found.problems)
+    return Cut(tuple(texts), found.problems, tuple(idle))
 
 
 def _find(material: Material, settings: EpisodeSettings, begin: int, end: int) -> tuple[list[Span], list[Problem]]:
@@ -158,7 +159,7 @@ def _vector(source: Source, index: Index, decoder: VectorDecoder, number: int) -
 
 def _marked(material: Material, markers: Markers, end: int, unfinished: str) -> tuple[list[Span], list[Problem]]:
     topic = _topic(material, markers.topic, "topic")
-    stamps, messages = _messages(material, topic)
+    stamps, messages = read_messages(material.source, material.types, topic)
     values = [_value(message, markers.field, topic, "field") for message in messages]
     conditions = [None if text is None else Condition(text) for text in (markers.start, markers.stop, markers.discard)]
     _check_conditions(markers, values)
@@ -205,17 +206,22 @@ def _topic(material: Material, name: str, key: str) -> Topic:
     return topics[name]
 
 
-def _messages(material: Material, topic: Topic) -> tuple[NDArray[np.int64], list[Any]]:
-    """Return the receive stamps and the messages of a topic, deserialized as rosbags does."""
+def read_messages(source: Source, types: Types, topic: Topic) -> tuple[NDArray[np.int64], list[Any]]:
+    """Return the receive stamps (n,) and the messages of a topic, deserialized as rosbags does.
+
+    Raises:
+        RecordingError: one cannot be read.
+
+    """
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.EMPTY)
-    store.register(dict(material.types.fields(topic)))
+    store.register(dict(types.fields(topic)))
     read = store.deserialize_ros1 if topic.encoding == "ros1" else store.deserialize_cdr
-    index = material.source.index({topic.name})[topic.name]
+    index = source.index({topic.name})[topic.name]
     messages = []
     for number in range(len(index.stamps)):
-        payload = bytes(material.source.payload(index, number).all())
+        payload = bytes(source.payload(index, number).all())
         try:
             messages.append(read(payload, topic.msgtype))
         except Exception as error:
@@ -297,5 +303,5 @@ def _told_elsewhere(material: Material, markers: Markers, spans: list[Span], end
 
 def _texts(material: Material, name: str, key: str) -> tuple[NDArray[np.int64], list[str]]:
     topic = _topic(material, name, key)
-    stamps, messages = _messages(material, topic)
+    stamps, messages = read_messages(material.source, material.types, topic)
     return stamps, [_as_text(_value(message, "data", topic, key)) for message in messages]
