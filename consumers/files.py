@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from streamer.contract import Part, Recording, StreamInfo
 
+LIST = "_recordings.json"  # in a folder of outputs: which recordings or episodes there are, in their order
 _PNG_HEADER = 33  # bytes of the signature and the IHDR chunk
 
 
@@ -120,15 +121,49 @@ def check_count(path: Path, found: int, committed: int) -> None:
         raise OutputError(msg, path=path, hint="begin anew with --restart")
 
 
-def list_recordings(before: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put ``ours`` (each with its ``name``) in their order, behind those of others that were listed before."""
-    names = {one["name"] for one in ours}
-    return [one for one in before if one["name"] not in names] + ours
+def list_recordings(
+    before: list[dict[str, Any]], ours: list[dict[str, Any]], what: str = "file"
+) -> list[dict[str, Any]]:
+    """Put ``ours`` in their order, behind those of others that were listed before; ``what`` tells which is which.
+
+    Episodes that an earlier run has cut out of the same recordings, and this one has not, are listed no more.
+    """
+    mine, cut = {one[what] for one in ours}, {_recording_of(one) for one in ours if "episode" in one}
+    endings = {_ending_of(one, what) for one in ours}
+    return [
+        one
+        for one in before
+        if one.get(what) not in mine
+        and not ("episode" in one and _recording_of(one) in cut and _ending_of(one, what) in endings)
+    ] + ours
+
+
+def _recording_of(listed: dict[str, Any]) -> str:
+    return str(listed["name"]).rpartition("-")[0]
+
+
+def _ending_of(listed: dict[str, Any], what: str) -> str:
+    return str(listed.get(what, "")).removeprefix(str(listed["name"]))
+
+
+def write_list(folder: Path, ours: list[dict[str, Any]]) -> None:
+    """List the recordings, or episodes, of which a folder has files (each its ``name`` and ``file``) in their order."""
+    path = folder / LIST
+    before = json.loads(path.read_text(encoding="utf-8"))["recordings"] if path.exists() else []
+    write_json(path, {"recordings": list_recordings(before, ours)})
 
 
 def about_episode(part: Part) -> dict[str, Any]:
     """Return what a list says of a recording that is an episode of one; nothing of one that is whole."""
-    return {} if part.episode is None else {"episode": part.episode, "task": part.task, "label": part.label}
+    if part.episode is None:
+        return {}
+    return {
+        "episode": part.episode,
+        "task": part.task,
+        "label": part.label,
+        "start_ns": part.start,
+        "end_ns": part.end,
+    }
 
 
 def make_folder(path: Path) -> Path:
@@ -253,6 +288,8 @@ def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:
         "chunk_size": recording.chunk_size,
         "streams": streams,
     }
+    if recording.episode is not None:
+        origin |= {"episode": {"number": recording.episode, "task": recording.task, "label": recording.label}}
     return origin | {"recording": recording.name, "path": recording.path, "versions": versions, "plan": plan}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from consumers.files import (
+    about_episode,
     check_count,
     check_parts,
     make_folder,
@@ -15,6 +16,7 @@ from consumers.files import (
     replacing,
     working_folder,
     write_json,
+    write_list,
 )
 from consumers.keys import none_of
 from consumers.lines import count_lines, join_lines, last_columns, write_lines
@@ -25,7 +27,7 @@ from streamer.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamer.contract import Chunk, Frame, Outlook, Recording, Sample, StreamInfo
+    from streamer.contract import Chunk, Frame, Outlook, Part, Recording, Sample, StreamInfo
 
 INDEX = "index.csv"
 
@@ -36,7 +38,8 @@ class Folder(Consumer):
     ``<stream>/<frame>.<ending>`` are the samples and ``index.csv`` has a row for each frame: the columns of
     `consumers.csv.Csv`, and for every stream with files the column ``<stream>``, the file's path, empty where the frame
     has no sample. A file is named by its frame, so a repeated chunk replaces its own. The folder has its name when it
-    is whole; until then it is ``.<recording><suffix>``.
+    is whole; until then it is ``.<recording><suffix>``. Of many recordings in one run, or episodes of one,
+    ``<out>/_recordings.json`` has the order: name, folder and frames of each.
     """
 
     many_recordings = True
@@ -152,3 +155,12 @@ class Folder(Consumer):
             remove_folder(self._final)
             self._draft.rename(self._final)
         remove_folder(self._tables)
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        """List the recordings in this order."""
+        listed = []
+        for part in parts:
+            name = f"{part.name}{self.suffix}"
+            rows = count_lines(self._out / name / INDEX)
+            listed.append({"name": part.name, "file": name, "rows": rows} | about_episode(part))
+        write_list(self._out, listed)

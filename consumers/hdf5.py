@@ -221,7 +221,7 @@ class Hdf5(Parts):
                 with replacing(link) as draft:
                     draft.symlink_to(target)
 
-    def finish(self, files: dict[str, Path]) -> None:
+    def finish(self, files: dict[str, Path], about: dict[str, dict[str, Any]]) -> None:
         """Number the recordings as ACT wants it, or put them into one file as robomimic does."""
         filled = {name: path for name, path in files.items() if self.count(path)}  # no episode is without a frame
         if not self._robomimic:
@@ -237,7 +237,7 @@ class Hdf5(Parts):
                 with self._h5.File(path, "r") as file:
                     file.copy(self._episode, data, name=f"demo_{number}")
                     origins.append(json.loads(file["provenance"].asstr()[()]))
-                data[f"demo_{number}"].attrs["recording"] = name
+                data[f"demo_{number}"].attrs.update({"recording": name} | about.get(name, {}))
             self._describe_all(data, sum(int(demo.attrs["num_samples"]) for demo in data.values()))
             whole["provenance"] = json.dumps(origins, sort_keys=True)
 

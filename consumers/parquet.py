@@ -161,13 +161,14 @@ class Parquet(Table):
                 found.setdefault(about["stream"], []).append(about["element"])
         return found
 
-    def finish(self, files: dict[str, Path]) -> None:
+    def finish(self, files: dict[str, Path], about: dict[str, dict[str, Any]]) -> None:
         """Give every file the columns of all, in the order of the one that has most.
 
         Raises:
             OutputError: a column is of one type here and of another there.
 
         """
+        del about
         schemas = {path: self._pq.read_schema(path) for path in files.values()}
         whole: dict[str, Any] = {}
         for path, schema in sorted(schemas.items(), key=lambda one: -len(one[1])):

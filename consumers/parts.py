@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,11 @@ from consumers.files import (
     check_names,
     check_parts,
     check_same_names,
-    list_recordings,
     make_folder,
     remove_folder,
     replacing,
     working_folder,
-    write_json,
+    write_list,
 )
 from streamer.contract import Consumer
 
@@ -76,8 +74,11 @@ class Parts(Consumer, ABC):
     def finished(self, recording: Recording) -> None:
         """Do what is left when a recording's file is whole; it may be repeated."""
 
-    def finish(self, files: dict[str, Path]) -> None:
-        """Do what is left when the files of many recordings are whole; it may be repeated."""
+    def finish(self, files: dict[str, Path], about: dict[str, dict[str, Any]]) -> None:
+        """Do what is left when the files of many recordings are whole; it may be repeated.
+
+        ``about`` says of each which episode it is, if it is one.
+        """
 
     # ---- what they share
 
@@ -146,15 +147,12 @@ class Parts(Consumer, ABC):
 
     def merge(self, parts: Sequence[Part]) -> None:
         """List the recordings in this order."""
-        path = self._out / "_recordings.json"
-        before = json.loads(path.read_text(encoding="utf-8"))["recordings"] if path.exists() else []
         files = {part.name: self.path_of(part.name) for part in parts}
         first: dict[str, tuple[str, list[str]]] = {}
         for name, file in files.items():
             for stream, names in self.names_in(file).items():
                 whose, known = first.setdefault(stream, (name, names))
                 check_same_names(name, stream, names, known, whose)
-        self.finish(files)
         about = {part.name: about_episode(part) for part in parts}
-        ours = [{"name": n, "file": f.name, "rows": self.count(f)} | about[n] for n, f in files.items()]
-        write_json(path, {"recordings": list_recordings(before, ours)})
+        self.finish(files, about)
+        write_list(self._out, [{"name": n, "file": f.name, "rows": self.count(f)} | about[n] for n, f in files.items()])

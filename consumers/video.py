@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from consumers import mp4
 from consumers.files import (
+    about_episode,
     check_parts,
     make_folder,
     provenance,
@@ -18,6 +20,7 @@ from consumers.files import (
     require,
     working_folder,
     write_json,
+    write_list,
 )
 from consumers.keys import none_of
 from consumers.sheet import thumbnail
@@ -26,9 +29,11 @@ from streamer.contract import Consumer
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from streamer.contract import Chunk, Frame, Outlook, Recording, StreamInfo
+    from streamer.contract import Chunk, Frame, Outlook, Part, Recording, StreamInfo
 
 _CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
 _LAYOUTS = ("files", "grid")
@@ -45,7 +50,8 @@ class Video(Consumer):
     With a constant rate, frame n is shown at n / rate; with a ``variable`` one, at its tick, so that skipped frames
     leave the picture before standing. Depth is coloured from near (warm) to far (cold), each picture for itself. A
     frame without a sample shows the picture before, or black. Each chunk is a segment of its own until the end, so a
-    repeated chunk replaces itself. The JSON file has the provenance and counts.
+    repeated chunk replaces itself. The JSON file has the provenance and counts. Of many recordings in one run, or
+    episodes of one, ``<out>/_recordings.json`` has the order, and which videos are whose.
     """
 
     many_recordings = True
@@ -236,9 +242,21 @@ class Video(Consumer):
                     with replacing(self._out / f"{recording.name}.{name}.mp4") as draft:
                         mp4.join(parts, draft, self._rate)
             counts = {"frames": self._frames, "without_sample": self._without, "padded": self._padded()}
+            counts |= {"videos": self._names if chunks else []}
             values = counts | {"provenance": provenance(recording, "av")}
             write_json(self._out / f"{recording.name}.video.json", values)
         remove_folder(self._parts)
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        """List the recordings in this order."""
+        listed = []
+        for part in parts:
+            about = self._out / f"{part.name}.video.json"
+            found = json.loads(about.read_text(encoding="utf-8"))
+            videos = {name: f"{part.name}.{name}.mp4" for name in found.get("videos", [])}
+            counts = {"name": part.name, "file": about.name, "rows": found["frames"], "videos": videos}
+            listed.append(counts | about_episode(part))
+        write_list(self._out, listed)
 
     def _padded(self) -> dict[str, str]:
         """Say which cameras have an odd width or height, and how large their pictures are in the video."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from consumers.arrays import ByStream, ReplayBuffer
 from consumers.files import (
+    about_episode,
     check_names,
     check_parts,
     check_same_names,
@@ -58,7 +59,8 @@ class Zarr(Consumer):
 
     A chunk of frames is a Zarr chunk, so a repeated one replaces itself. The group has its name when it is whole; until
     then it is ``.<recording>.zarr``. Its attributes hold the provenance. Of many recordings in one run, in the layout
-    ``streams``, ``out`` becomes a group of theirs: its attribute ``recordings`` has name, group and frames of each.
+    ``streams``, ``out`` becomes a group of theirs: its attribute ``recordings`` has name, group and frames of each; of
+    an episode also its number, task, label and outer ticks (ns). So has that of a replay buffer.
     """
 
     many_recordings = True
@@ -243,23 +245,23 @@ class Zarr(Consumer):
             for stream, names in _names_in(group).items():
                 check_same_names(name, stream, names, first.get(stream, []), groups[0][0])
         if self._by_stream:
-            self._list(groups)
+            self._list(groups, {part.name: about_episode(part) for part in parts})
         else:
-            self._join(groups)
+            self._join(groups, {part.name: about_episode(part) for part in parts})
 
-    def _list(self, groups: Sequence[tuple[str, Path]]) -> None:
-        """Make the folder a group."""
+    def _list(self, groups: Sequence[tuple[str, Path]], about: dict[str, dict[str, Any]]) -> None:
+        """Make the folder a group; say ``about`` each of its groups which episode it is."""
         path = self._out / "zarr.json"
         there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         attributes = there.get("attributes", {})
         ours = [
-            {"name": name, "group": group.name, "frames": self._open(group, "r")["tick"].shape[0]}
+            {"name": name, "group": group.name, "frames": self._open(group, "r")["tick"].shape[0]} | about[name]
             for name, group in groups
         ]
-        attributes["recordings"] = list_recordings(attributes.get("recordings", []), ours)
+        attributes["recordings"] = list_recordings(attributes.get("recordings", []), ours, "group")
         write_json(path, there | {"attributes": attributes, "node_type": "group", "zarr_format": 3})
 
-    def _join(self, groups: Sequence[tuple[str, Path]]) -> None:
+    def _join(self, groups: Sequence[tuple[str, Path]], about: dict[str, dict[str, Any]]) -> None:
         """Copy the episodes into one buffer, a block at a time."""
         if _MERGED in dict(groups):
             msg = f"a recording is called {_MERGED!r}, as is the buffer that all are put together in"
@@ -271,7 +273,7 @@ class Zarr(Consumer):
         target = self._zarr.open_group(draft, mode="w", zarr_format=2)
         target.create_group("meta")
         target.create_group("data")
-        target.attrs["recordings"] = [{"name": n, "frames": _episodes(s)} for n, s in sources.items()]
+        target.attrs["recordings"] = [{"name": n, "frames": _episodes(s)} | about[n] for n, s in sources.items()]
         target.attrs["provenance"] = [source.attrs["provenance"] for source in sources.values()]
         ends = np.cumsum([_episodes(sources[name]) for name in whole]).tolist()
         for key, like in (next(iter(whole.values())) if whole else {}).items():

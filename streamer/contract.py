@@ -87,7 +87,7 @@ class Outlook:
 class Part:
     """A recording of many, or an episode, that is closed: its name and path, and what its last `on_chunk` returned.
 
-    ``episode``, ``task`` and ``label`` are as in `Recording`.
+    ``episode``, ``task`` and ``label`` are as in `Recording`, and of an episode ``start`` and ``end``, too.
     """
 
     name: str
@@ -96,6 +96,8 @@ class Part:
     episode: int | None = None
     task: str = ""
     label: str = ""
+    start: int = 0
+    end: int = 0
 
 
 class Sample(NamedTuple):

@@ -80,10 +80,10 @@ def merge_episodes(context: RunContext, path: Path, name: str) -> None:
     merge(context, parts, 1)
 
 
-def _parts(part: Done, name: str, *, cut: bool) -> list[tuple[str, str, bytes | None, int | None, str, str]]:
+def _parts(part: Done, name: str, *, cut: bool) -> list[tuple[str, str, bytes | None, int | None, str, str, int, int]]:
     """Return a recording as a consumer's merging sees it: each of its episodes where it is cut."""
     if not cut:
-        return [(part.name, part.path, part.states[name], None, "", "")]
+        return [(part.name, part.path, part.states[name], None, "", "", 0, 0)]
     return [(e.name, part.path, *e[1:]) for e in unpack_states(part.states[name])]
 
 

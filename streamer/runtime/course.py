@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 
 class Left(NamedTuple):
-    """What a consumer left of an episode: its last state, packed, or None."""
+    """What a consumer left of an episode: its last state, packed, or None; and what is known of the episode."""
 
     name: str
     state: bytes | None
     episode: int
     task: str
     label: str
+    start: int = 0
+    end: int = 0
 
 
 class Course:
@@ -46,7 +48,7 @@ class Course:
         if not self._cut:
             return None
         known = ledger.episodes(recording, consumer)
-        found = [Left(e.name, known[e.number][0], e.number, e.task, e.label) for e in self._episodes]
+        found = [Left(e.name, known[e.number][0], e.number, e.task, e.label, e.start, e.end) for e in self._episodes]
         packed: bytes = msgpack.packb([list(one) for one in found])
         return packed
 

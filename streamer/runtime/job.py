@@ -86,14 +86,14 @@ class WorkerJob:
 class MergeJob:
     """The parts of a consumer's output to put together, in order.
 
-    Of each its name, path and packed state; of an episode also its number, task and label.
+    Of each its name, path and packed state; of an episode also its number, task, label, first and last tick.
     """
 
     name: str
     use: str
     options: dict[str, Any]
     paths: tuple[str, ...]
-    parts: tuple[tuple[str, str, bytes | None, int | None, str, str], ...]
+    parts: tuple[tuple[str, str, bytes | None, int | None, str, str, int, int], ...]
     durable: bool = False
 
 

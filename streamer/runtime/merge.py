@@ -22,10 +22,7 @@ def main(channel: Channel) -> None:
     """Construct the consumer and let it merge."""
     job = channel.receive_one(MergeJob)
     sys.path[:0] = [path for path in job.paths if path not in sys.path]
-    parts = [
-        Part(name, path, unpack_state(state), episode, task, label)
-        for name, path, state, episode, task, label in job.parts
-    ]
+    parts = [Part(p[0], p[1], unpack_state(p[2]), *p[3:]) for p in job.parts]
     with calling(job, "the constructor"):
         consumer = make_consumer(job.name, job.use, job.options)
     disk = Disk(job.options)
