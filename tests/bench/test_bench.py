@@ -31,9 +31,14 @@ def figures(folder: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_streaming_is_several_times_as_fast_as_by_the_book_and_gives_its_memory_back(tmp_path: Path) -> None:
-    """A raw recording of 600 MB; the bounds are far from what a quiet machine gives, and hold on a busy one."""
+    """A raw recording of 600 MB; the bounds are far from what a quiet machine gives, and hold on a busy one.
+
+    The rates are medians of three runs in turns: one run of a fraction of a second is at the mercy of its neighbours.
+    """
     make(tmp_path / "raw.bag", Workload(cameras=3, width=640, height=480, hz=30, joint_topics=2, seconds=7, seed=3))
-    found = {m["method"]: m for m in figures(tmp_path, "raw.bag", "--chunk-size", "25")}
+    once = figures(tmp_path, "raw.bag", "--chunk-size", "25", "--methods", "full,limit")
+    turns = figures(tmp_path, "raw.bag", "--chunk-size", "25", "--methods", "chunked,process,stream", "--repeat", "3")
+    found = {m["method"]: m for m in (*once, *turns)}
     assert set(found) == set(METHODS)
     assert {m["frames"] for m in found.values()} == {70}
     book, stream, process = found["chunked"], found["stream"], found["process"]
@@ -44,8 +49,7 @@ def test_streaming_is_several_times_as_fast_as_by_the_book_and_gives_its_memory_
     assert stream["kept_mb"] < 10
     for m in found.values():
         assert 0 < m["start_seconds"] < m["seconds"]
-        rate = m["frames"] / (m["seconds"] - m["start_seconds"])
-        assert m["stream_frames_per_s"] == pytest.approx(rate)
+        assert m["stream_frames_per_s"] == pytest.approx(m["frames"] / (m["seconds"] - m["start_seconds"]))
         assert 0 <= m["kept_mb"] <= m["increase_mb"] <= m["peak_mb"]
 
 
