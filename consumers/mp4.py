@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from consumers.copied import keys_of
 from consumers.files import require
 from streamer.errors import ConfigError
 
@@ -267,8 +268,10 @@ def join(parts: Iterable[Part], out: Path, rate: Fraction) -> int:
                     stream.time_base = track.time_base
                 unit = fraction(track.time_base, "a stream's time_base")
                 step = 1 / (rate * unit)
-                last = None if part.frames is None else part.first + part.frames
-                for packet in islice(_packets(source), part.first, last):
+                last, keys = None if part.frames is None else part.first + part.frames, keys_of(part.path)
+                for number, packet in islice(enumerate(_packets(source)), part.first, last):
+                    if keys is not None:
+                        packet.is_keyframe = number in keys
                     if part.begins is None:
                         packet.pts = round(count * step)
                         packet.duration = round((count + 1) * step) - packet.pts

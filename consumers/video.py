@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consumers import mp4
+from consumers.copied import Copied, encoder_of, wished
 from consumers.files import (
     about_episode,
     check_parts,
@@ -29,11 +30,12 @@ from streamer.contract import Consumer
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from streamer.contract import Chunk, Frame, Outlook, Part, Recording, StreamInfo
+    from streamer.records import Copying
 
 _CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
 _LAYOUTS = ("files", "grid")
@@ -49,9 +51,10 @@ class Video(Consumer):
 
     With a constant rate, frame n is shown at n / rate; with a ``variable`` one, at its tick, so that skipped frames
     leave the picture before standing. Depth is coloured from near (warm) to far (cold), each picture for itself. A
-    frame without a sample shows the picture before, or black. Each chunk is a segment of its own until the end, so a
-    repeated chunk replaces itself. The JSON file has the provenance and counts. Of many recordings in one run, or
-    episodes of one, ``<out>/_recordings.json`` has the order, and which videos are whose.
+    frame without a sample shows the picture before, or black. With ``codec: copy`` or ``auto``, the packets of a video
+    topic are written as they were recorded: the JSON file's ``copied`` names the cameras. Each chunk is a segment of
+    its own until the end, so a repeated chunk replaces itself. The JSON file has the provenance and counts. Of many
+    recordings in one run, or episodes of one, ``<out>/_recordings.json`` has the order, and which videos are whose.
     """
 
     many_recordings = True
@@ -79,7 +82,8 @@ class Video(Consumer):
             width: The most pixels that a camera is wide in a grid.
             overlay: Write the time, the sample's offset and, below, what streams of text say into the picture; in a
                 grid also the streams' names.
-            codec: Left out, h264.
+            codec: ``h264`` or ``libsvtav1``; ``copy`` takes the packets of video topics as they are, and refuses what
+                cannot be copied; ``auto`` encodes that. Left out, h264.
             quality: CRF; left out, 23.
             gop: Pictures from a key frame to the next; left out, 30.
             speed: ``balanced``, ``fast`` or ``fastest``.
@@ -100,9 +104,17 @@ class Video(Consumer):
         self._width = width if layout == _GRID else 0
         self._constant = rate == "constant"
         self._overlay = overlay
-        self._coding = mp4.Coding.choose(mp4.Coding("h264", 23, 30), speed, codec, quality, gop, encoder_threads)
+        usual, own = mp4.Coding("h264", 23, 30), encoder_of(codec)
+        self._coding = mp4.Coding.choose(usual, speed, own, quality, gop, encoder_threads)
         mp4.check_encoder(self._coding.codec)
         self._segments: dict[str, mp4.Segment] = {}
+        self._copies: dict[str, Copied] = {}
+
+    @staticmethod
+    def takes_packets(options: Mapping[str, Any], streams: Sequence[str]) -> Mapping[str, Copying]:
+        """Take the packets of every video, where pictures are shown as they are."""
+        drawn = [name for name in ("grid", "overlay") if options.get(name) or options.get("layout") == name]
+        return wished(options, streams, f"{drawn[0]!r} draws into the pictures" if drawn else "")
 
     def check(self, outlook: Outlook) -> None:
         """Hold sizes and rate against what a video can have."""
@@ -115,8 +127,10 @@ class Video(Consumer):
             raise none_of(_WHAT, recording.streams)
         self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
         self._texts = [name for name, stream in recording.streams.items() if stream.kind == "text"]
-        shapes = {name: stream.shape for name, stream in self._streams.items()}
+        self._copied = [name for name, stream in self._streams.items() if stream.codec]
+        shapes = {name: stream.shape for name, stream in self._streams.items() if not stream.codec}
         self._grid = Grid(shapes, self._width) if shapes and self._width else None
+        self._encoded = [_GRID] if self._grid else [*shapes]
         self._names = [_GRID] if self._grid else [*self._streams]
         for name, shape in [(_GRID, self._grid.shape)] if self._grid else shapes.items():
             mp4.check_size(name, even(shape), self._coding.codec)
@@ -165,26 +179,38 @@ class Video(Consumer):
 
     def on_frame(self, frame: Frame) -> None:
         """Hand every picture to its encoder."""
-        if not self._segments and self._streams:
-            self._under_way.mkdir()
-            clock = None if self._constant else _CLOCK
-            coding = self._coding.beside(len(self._names))
-            for name in self._names:
-                path = self._under_way / f"{name}.mp4"
-                self._segments[name] = mp4.Segment(path, self._rate, coding, time_base=clock)
+        if not self._segments and not self._copies and self._streams:
+            self._begin()
             self._first, self._time = frame.tick, -1
         time = round(Fraction(frame.tick - self._first, 10**9) / _CLOCK)
         if time <= self._time:  # a tick again, or one before it: the recording's clock was set
             self._first -= round((self._time + 1 - time) * _CLOCK * 10**9)
             time = self._time + 1
         self._time = time
-        pictures = {name: self._shown(name, frame) for name in self._streams}
+        shown_at = None if self._constant else time
+        pictures = {name: self._shown(name, frame) for name in self._streams if name not in self._copied}
         if self._grid:
             whole = self._grid.draw(pictures)
             pictures = {_GRID: self._say(whole, frame)}
         for name, segment in self._segments.items():
-            segment.add(make_even(pictures[name]), None if self._constant else time)
+            segment.add(make_even(pictures[name]), shown_at)
+        for name, copy in self._copies.items():
+            if (sample := frame.samples[name]) is not None:  # always there: else it would not be copied
+                copy.add(sample.value, shown_at, key=sample.key)
         self._frames += 1
+
+    def _begin(self) -> None:
+        """Begin the files of a chunk."""
+        self._under_way.mkdir()
+        clock = None if self._constant else _CLOCK
+        coding = self._coding.beside(len(self._encoded))
+        for name in self._encoded:
+            path = self._under_way / f"{name}.mp4"
+            self._segments[name] = mp4.Segment(path, self._rate, coding, time_base=clock)
+        first = next((self._parts / _part(number) for number in self._filled()), None)
+        for name in self._copied:
+            path, before = self._under_way / f"{name}.mp4", None if first is None else first / f"{name}.mp4"
+            self._copies[name] = Copied(path, self._streams[name], self._rate, time_base=clock, before=before)
 
     def _picture(self, name: str, frame: Frame) -> NDArray[np.uint8]:
         """Return what a camera shows: its sample, the one before where there is none, or black."""
@@ -215,14 +241,15 @@ class Video(Consumer):
 
     def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
         """Close the segments and give them their name."""
-        if self._segments:
-            for segment in self._segments.values():
+        under_way: list[mp4.Segment | Copied] = [*self._segments.values(), *self._copies.values()]
+        if under_way:
+            for segment in under_way:
                 segment.end()
-            for segment in self._segments.values():
+            for segment in under_way:
                 segment.wait()
             np.savez(self._under_way / "last.npz", **self._last)  # type: ignore[arg-type] # its stub takes any for allow_pickle
             (self._under_way / "first").write_text(str(self._first), encoding="utf-8")
-            self._segments = {}
+            self._segments, self._copies = {}, {}
             target = self._parts / _part(chunk.number)
             remove_folder(target)
             self._under_way.rename(target)
@@ -241,8 +268,8 @@ class Video(Consumer):
                 if parts:
                     with replacing(self._out / f"{recording.name}.{name}.mp4") as draft:
                         mp4.join(parts, draft, self._rate)
-            counts = {"frames": self._frames, "without_sample": self._without, "padded": self._padded()}
-            counts |= {"videos": self._names if chunks else []}
+            counts: dict[str, Any] = {"frames": self._frames, "without_sample": self._without}
+            counts |= {"padded": self._padded(), "copied": self._copied, "videos": self._names if chunks else []}
             values = counts | {"provenance": provenance(recording, "av")}
             write_json(self._out / f"{recording.name}.video.json", values)
         remove_folder(self._parts)
@@ -260,7 +287,8 @@ class Video(Consumer):
 
     def _padded(self) -> dict[str, str]:
         """Say which cameras have an odd width or height, and how large their pictures are in the video."""
-        shapes = {} if self._grid else {name: stream.shape[:2] for name, stream in self._streams.items()}
+        encoded = {} if self._grid else {n: s for n, s in self._streams.items() if n not in self._copied}
+        shapes = {name: stream.shape[:2] for name, stream in encoded.items()}
         sizes = {name: (shape, even(shape)) for name, shape in shapes.items()}
         return {
             name: f"{w}x{h} in {wide}x{high}"
@@ -281,4 +309,4 @@ def _part(chunk: int) -> str:
 
 
 def _is_picture(stream: StreamInfo) -> bool:
-    return stream.kind == "depth" or (stream.kind == "image" and stream.dtype == np.uint8)
+    return stream.kind in ("depth", "packets") or (stream.kind == "image" and stream.dtype == np.uint8)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamer.records import Flag
+from streamer.records import Copying, Flag
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,10 @@ class StreamInfo:
     samples are a ``str`` of at most ``shape[0]`` bytes in UTF-8; ``shape`` and ``dtype`` are those of every sample, but
     for the length of a ``variable`` stream, of which ``shape[0]`` is the largest. ``names`` says which element of a
     vector is which (empty where they have no names), ``unit`` what its numbers count (empty where that is not known).
+
+    A consumer that asks for it (`Consumer.takes_packets`) sees a video of kind packets: each sample has the bytes (n,)
+    uint8 of one picture's packet as it was recorded, ``codec`` names what they are (h264, hevc, av1, vp9) and
+    ``picture`` the shape that the picture would have.
     """
 
     name: str
@@ -38,6 +42,8 @@ class StreamInfo:
     clock: str = "receive"
     names: tuple[str, ...] = ()
     unit: str = ""
+    codec: str = ""
+    picture: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,11 @@ class Sample(NamedTuple):
         return bool(self.flags & Flag.INTERPOLATED)
 
     @property
+    def key(self) -> bool:
+        """Whether decoding can begin at this packet of a video."""
+        return bool(self.flags & Flag.KEY)
+
+    @property
     def gap(self) -> bool:
         """Whether neighbouring messages are further apart than the stream's ``gap``."""
         return bool(self.flags & Flag.GAP)
@@ -206,6 +217,15 @@ class Consumer:
     """
 
     many_recordings: bool = False
+
+    @staticmethod
+    def takes_packets(options: Mapping[str, Any], streams: Sequence[str]) -> Mapping[str, Copying]:
+        """Say which of the ``streams`` it would be shown as packets, where they are videos that allow it.
+
+        It is asked before anything else, in the reader's process, and only of the consumers that come with the package.
+        """
+        del options, streams
+        return {}
 
     def check(self, outlook: Outlook) -> None:
         """Raise the `ConfigError` or `OutputError` that a run would raise; write nothing."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +109,17 @@ class Flag(IntFlag):
     HELD = 1  # the frame before showed the same message, or the value is older than the tolerance
     INTERPOLATED = 2  # computed from several messages
     GAP = 4  # neighbouring messages are further apart than the stream's `gap`
+    KEY = 8  # a packet of video at which decoding can begin
+
+
+class Copying(NamedTuple):
+    """A consumer's wish to be shown a video's packets as they are recorded.
+
+    Where it ``must``, the run is refused if that cannot be; ``against`` says why the consumer cannot take them.
+    """
+
+    must: bool = False
+    against: str = ""
 
 
 TEXT = "|S1"  # the type of a text's bytes, of nothing else

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consumers.copied import encoder_of, wished
 from consumers.files import check_parts, make_folder, provenance, remove_folder
 from consumers.lerobot.card import without_folders
 from consumers.lerobot.dataset import Dataset
@@ -24,9 +25,10 @@ from streamer.contract import Consumer
 from streamer.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from streamer.contract import Chunk, Frame, Outlook, Part, Recording
+    from streamer.records import Copying
 
 _SECOND = 10**9
 _LATE = 0.85  # of a period: a frame that comes later than this, frames are missing before it
@@ -65,7 +67,8 @@ class LeRobot(Consumer):
         names: Names of a vector's elements by the feature's key; else they are the stream's with a number.
         dtype: Type of a vector's numbers by the feature's key, such as ``float64``; ``float32`` where left out.
         images: ``video``, or ``png`` for images inside the data files. 16-bit depth is always PNG.
-        codec: ``libsvtav1`` or ``h264``; codec, quality and gop are LeRobot's own where they are left out.
+        codec: ``libsvtav1`` or ``h264``; codec, quality and gop are LeRobot's own where they are left out. ``copy``
+            takes the packets of video topics as they are, and refuses what cannot be copied; ``auto`` encodes that.
         quality: The codec's constant rate factor; 0 is best.
         gop: Frames from one key frame to the next; few make reading single frames fast.
         speed: ``balanced``: AV1, CRF 30, a key frame every 2 frames; ``fast``: one every 30; ``fastest``: H.264,
@@ -117,7 +120,7 @@ class LeRobot(Consumer):
             raise ValueError(msg)
         self._out = Path(out)
         self._task = TaskWish.take(task, task_file, task_stream)
-        self._coding = Coding.choose(Coding(), speed, codec, quality, gop, encoder_threads)
+        self._coding = Coding.choose(Coding(), speed, encoder_of(codec), quality, gop, encoder_threads)
         self._features = FeatureWish.take(features, names, dtype, images, self._coding)
         self._splits = choose("on_skip", on_skip, ("error", "split-episode")) == "split-episode"
         self._on_duplicate = choose("on_duplicate", on_duplicate, ("error", "skip", "append"))
@@ -126,6 +129,18 @@ class LeRobot(Consumer):
         self._at = _Progress()
         self._share: Share | None = None
         self._ignored = False  # there is nothing to be done with this recording
+
+    @staticmethod
+    def takes_packets(options: Mapping[str, Any], streams: Sequence[str]) -> Mapping[str, Copying]:
+        """Take the packets of the videos among the features, where an episode cannot begin within one."""
+        against = ""
+        if options.get("images", "video") != "video":
+            against = "'images: png' keeps pictures, not a video"
+        elif options.get("on_skip") == "split-episode":
+            against = "'on_skip: split-episode' may begin an episode between key pictures"
+        features = options.get("features")
+        wanted = [stream for stream in features.values() if stream in streams] if isinstance(features, dict) else []
+        return wished(options, wanted, against)
 
     def check(self, outlook: Outlook) -> None:
         """Hold features, task, rate and dataset against the recording, and look for frames that LeRobot cannot take."""
@@ -206,8 +221,9 @@ class LeRobot(Consumer):
             self._finish_share()
         if self._share is None:
             folder = self._shares / _UNDER_WAY / f"{self._at.episode:06d}"
-            rate = Fraction(self._settings.fps)
-            self._share = Share(folder, self._settings.features, rate, self._coding, self._task.stream)
+            rate, first = Fraction(self._settings.fps), self._shares / _share_of(0) / folder.name
+            before = first if self._chunks and first.exists() else None
+            self._share = Share(folder, self._settings.features, rate, self._coding, self._task.stream, before)
         self._share.add(frame)
         self._advance(frame.tick, frame.tick_number)
 

@@ -100,7 +100,7 @@ class Shared:
         found = []
         for share in self.shares:
             with np.load(share / "histograms.npz") as counts:
-                found.append(counts[key])
+                found += [counts[key]] if key in counts else []  # of a copied video perhaps no key picture is in it
         return np.asarray(sum(found))
 
 

@@ -43,7 +43,8 @@ class Feature:
 
     ``dtype`` is ``video`` (8 bits), ``image`` (PNG, 8 or 16 bits) or that of a vector's numbers: ``float32`` unless
     another is wanted, ``int64`` for the lengths of vectors that vary. ``capacities`` are those of the streams whose
-    length varies, by their names. ``info`` is what LeRobot knows of a picture besides.
+    length varies, by their names. ``info`` is what LeRobot knows of a picture besides. ``copied`` is a stream of
+    packets that are written as they were recorded.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Feature:
     names: tuple[str, ...]
     capacities: Mapping[str, int] = field(default_factory=dict, hash=False)
     info: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    copied: StreamInfo | None = field(default=None, hash=False)
 
     def value(self, frame: Frame) -> NDArray[Any]:
         """Take the feature's value out of a frame: a view of a picture, or a vector of its own.
@@ -199,6 +201,8 @@ def _own_names(streams: Sequence[StreamInfo]) -> list[str]:
 
 def _picture(key: str, stream: StreamInfo, *, codec: str | None) -> Feature:
     size = stream.shape[:2]
+    if stream.kind == "packets":
+        return Feature(key, (stream.name,), "video", (*stream.picture[:2], 3), IMAGE_NAMES, copied=stream)
     if stream.kind == "image" and stream.dtype == np.uint8:
         if codec is not None:
             check_size(stream.name, stream.shape, codec)

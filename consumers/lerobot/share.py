@@ -1,8 +1,8 @@
 """Frames of one chunk and one episode → its share on the disk: rows, video segments, histograms.
 
 A share is a folder: ``rows.parquet`` (vectors and PNG images, a row a frame), ``<key>.mp4`` for each video and
-``histograms.npz`` with the value counts of each picture feature. It is written under a temporary name, so that a chunk
-that comes again replaces itself.
+``histograms.npz`` with the value counts of each picture feature, of a copied video those of some key pictures. It is
+written under a temporary name, so that a chunk that comes again replaces itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from consumers.copied import Copied, picture_of
 from consumers.files import require
 from consumers.lerobot.features import TASK, no_sample
 from consumers.lerobot.stats import histogram_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from consumers.mp4 import Coding
     from streamer.contract import Frame
 
+_SELDOM = 30  # frames from one look at a copied video to the next
 _MOST_WAITING = 16 * 10**6  # bytes of PNG images that wait for a row group of their own
 
 
@@ -35,15 +37,30 @@ class Share:
     """A share under way."""
 
     def __init__(
-        self, folder: Path, features: Sequence[Feature], rate: Fraction, coding: Coding, task: str | None = None
+        self,
+        folder: Path,
+        features: Sequence[Feature],
+        rate: Fraction,
+        coding: Coding,
+        task: str | None = None,
+        before: Path | None = None,
     ) -> None:
-        """Begin in an empty folder; ``task`` is the text stream that says what the robot does in each frame."""
+        """Begin in an empty folder; ``task`` is the text stream that says what the robot does in each frame.
+
+        ``before`` is the folder of the episode's first share, where this is another.
+        """
         folder.mkdir(parents=True)
         self._folder = folder
         self._features = features
-        videos = [feature.key for feature in features if feature.dtype == "video"]
+        videos = [feature.key for feature in features if feature.dtype == "video" and feature.copied is None]
         coding = coding.beside(len(videos))
         self._segments = {key: Segment(folder / f"{key}.mp4", rate, coding) for key in videos}
+        self._copies = {
+            f.key: Copied(folder / f"{f.key}.mp4", f.copied, rate, before=before and before / f"{f.key}.mp4")
+            for f in features
+            if f.copied is not None
+        }
+        self._looked: dict[str, int] = {}  # at which frame a copied video was decoded last
         self._rows: dict[str, list[Any]] = {f.key: [] for f in features if f.dtype != "video"}
         self._task = task
         if task is not None:
@@ -66,8 +83,10 @@ class Share:
             if feature.is_vector:
                 self._rows[feature.key].append(value[0] if feature.shape == (1,) else value)
                 continue
-            counts = histogram_of(value)
-            self._histograms[feature.key] = self._histograms.get(feature.key, 0) + counts
+            if feature.copied is not None:
+                self._copy(feature, frame, value)
+                continue
+            self._count(feature.key, value)
             if feature.dtype == "video":
                 self._segments[feature.key].add(value)
             else:
@@ -78,6 +97,18 @@ class Share:
         if self._waiting > _MOST_WAITING:
             self._flush()
 
+    def _copy(self, feature: Feature, frame: Frame, packet: NDArray[np.uint8]) -> None:
+        """Take in a packet; for the statistics, a key picture is decoded now and then."""
+        sample = frame.samples[feature.streams[0]]
+        key = sample is not None and sample.key
+        self._copies[feature.key].add(packet, key=key)
+        if key and feature.copied and self.frames >= self._looked.get(feature.key, -_SELDOM) + _SELDOM:
+            self._looked[feature.key] = self.frames
+            self._count(feature.key, picture_of(feature.copied.codec, packet))
+
+    def _count(self, key: str, picture: NDArray[Any]) -> None:
+        self._histograms[key] = self._histograms.get(key, 0) + histogram_of(picture)
+
     def _flush(self) -> None:
         pa = require("pyarrow", "lerobot")
         columns = {"frame": np.arange(self._first, self.frames)} | self._rows
@@ -87,6 +118,8 @@ class Share:
 
     def finish(self) -> None:
         """Write what is left and close the files; all encoders finish at once."""
+        for copy in self._copies.values():
+            copy.end()
         for segment in self._segments.values():
             segment.end()
         self._flush()

@@ -25,6 +25,7 @@ _ALIASES = {
 _START = b"\0\0\1"
 _SETS = {"h264": (7, 8), "hevc": (32, 33, 34)}  # SPS, PPS; VPS, SPS, PPS
 _FIRST_SET = {"h264": 7, "hevc": 33}
+_B_SLICE = 1  # slice_type modulo 5
 _HIGH = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135}  # profiles whose SPS has more fields
 
 
@@ -40,13 +41,15 @@ class Kind(IntEnum):
 class Look(NamedTuple):
     """What the head of a packet tells; ``sets`` are its parameter sets, ``lost`` says that a packet before is missing.
 
-    ``whole`` is False where the bytes that were looked at end before a picture begins.
+    ``whole`` is False where the bytes that were looked at end before a picture begins. ``form`` is what a key picture
+    of AV1 or VP9 says of its size and kind.
     """
 
     kind: Kind
     sets: bytes = b""
     lost: bool = False
     whole: bool = True
+    form: bytes = b""
 
 
 def codec_of(text: str) -> str | None:
@@ -66,6 +69,7 @@ class Scanner:
     _modulus: int = 0  # of the picture numbers; 0 where gaps are allowed or no SPS was seen
     _planes: bool = False
     _last: int | None = field(default=None)
+    both_ways: bool = False  # whether a picture of H.264 was seen that may be made from later ones (B)
 
     def look(self, data: memoryview, *, cut: bool = False) -> Look:
         """Look at the next packet, or, where it is ``cut``, at its first bytes.
@@ -109,10 +113,12 @@ class Scanner:
 
     def _is_behind_gap(self, kind: int, unit: bytes) -> bool:
         """Follow the numbers of H.264's reference pictures (7.4.3, frame_num): each is the last one's plus 1."""
+        bits = _Bits(unit[1:32])
+        bits.golomb()
+        self.both_ways |= bits.golomb() % 5 == _B_SLICE
         if not self._modulus:
             return False
-        bits = _Bits(unit[1:32])
-        bits.golomb(), bits.golomb(), bits.golomb()
+        bits.golomb()
         if self._planes:
             bits.take(2)
         number = bits.take(self._modulus.bit_length() - 1)
@@ -214,7 +220,7 @@ def _skip_list(bits: _Bits, size: int) -> None:
 
 def _look_av1(data: memoryview) -> Look:
     """Find the first frame of a temporal unit (5.3, 5.9.2)."""
-    at = 0
+    at, form = 0, b""
     while at < len(data):
         head = data[at]
         if head & 0x81:
@@ -225,10 +231,12 @@ def _look_av1(data: memoryview) -> Look:
             at += _leb128(data, at)[1] if head & 2 else 0
             first = data[at]
             shown = not first >> 7  # show_existing_frame is 0
-            return Look(Kind.KEY if shown and not first >> 5 & 3 and first >> 4 & 1 else Kind.PICTURE)
+            return Look(Kind.KEY if shown and not first >> 5 & 3 and first >> 4 & 1 else Kind.PICTURE, form=form)
         if not head & 2:
             break
         size, count = _leb128(data, at)
+        if kind == 1:  # the sequence header
+            form = bytes(data[at + count : at + count + size])
         at += count + size
     return Look(Kind.NOTHING, whole=False)
 
@@ -251,4 +259,6 @@ def _look_vp9(data: memoryview) -> Look:
         raise DecodeError(msg)
     if (bits.take(1) | bits.take(1) << 1) == 3:
         bits.take(1)
-    return Look(Kind.PICTURE if bits.take(1) or bits.take(1) else Kind.KEY)
+    if bits.take(1) or bits.take(1):
+        return Look(Kind.PICTURE)
+    return Look(Kind.KEY, form=bytes(data[4:8]) + bytes(value & 0xF0 for value in data[8:9]))  # colours and size

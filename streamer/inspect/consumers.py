@@ -14,6 +14,7 @@ from streamer.contract import Outlook
 from streamer.errors import ConfigError, ConsumerError, StreamerError, from_os_error
 from streamer.libraries import blamed
 from streamer.runtime.about import about_recording, part_of, recording_of, whole
+from streamer.runtime.passthrough import Taker, give_packets
 from streamer.runtime.plugin import importing, make_consumer, of_consumer
 from streamer.supervisor.recording import fill_in
 
@@ -52,10 +53,12 @@ def check_consumers(loaded: Loaded, recording: str, found: Checked, *, several: 
 
 def ask_consumers(loaded: Loaded, prepared: Prepared, name: str, found: Checked) -> None:
     """Let each consumer that could be constructed hold itself against a recording that is planned."""
+    names = [stream.settings.name for stream in prepared.streams]
+    prepared = _with_packets(loaded, prepared, names, found)
     for consumer_name in found.consumers:
         config = loaded.config.consumers[consumer_name]
-        names = [stream.settings.name for stream in prepared.streams]
-        shown = [n for n, stream in enumerate(names) if config.streams is None or stream in config.streams]
+        chosen = [name for name in names if config.streams is None or name in config.streams]
+        shown = [prepared.place(consumer_name, name) for name in chosen]
         about = about_recording(prepared, name, loaded.config.chunk_size, provenance(loaded), shown)
         recording, _ = recording_of(about)
         for episode in about.episodes if about.cut else (whole(about),):
@@ -70,6 +73,26 @@ def ask_consumers(loaded: Loaded, prepared: Prepared, name: str, found: Checked)
                 contextlib.chdir(loaded.base),
             ):
                 consumer.check(outlook)
+
+
+def _with_packets(loaded: Loaded, prepared: Prepared, names: list[str], found: Checked) -> Prepared:
+    """Find out which consumers are shown packets; say why one is not that wants them."""
+    takers = [
+        Taker(
+            *(name, config.use or name, config.options, names if config.streams is None else config.streams),
+            *(config.every, config.mode == "latest", config.on_error == "quarantine"),
+        )
+        for name, config in loaded.config.consumers.items()
+        if name in found.consumers
+    ]
+    try:
+        given = give_packets(prepared, takers)
+    except ConfigError as error:
+        found.add(error, str(prepared.source.path))
+        return prepared
+    for warning in given.warnings[len(prepared.warnings) :]:
+        found.warn(warning, str(prepared.source.path))
+    return given
 
 
 def _construct(loaded: Loaded, name: str, recording: str, found: Checked, episode: str = "") -> Consumer | None:

@@ -54,6 +54,8 @@ class AboutStream:
     unit: str
     offset: int
     nbytes: int
+    codec: str = ""
+    picture: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ def _about_stream(s: Stream, p: Place) -> AboutStream:
         unit=s.spec.unit,
         offset=p.offset,
         nbytes=p.nbytes,
+        codec=s.packets.codec if s.packets else "",
+        picture=s.packets.picture if s.packets else (),
     )
 
 
@@ -186,6 +190,8 @@ def recording_of(about: AboutRecording) -> tuple[Recording, tuple[Place, ...]]:
         streams[s.name] = StreamInfo(
             *(s.name, s.topic, s.msgtype, s.kind, spec.shape),
             *(np.dtype(spec.dtype), spec.variable, s.clock, spec.names, spec.unit),
+            codec=s.codec,
+            picture=s.picture,
         )
     times = (about.rate, about.start, about.end)
     recording = Recording(

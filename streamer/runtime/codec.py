@@ -76,6 +76,14 @@ class Run:
             return []
 
 
+def reorders(codec: str, sets: bytes) -> bool:
+    """Tell whether parameter sets say that pictures are shown in another order than they are decoded."""
+    context = _open(codec)
+    context.extradata = sets
+    context.open()
+    return bool(context.has_b_frames)
+
+
 @cache
 def _makes_up() -> bool:
     """Tell whether HEVC's decoder, before FFmpeg 8, makes up missing pictures; if so, let it be heard."""

@@ -16,10 +16,11 @@ from streamer.errors import ConfigError, StreamerError, nearest_name
 from streamer.runtime.options import mistake_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
     from streamer.contract import Frame
+    from streamer.records import Copying
 
 GROUP = "streamer.consumers"
 _OURS = "rosbag-streamer"
@@ -65,6 +66,18 @@ def preload(use: str) -> None:
     if entry is not None and entry.dist is not None and entry.dist.name == _OURS:
         with suppress(ImportError):  # told by `make_consumer`
             importlib.import_module(entry.module)
+
+
+def packets_wanted(use: str, options: Mapping[str, Any], streams: Sequence[str]) -> Mapping[str, Copying]:
+    """Ask a consumer that is built in which streams it takes as packets: the code of others runs in their processes."""
+    entry = None if ":" in use else _known().get(use)
+    if entry is None or entry.dist is None or entry.dist.name != _OURS:
+        return {}
+    try:
+        found = entry.load()
+    except ImportError:  # told by `make_consumer`
+        return {}
+    return found.takes_packets(options, streams) if issubclass(found, Consumer) else {}
 
 
 @functools.cache

@@ -6,7 +6,7 @@ This is where stages are joined: source → index → timeline → plan → deco
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,6 +45,13 @@ if TYPE_CHECKING:
 _PIECE = 1 << 16  # frames that are looked at at once
 
 
+class Packets(NamedTuple):
+    """What the packets of a video are: their codec, and the shape of a picture."""
+
+    codec: str
+    picture: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One stream, ready to be read."""
@@ -63,6 +70,7 @@ class Stream:
     chain: Chain | None = None  # the steps from ``raw`` to ``spec``
     parts: tuple[Stream, ...] = ()  # of which it is put together
     reduced: tuple[int, Chain] | None = None  # at one of how many parts JPEGs may be decoded for them
+    packets: Packets | None = None  # of what it is shown where that is not pictures
 
     @property
     def kind(self) -> str:
@@ -95,6 +103,12 @@ class Prepared:
     passes: tuple[Pass, ...]
     episodes: tuple[EpisodePlan, ...] = ()
     cut: Cut | None = None  # how they were found
+    packets: Mapping[tuple[str, str], int] = field(default_factory=dict)  # consumer, stream → which one it is shown
+
+    def place(self, consumer: str, stream: str) -> int:
+        """Return which of the streams a consumer is shown by this name."""
+        names = [one.settings.name for one in self.streams]
+        return self.packets.get((consumer, stream), names.index(stream))
 
     @property
     def read(self) -> tuple[Stream, ...]:

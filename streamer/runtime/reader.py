@@ -30,6 +30,7 @@ from streamer.runtime.course import Course
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader, as_streamer_error
+from streamer.runtime.passthrough import give_packets, takers
 from streamer.runtime.peer import Peer
 from streamer.runtime.prepare import Episodes
 from streamer.source.source import Source
@@ -79,11 +80,11 @@ def main(channel: Channel) -> None:
         types = Types.of(source, job.types, Path(job.base))
         cut = None if job.episodes is None else Episodes(job.episodes, job.name)
         prepared = prepare_all(source, types, job.timeline, job.streams, episodes=cut)
-        lossless = [seat for seat in job.consumers.values() if not seat.latest]
-        least = 1 + len(job.consumers) - len(lossless)
+        least = 1 + sum(seat.latest for seat in job.consumers.values())
+        planned, prepared = prepared, give_packets(prepared, takers(job.consumers))
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger), durable=job.durable))
-        recording = begin(ledger, job, prepared)
+        recording = begin(ledger, job, planned)
         pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + _CREDIT))
         context = stack.enter_context(zmq.Context())
         socket = ReaderSocket(context, job.endpoint)
@@ -143,10 +144,9 @@ class Reader:
         )
 
     def _seat_consumers(self) -> dict[str, Peer]:
-        names = [stream.settings.name for stream in self._prepared.streams]
         peers = {}
         for name, seat in self._job.consumers.items():
-            peers[name] = Peer(name, seat, [names.index(stream) for stream in seat.streams])
+            peers[name] = Peer(name, seat, [self._prepared.place(name, stream) for stream in seat.streams])
             cursor = self._ledger.cursor(self._recording, name)
             self._table.add(
                 name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=self._credit

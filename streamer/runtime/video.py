@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,8 @@ class Video:
     ``packets`` say where they are; ``kinds`` (n,) uint8 of `Kind`; ``start`` (n,) int64 from which packet each is
     decoded, -1 where from none; ``sets`` has the parameter sets for key pictures that carry none; ``lost`` are the
     packets before which one is missing; ``index`` is ``packets`` in the order in which the pictures are shown.
+    ``forms`` has the parameters that hold from each key picture on, ``lengths`` (n,) int64 the bytes of each packet;
+    ``both_ways`` says whether pictures of H.264 may be made from later ones.
     """
 
     source: Source
@@ -62,6 +64,9 @@ class Video:
     sets: Mapping[int, bytes]
     lost: frozenset[int]
     index: Index
+    forms: Mapping[int, bytes] = field(default_factory=dict)
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    both_ways: bool = False
 
     @property
     def doubt(self) -> str:
@@ -152,8 +157,8 @@ def _require_av() -> None:
 def _scanned(video: Video) -> Video:
     """Look at the head of every packet."""
     count = len(video.packets.stamps)
-    kinds, start, pts = video.kinds.copy(), video.start.copy(), np.zeros(count, np.int64)
-    scanner, lost, sets = Scanner(video.codec), set[int](), dict[int, bytes]()
+    kinds, start, pts, lengths = video.kinds.copy(), video.start.copy(), *np.zeros((2, count), np.int64)
+    scanner, lost, sets, forms = Scanner(video.codec), set[int](), dict[int, bytes](), dict[int, bytes]()
     key = before = -1
     for number in range(count):
         try:
@@ -168,17 +173,20 @@ def _scanned(video: Video) -> Video:
             start[number] = key
             continue
         kinds[number], pts[number] = look.kind, -1 if packet.pts is None else packet.pts
+        lengths[number] = packet.length
         if look.lost:
             lost.add(number)
         if look.kind == Kind.KEY:
             before, key = key, number
+            forms[number] = scanner.sets or look.form
             if scanner.sets and look.sets != scanner.sets:
                 sets[number] = scanner.sets
         start[number] = before if look.kind == Kind.LEADING else key
     if video.codec in _UNCOUNTED and (pts >= 0).all():
         lost |= _missing(kinds, pts)
     shown = _shown(video.packets, kinds, pts) if (pts >= 0).all() else video.packets
-    return replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost), index=shown)
+    seen = replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost), index=shown)
+    return replace(seen, forms=forms, lengths=lengths, both_ways=scanner.both_ways)
 
 
 def _missing(kinds: NDArray[np.uint8], steps_of: NDArray[np.int64]) -> set[int]:
@@ -236,6 +244,15 @@ class Pictures:
     def packet(self, number: int) -> int:
         """Return the packet of a message."""
         return self._packets[number]
+
+    def data(self, packet: int) -> bytes:
+        """Return a packet as it was recorded.
+
+        Raises:
+            RecordingError: it is damaged, or of another codec.
+
+        """
+        return self._bytes(packet)
 
     @property
     def refused(self) -> Mapping[int, str]:
