@@ -22,7 +22,10 @@ def run(
     restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,
     only: Annotated[
         str | None,
-        typer.Option(metavar="INDEX/COUNT", help="every COUNT-th recording, from INDEX (0 is the first) on"),
+        typer.Option(
+            metavar="INDEX/COUNT",
+            help="every COUNT-th recording, from INDEX (0 is the first) on; of episodes, that part",
+        ),
     ] = None,
 ) -> None:
     """Stream the recordings of CONFIG to its consumers.

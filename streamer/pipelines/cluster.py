@@ -53,6 +53,7 @@ class _TaskJob:
     scratch: int
     threads: int
     anew: bool
+    share: tuple[int, int] | None
 
 
 class _Mailbox:
@@ -99,7 +100,7 @@ def _stream(mailbox: Any, job: _TaskJob) -> tuple[Ended, list[_Message]]:
     os.chdir(job.cwd)
     loaded = checked(Path(job.config), job.values)
     settings = {"threads": job.threads}
-    pipeline = Pipeline(loaded, Path(job.path), name, folder, settings=settings, part=True)
+    pipeline = Pipeline(loaded, Path(job.path), name, folder, settings=settings, part=True, share=job.share)
     try:
         return _watch(mailbox, name, pipeline)
     finally:
@@ -267,6 +268,7 @@ def cluster(loaded: Loaded, mode: str, memory: int) -> Iterator[Callable[[Work],
                 scratch=config.scratch or 0,
                 threads=math.ceil(config.cpus),
                 anew=work.tries == 1 and mode != "resume",
+                share=work.share,
             )
             joined.begin(work.name)
             return _Task(joined, work.name, task.remote(joined.mailbox, job))

@@ -10,7 +10,7 @@ import selectors
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import StreamerError
@@ -46,19 +46,24 @@ _STOPPING = "stopping: every consumer finishes its chunk (again to stop at once)
 class Recordings:
     """The recordings of a run, by their paths, with their names.
 
-    ``whole`` says that these are all of the configuration: the outputs of a part are merged by hand.
+    ``whole`` says that these are all of the configuration: the outputs of a part are merged by hand. ``shares`` are the
+    parts (index, count) of their episodes that are streamed.
     """
 
     names: Mapping[Path, str]
     whole: bool = True
+    shares: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
 
 def stream_many(context: RunContext, recordings: Recordings, mode: str) -> Iterator[report.Streamed]:
     """Stream the recordings side by side, then merge what they share."""
     loaded, names = context.loaded, recordings.names
     config, ray = loaded.config, loaded.config.engine == "ray"
-    at, asked = context.workdir.path, asked_of(config)
-    works = [Work(p, name, folder_of(at, context.pipeline, p, name), asked) for p, name in names.items()]
+    at, asked = context.workdir.path, asked_of(config, loaded.base)
+    works = [
+        Work(p, name, folder_of(at, context.pipeline, p, name), asked, recordings.shares.get(p))
+        for p, name in names.items()
+    ]
     with Ledger(context.workdir.ledger) as ledger, ExitStack() as stack:
         past.settle(ledger, context.pipeline, works, mode, consumer_settings(config))
         if ray:
@@ -85,7 +90,8 @@ def _local(context: RunContext, mode: str, jobs: int) -> Callable[[Work], Unit]:
         if mode != "resume" and work.tries == 1:
             shutil.rmtree(work.folder, ignore_errors=True)  # what it knows is of an earlier run
         settings = {"threads": threads}
-        return Pipeline(loaded, work.path, work.name, work.folder, settings=settings, part=True, together=ledger)
+        how: dict[str, Any] = {"settings": settings, "part": True, "together": ledger, "share": work.share}
+        return Pipeline(loaded, work.path, work.name, work.folder, **how)
 
     return start
 

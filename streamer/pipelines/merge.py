@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import selectors
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import BusyError, StreamerError
 from streamer.ledger import Ledger
-from streamer.pipelines.past import done
+from streamer.pipelines.past import Done, done
 from streamer.pipelines.recordings import recordings, unique_names
-from streamer.runtime.course import unpack_states
+from streamer.runtime.course import join_states, unpack_states
 from streamer.runtime.job import MergeJob
 from streamer.runtime.messages import Failed, Merged
 from streamer.supervisor.child import Child
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamer.config.load import Loaded
-    from streamer.pipelines.past import Done
     from streamer.supervisor.observer import Display
+
+_PART = re.compile(r"only-(\d+)-of-(\d+)")  # the work folder of a run with --only
 
 
 def merge_all(loaded: Loaded, display: Display) -> tuple[int, int]:
@@ -38,18 +41,39 @@ def merge_all(loaded: Loaded, display: Display) -> tuple[int, int]:
     """
     with listen() as signals, open_workdir(loaded.workdir) as workdir:
         names = unique_names(recordings(loaded))
-        found: dict[str, Done] = {}
+        found: dict[str, list[tuple[str, Done]]] = {}
         for path in sorted([workdir.ledger, *loaded.workdir.glob("only-*/ledger.sqlite")]):
             with Ledger(path) as ledger:
-                found |= {one.path: one for one in done(ledger, loaded.path.name, names, sharing(loaded.config))}
+                for one in done(ledger, loaded.path.name, names, sharing(loaded.config)):
+                    found.setdefault(one.path, []).append((path.parent.name, one))
         context = RunContext(loaded, workdir, Status(display, workdir.status, str(loaded.path)), signals)
-        parts = [found[str(path)] for path in names if str(path) in found]
-        merge(context, parts, len(names))
-        return len(parts), len(names)
+        there = [found[str(path)] for path in names if str(path) in found]
+        cut = loaded.config.episodes is not None
+        whole = sum(not cut or _is_whole([folder for folder, _ in ones]) for ones in there)
+        merge(context, [_together([one for _, one in ones], cut=cut) for ones in there], len(names), whole)
+        return whole, len(names)
 
 
-def merge(context: RunContext, parts: list[Done], count: int) -> None:
+def _is_whole(folders: list[str]) -> bool:
+    """Tell whether a recording's episodes are all done, by the work folders of the runs that have done them."""
+    parts = [found.groups() for folder in folders if (found := _PART.fullmatch(folder))]
+    counts = Counter(count for _, count in parts)
+    return len(parts) < len(folders) or any(int(count) == n for count, n in counts.items())
+
+
+def _together(ones: list[Done], *, cut: bool) -> Done:
+    """Put together what several runs have done of one recording: of its episodes, each a part."""
+    last = ones[-1]
+    if not cut or len(ones) == 1:
+        return last
+    states: dict[str, bytes | None] = {n: join_states([one.states[n] for one in ones]) for n in last.states}
+    return Done(last.path, last.name, states)
+
+
+def merge(context: RunContext, parts: list[Done], count: int, whole: int | None = None) -> None:
     """Let every consumer that many recordings share merge the ``parts``, out of ``count`` recordings.
+
+    ``whole`` says how many of the parts have all of their episodes, where not all do.
 
     Raises:
         StreamerError: a consumer failed, or a stop was asked for twice; what was there before is there still.
@@ -62,8 +86,9 @@ def merge(context: RunContext, parts: list[Done], count: int) -> None:
             together.setdefault(json.dumps(options, sort_keys=True, default=str), (options, []))[1].append(part)
         for options, found in together.values():
             _merge(context, name, options, found)
-    if len(parts) < count:
-        context.status.note(f"{len(parts)} of {count} recordings are merged; the others are added once they are done")
+    merged = len(parts) if whole is None else whole
+    if merged < count:
+        context.status.note(f"{merged} of {count} recordings are merged; the others are added once they are done")
 
 
 def merge_episodes(context: RunContext, path: Path, name: str) -> None:

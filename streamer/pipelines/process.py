@@ -37,7 +37,7 @@ _SACRIFICE = 500  # added to the badness of a pipeline's processes: memory that 
 class Pipeline:
     """The process that streams one recording, as seen from whoever started it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its process is told
         self,
         loaded: Loaded,
         path: Path,
@@ -48,11 +48,13 @@ class Pipeline:
         flush: bool = False,
         part: bool = False,
         together: Path | None = None,
+        share: tuple[int, int] | None = None,
     ) -> None:
         """Start it, or go on where an earlier one ended; ``folder`` is its work folder, ``name`` the recording's.
 
         ``settings`` replace those of the configuration, with ``flush`` the outputs are on the disk before it is done;
         ``part`` says that they are merged later. ``together`` is the ledger of the run: elements must agree with it.
+        ``share`` (index, count) is the part of the recording's episodes that is streamed.
 
         Raises:
             OSError: the system refuses a process or the folder.
@@ -66,7 +68,7 @@ class Pipeline:
         self._said: list[Planned | Note] = []
         own = {"workdir": str(folder), **(settings or {})}
         ledger = "" if together is None else str(together)
-        job = PipelineJob(str(loaded.path), loaded.values, own, str(path), name, flush, part, ledger)
+        job = PipelineJob(str(loaded.path), loaded.values, own, str(path), name, flush, part, ledger, share)
         self._child.channel.send(job)
 
     @property
@@ -175,7 +177,7 @@ def main(channel: Channel) -> None:
     job = channel.receive_one(PipelineJob)
     config, path = Path(job.config), Path(job.path)
     loaded = Loaded(config, checked(config, job.values | job.own).config, job.values)
-    recording = Recording(path, job.name, sharing(loaded.config), job.part, job.together)
+    recording = Recording(path, job.name, sharing(loaded.config), job.part, job.together, job.share)
     told, asked = _Told(channel), _Asked(channel)
     found = run_recording(loaded, recording, told, asked)
     if not job.part and loaded.config.episodes is not None and found.error is None:  # nobody does it later

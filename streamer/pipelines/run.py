@@ -28,7 +28,8 @@ def run(loaded: Loaded, mode: str, display: Display, only: tuple[int, int] | Non
     The first SIGINT or SIGTERM lets every consumer finish its chunk, the second stops at once.
 
     ``only`` (index, count) takes every count-th recording, from the index on, in a work folder of that part's own;
-    nothing is merged. What goes wrong stands in the report.
+    of recordings that are cut, it takes that part of the episodes of each. Nothing is merged. What goes wrong stands
+    in the report.
 
     Raises:
         StreamerError: the work folder is in use or cannot be written to.
@@ -54,6 +55,14 @@ def _streamed(context: RunContext, mode: str, only: tuple[int, int] | None) -> I
             if streamed.state == "done":
                 merge_episodes(context, path, name)
         return
-    first, step = only or (0, 1)
-    chosen = dict(list(names.items())[first::step])
-    yield from stream_many(context, Recordings(chosen, whole=only is None), mode)
+    yield from stream_many(context, _chosen(names, only, cut=context.loaded.config.episodes is not None), mode)
+
+
+def _chosen(names: dict[Path, str], only: tuple[int, int] | None, *, cut: bool) -> Recordings:
+    """Choose what is streamed; where recordings have few episodes, not always the same part has one more."""
+    if only is None:
+        return Recordings(names)
+    first, step = only
+    if not cut:
+        return Recordings(dict(list(names.items())[first::step]), whole=False)
+    return Recordings(names, whole=False, shares={p: ((first + n) % step, step) for n, p in enumerate(names)})

@@ -70,12 +70,14 @@ class Work:
     """One recording of many: where it lies, what it is called, how far it is.
 
     ``asked`` is a digest of what a run is asked for: when it is another, what is done is done for something else.
+    ``share`` (index, count) is the part of its episodes that is streamed, where that is not all.
     """
 
     path: Path
     name: str
     folder: Path
     asked: str = ""
+    share: tuple[int, int] | None = None
     state: str = "waiting"  # then running, and as it ended; 'earlier' where an earlier run has finished it
     tries: int = 0
     not_before: float = 0.0  # the time of its next try
@@ -100,10 +102,17 @@ class Work:
         return [file for file in files if file.is_file()]
 
 
-def asked_of(config: Config) -> str:
-    """Return a digest of what decides the frames of every recording: its streams, its timeline, how it is read."""
+def asked_of(config: Config, base: Path) -> str:
+    """Return a digest of what decides the frames of every recording: its streams, its timeline, how it is read and cut.
+
+    Paths are relative to ``base``.
+    """
     values = config.model_dump(mode="json", include={"source", "timeline", "streams", "chunk_size"})
     values["source"].pop("path", None)
+    if config.episodes is not None:
+        values["episodes"] = config.episodes.model_dump(mode="json")
+        table = base / config.episodes.windows if config.episodes.windows is not None else None
+        values["windows"] = hashlib.sha256(table.read_bytes()).hexdigest() if table and table.is_file() else ""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -9,6 +9,8 @@ import msgpack
 from streamer.runtime.about import about_episodes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamer.ledger import Ledger
     from streamer.runtime.prepare import Prepared
 
@@ -57,3 +59,10 @@ def unpack_states(packed: bytes | None) -> list[Left]:
     """Return what `Course.states` has packed."""
     found: list[Any] = [] if packed is None else msgpack.unpackb(packed)
     return [Left(*one) for one in found]
+
+
+def join_states(packed: Sequence[bytes | None]) -> bytes:
+    """Put together what several runs have packed, each of other episodes of one recording, in their order."""
+    found = {left.episode: left for one in packed for left in unpack_states(one)}
+    joined: bytes = msgpack.packb([list(found[number]) for number in sorted(found)])
+    return joined

@@ -52,6 +52,7 @@ class ReaderJob:
     together: str = ""  # the ledger of all recordings of the run, if that is another than this one's
     paths: tuple[str, ...] = ()  # go in front of ``sys.path``: where a map's modules are
     episodes: EpisodeSettings | None = None
+    share: tuple[int, int] | None = None  # which of how many equal parts of the episodes; all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ class PipelineJob:
     """One recording of many, for a process of its own: ``values`` of the configuration, ``own`` in place of some.
 
     ``flush`` wants the outputs on the disk before it is done, ``part`` says that they are merged later. ``together`` is
-    the ledger of all recordings of the run, where this process can open it.
+    the ledger of all recordings of the run, where this process can open it. ``share`` (index, count) is the part of its
+    episodes that is streamed, where that is not all.
     """
 
     config: str
@@ -113,3 +115,4 @@ class PipelineJob:
     flush: bool = False
     part: bool = False
     together: str = ""
+    share: tuple[int, int] | None = None

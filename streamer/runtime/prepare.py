@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from streamer.decode import Decoder
     from streamer.episodes import Cut
     from streamer.plan import Compute
-    from streamer.records import EpisodeSettings, Layout, Plan, StreamPlan, StreamSettings, TimelineSettings, Topic
+    from streamer.records import (
+        Episode,
+        EpisodeSettings,
+        Layout,
+        Plan,
+        StreamPlan,
+        StreamSettings,
+        TimelineSettings,
+        Topic,
+    )
     from streamer.runtime.found import Found
     from streamer.runtime.names import Fit
     from streamer.runtime.poses import Payloads
@@ -117,10 +126,16 @@ class Prepared:
 
 
 class Episodes(NamedTuple):
-    """How a recording is cut, and the name by which tables know it."""
+    """How a recording is cut, the name by which tables know it, and which ``share`` of its episodes is planned."""
 
     settings: EpisodeSettings
     name: str
+    share: tuple[int, int] | None = None
+
+    def mine(self, found: Sequence[Episode]) -> Sequence[Episode]:
+        """Return the share (index, count): episodes in a row, as many as in the others, or one more or less."""
+        index, count = self.share or (0, 1)
+        return found[index * len(found) // count : (index + 1) * len(found) // count]
 
 
 def prepare(
@@ -171,8 +186,10 @@ def _schedule(
         source, types, episodes.name, found.decoders, by_receipt, found.chains, timeline.source, found.images
     )
     division = cut(material, episodes.settings)
-    parts = division.episodes
+    parts = episodes.mine(division.episodes)
     timed = schedule_episodes(source, parts, timeline, streams, found.images, found.own, found.indexes, found.chains)
+    if division.episodes and not parts:
+        timed = replace(timed, warnings=("none of its episodes is in this part of the run",))
     return timed, division
 
 

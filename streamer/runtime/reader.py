@@ -78,7 +78,7 @@ def main(channel: Channel) -> None:
         if job.prove:
             source.prove()
         types = Types.of(source, job.types, Path(job.base))
-        cut = None if job.episodes is None else Episodes(job.episodes, job.name)
+        cut = None if job.episodes is None else Episodes(job.episodes, job.name, job.share)
         prepared = prepare_all(source, types, job.timeline, job.streams, episodes=cut)
         least = 1 + sum(seat.latest for seat in job.consumers.values())
         planned, prepared = prepared, give_packets(prepared, takers(job.consumers))

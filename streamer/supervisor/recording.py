@@ -42,6 +42,7 @@ class Recording:
 
     ``sharing`` names the consumers that write to the ``out`` of other recordings as well, ``part`` says that what
     those write is merged later, ``together`` is the ledger of all recordings of the run ("" if it has this one only).
+    ``share`` (index, count) is the part of its episodes that is streamed, where that is not all.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Recording:
     sharing: frozenset[str] = frozenset()
     part: bool = False
     together: str = ""
+    share: tuple[int, int] | None = None
 
 
 def run_recording(loaded: Loaded, recording: Recording, display: Display, stops: Stops) -> report.Report:
@@ -155,6 +157,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         timeline=timeline_settings(config),
         streams=stream_settings(config),
         episodes=episode_settings(config, loaded.base),
+        share=recording.share,
         consumers=_seats(config),
         salvage=config.source.salvage,
         trust=trust(config),
