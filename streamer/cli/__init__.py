@@ -24,7 +24,7 @@ _VERBS = {  # each verb, in the order of the help, and the module in which it is
         verb: verb for verb in ("convert", "init", "info", "survey", "check", "plan", "episodes", "show", "sync", "run")
     },
     **{verb: verb for verb in ("run", "debug", "merge", "push", "bench", "memory", "report", "top", "watch")},
-    **dict.fromkeys(("status", "retry", "quarantine", "drain", "reload"), "watch"),
+    **dict.fromkeys(("status", "retry", "quarantine", "pause", "resume", "drain", "reload"), "watch"),
     **{verb: verb for verb in ("schema", "demo")},
 }
 _GROUPS = {"demo": "app", "quarantine": "quarantine"}  # verbs with verbs of their own, and what they are called there

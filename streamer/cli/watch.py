@@ -1,4 +1,4 @@
-"""``streamer watch CONFIG`` and what is asked of it while it runs: status, retry, quarantine, drain, reload."""
+"""``streamer watch CONFIG`` and what is asked of it while it runs: status, retry, quarantine, pause, drain, reload."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ def watch(
     """
     try:
         from streamer.ingest.daemon import watch as run
-        from streamer.ingest.log import make_log
+        from streamer.ingest.log import Recent, make_log
 
-        log = make_log()
+        recent = Recent()
+        log = make_log(recent)
     except ModuleNotFoundError as error:
         msg = f"streamer watch needs the package {error.name!r}: pip install 'rosbag-streamer[watch]'"
         raise UsageError(msg) from error
-    run(lambda: _checked(config, overrides or []), log, reprocess=reprocess)
+    run(lambda: _checked(config, overrides or []), log, recent.text, reprocess=reprocess)
 
 
 def status(
@@ -92,6 +93,22 @@ def retry(
     """
     for values in _retry(_load(config), recording):
         say(visible(f"{values['name']}: queued ({values['path']})"))
+
+
+def pause(config: Annotated[Path, _CONFIG]) -> None:
+    """Let a daemon begin nothing new until 'streamer resume'; what runs goes on. It holds after a restart, too.
+
+    Example: streamer pause watch.yaml
+    """
+    say(_hold(_load(config), "pause"))
+
+
+def resume(config: Annotated[Path, _CONFIG]) -> None:
+    """Let a daemon begin new recordings again, after 'streamer pause'.
+
+    Example: streamer resume watch.yaml
+    """
+    say(_hold(_load(config), "resume"))
 
 
 def drain(config: Annotated[Path, _CONFIG]) -> None:
@@ -256,6 +273,20 @@ def _retry(loaded: Loaded, what: str) -> list[dict[str, Any]]:
         with open_workdir(loaded.workdir) as workdir, Queue(workdir.path / "queue.sqlite") as queue:
             return [as_json(entry) for entry in queue.retry(what)]
     return found
+
+
+def _hold(loaded: Loaded, verb: str) -> str:
+    """Have the daemon pause or resume; where none is running, the next one finds it written down."""
+    from streamer.ingest.control import ask
+    from streamer.ingest.queue import HELD, RESUMED, Queue
+    from streamer.supervisor.workdir import open_workdir
+
+    try:
+        return str(ask(loaded.workdir, verb)["text"])
+    except BusyError:
+        with open_workdir(loaded.workdir) as workdir, Queue(workdir.path / "queue.sqlite") as queue:
+            queue.hold(wanted=verb == "pause")
+        return HELD if verb == "pause" else RESUMED
 
 
 def _table(found: dict[str, Any]) -> Group:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from streamer.errors import ConfigError, UsageError
 from streamer.ingest.configuration import SECOND, InForce
 from streamer.ingest.control import Control, ask
+from streamer.ingest.details import Details
 from streamer.ingest.filing import Filing
 from streamer.ingest.intake import Intake
 from streamer.ingest.notify import Systemd
-from streamer.ingest.queue import Queue
+from streamer.ingest.queue import HELD, RESUMED, Queue
 from streamer.ingest.scheduler import Scheduler
 from streamer.ingest.snapshot import Live, as_json, snapshot
+from streamer.ingest.table import Table
 from streamer.memory import anonymous
 from streamer.supervisor.signals import listen
 from streamer.supervisor.workdir import open_workdir
@@ -53,8 +55,9 @@ class Daemon:
         queue: Queue,
         signals: Signals,
         log: FilteringBoundLogger,
+        recent: Callable[[], str],
     ) -> None:
-        """Take what it needs; ``reload`` reads and checks the configuration again, when asked to."""
+        """Take what it needs; ``reload`` reads and checks the configuration again, ``recent`` returns the log's end."""
         self._reload = reload
         self._workdir, self._queue, self._signals, self._log = workdir, queue, signals, log
         self._settings = InForce(loaded, workdir.path)
@@ -68,6 +71,8 @@ class Daemon:
         self._beat: Callable[[], None] = lambda: None
         self._wake, self._woken = socket.socketpair()
         self._live = Live(str(loaded.path))
+        self._table = Table()
+        self._details = Details(workdir.path, recent)
 
     # ---- for other threads
 
@@ -78,7 +83,7 @@ class Daemon:
     def snapshot(self) -> dict[str, Any]:
         """Return what there is to see; may be called from any thread."""
         with Queue(self._workdir.path / "queue.sqlite") as queue:
-            return snapshot(queue, self._live)
+            return snapshot(queue, self._live, self._table.read(queue))
 
     def image(self, number: int) -> bytes | None:
         """Return the newest picture of a running recording (JPEG or PNG); may be called from any thread."""
@@ -127,9 +132,8 @@ class Daemon:
 
         host, _, port = config.http.rpartition(":")
         act = partial(ask, self._workdir.path)
-        server = HttpServer(
-            host.strip("[]"), int(port), config.http_token, self.snapshot, self.trouble, self.image, act
-        )
+        shown = (self.snapshot, self.trouble, self.image, act, self._details)
+        server = HttpServer(host.strip("[]"), int(port), config.http_token, *shown)
         stack.enter_context(server)
         self._beat = server.beat
         self._log.info("serving", url=server.url)
@@ -228,6 +232,8 @@ class Daemon:
         if verb == "retry":
             what = str(request.get("what", ""))
             return {"ok": True, "recordings": [as_json(entry) for entry in self._queue.retry(what)]}
+        if verb in ("pause", "resume"):
+            return {"ok": True, "text": self._hold(wanted=verb == "pause")}
         if verb == "drain":
             self._drain(max(1, self._draining))
             return {"ok": True, "text": "draining: every running recording finishes its chunks at hand"}
@@ -235,6 +241,12 @@ class Daemon:
             return {"ok": True, "text": self._read_again()}
         msg = f"there is no request {verb!r}"
         raise UsageError(msg)
+
+    def _hold(self, *, wanted: bool) -> str:
+        """Begin nothing new until told otherwise, also after a restart; or begin again."""
+        self._queue.hold(wanted=wanted)
+        self._log.info("paused by hand" if wanted else "resumed by hand")
+        return HELD if wanted else RESUMED
 
     def _show_status(self) -> dict[str, Any]:
         return {"ok": True, "status": self.snapshot()}
@@ -250,6 +262,7 @@ class Daemon:
             began=self._began,
             state="draining" if self._draining else "paused" if paused else "watching",
             paused=paused,
+            held=self._queue.held,
             warnings=tuple(filter(None, warnings)),
             watch=tuple(map(str, settings.folders)),
             last_scan=self._intake.last_scan,
@@ -262,8 +275,16 @@ class Daemon:
         )
 
 
-def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess: bool = False) -> None:
+def watch(
+    reload: Callable[[], Loaded],
+    log: FilteringBoundLogger,
+    recent: Callable[[], str] = str,
+    *,
+    reprocess: bool = False,
+) -> None:
     """Run the daemon of a configuration until it is drained or stopped; ``reload`` reads one that watches folders.
+
+    ``recent`` returns the last lines of ``log``, for who looks at the page.
 
     Raises:
         StreamerError: it cannot begin: the configuration, the work folder, the address.
@@ -277,7 +298,7 @@ def watch(reload: Callable[[], Loaded], log: FilteringBoundLogger, *, reprocess:
         listen(hang_up=True) as signals,
         Queue(workdir.path / "queue.sqlite") as queue,
     ):
-        daemon = Daemon(loaded, reload, workdir, queue, signals, log)
+        daemon = Daemon(loaded, reload, workdir, queue, signals, log, recent)
         if reprocess:
             daemon.reprocess()
         daemon.run()

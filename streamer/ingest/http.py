@@ -14,6 +14,7 @@ from streamer.ingest.address import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamer.ingest.details import Details
     from streamer.ingest.server import UvicornServer
 
 _SILENT_SECONDS = 30.0  # after which the daemon's loop counts as dead
@@ -27,10 +28,11 @@ _FAULTS = {
 class HttpServer:
     """Shows the daemon to people, scripts and Prometheus, from ``start`` to ``stop`` or as a ``with`` block.
 
-    All three callables are called from the server's thread: ``snapshot`` when somebody looks, at most once a second
+    All three callables are called from threads of the server: ``snapshot`` when somebody looks, at most once a second
     however many do; ``trouble`` (why the daemon is not ready, or None) for each ``/readyz``; ``image`` (PNG or JPEG
     of a running recording, or None) for each ``/image/{id}``. ``act`` asks the daemon to do something (a verb and its
-    values), from a thread of its own; without it the page only shows.
+    values), from a thread of its own; without it the page only shows. ``details`` looks up what is known of one
+    recording.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class HttpServer:
         trouble: Callable[[], str | None],
         image: Callable[[int], bytes | None],
         act: Callable[..., dict[str, Any]] | None = None,
+        details: Details | None = None,
     ) -> None:
         """Check what was configured; port 0 is any free one.
 
@@ -61,7 +64,8 @@ class HttpServer:
             msg = f"its server is not installed ({error}): pip install 'rosbag-streamer[watch]'"
             raise ConfigError(msg, key="http") from error
         self._host, self._port, self._token = host, port, token
-        self._view = routes.View(routes.Newest(snapshot), trouble, image, self._alive, lambda: self._ending, act)
+        newest = routes.Newest(snapshot)
+        self._view = routes.View(newest, trouble, image, self._alive, lambda: self._ending, act, details)
         self._ending = False
         self._beat: float | None = None
         self._server: UvicornServer | None = None

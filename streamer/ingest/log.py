@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -21,10 +22,14 @@ _WINDOW = 60.0  # seconds in which …
 _BURST = 5  # … so many equal lines are written
 _SAME = ("level", "event", "recording", "path", "error", "what", "logger")  # what makes lines equal
 _MOST_KNOWN = 1000
+_KEPT = 200  # lines for who looks
 
 
-def make_log() -> FilteringBoundLogger:
-    """Return a logger onto standard error; values are bound to it by name, and stand in each of its lines."""
+def make_log(recent: Recent | None = None) -> FilteringBoundLogger:
+    """Return a logger onto standard error; values are bound to it by name, and stand in each of its lines.
+
+    ``recent`` keeps the last of them.
+    """
     import structlog
 
     terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -38,6 +43,7 @@ def make_log() -> FilteringBoundLogger:
             structlog.processors.add_log_level,
             Repeats(),
             structlog.processors.TimeStamper(fmt="iso", utc=not terminal),
+            *([recent] if recent is not None else []),
             *([_made_visible] if terminal else []),
             *last,
         ],
@@ -75,6 +81,31 @@ class Repeats:
             fresh = now - since >= _WINDOW
             self._seen[key] = [now if fresh else since, 1 if fresh else written + 1, 0]
         return {**values, "not_shown_before": int(dropped)} if dropped else values
+
+
+class Recent:
+    """A step of the log that keeps its last lines, for who looks; any thread may read them."""
+
+    def __init__(self) -> None:
+        self._lines: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+
+    def __call__(self, logger: object, method: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Let a line pass, and keep it."""
+        del logger, method
+        self._lines.append(dict(values))
+        return values
+
+    def text(self) -> str:
+        """Return the lines as they may be shown, the last one at the end."""
+        return "".join(f"{_as_text(line)}\n" for line in list(self._lines))
+
+
+def _as_text(values: dict[str, Any]) -> str:
+    """Write a line: its time, how much it matters, what happened, and what to."""
+    about = {key: value for key, value in values.items() if key not in ("timestamp", "level", "event", "exc_info")}
+    told = " ".join(f"{key}={value}" for key, value in about.items())
+    level = values.get("level", "info")
+    return visible(" ".join(filter(None, (str(values.get("timestamp", ""))[:19], level, str(values["event"]), told))))
 
 
 def _made_visible(logger: object, method: str, values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

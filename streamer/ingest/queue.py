@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 STATES = ("queued", "running", "done", "failed", "quarantined")  # of entries; 'seen' and 'settling' go before
+HELD = "paused: what runs goes on, nothing new begins until it is resumed, also after a restart"
+RESUMED = "resumed: waiting recordings begin again"
 _AGAIN: dict[str, Any] = {"state": "queued", "error": "", "next_try": None, "deaths": 0}
 _ANEW: dict[str, Any] = {**_AGAIN, "anew": 1, "attempts": 0}
 _MOST_DEATHS = 10  # of the daemon, in a row, while the same recording was running
@@ -34,9 +36,21 @@ CREATE TABLE places (
     path TEXT PRIMARY KEY, mark TEXT NOT NULL, entry INTEGER NOT NULL REFERENCES entries ON DELETE CASCADE
 ) WITHOUT ROWID;
 """
+_VERSIONS = """
+ALTER TABLE entries ADD COLUMN advice TEXT NOT NULL DEFAULT '';
+ALTER TABLE entries ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX entries_by_version ON entries (version);
+CREATE TRIGGER entries_added AFTER INSERT ON entries BEGIN
+    UPDATE entries SET version = (SELECT max(version) + 1 FROM entries) WHERE id = new.id;
+END;
+CREATE TRIGGER entries_changed AFTER UPDATE ON entries WHEN new.version = old.version BEGIN
+    UPDATE entries SET version = (SELECT max(version) + 1 FROM entries) WHERE id = new.id;
+END;
+CREATE TABLE wishes (name TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
 _COLUMNS = (
     "id, identity, name, path, mark, state, attempts, deaths, error, note, salvage, configuration, anew, frames,"
-    " outputs, filed, seen, began, ended, next_try, read"
+    " outputs, filed, seen, began, ended, next_try, read, advice"
 )
 
 
@@ -64,18 +78,27 @@ class Entry(NamedTuple):
     ended: float | None
     next_try: float | None
     read: dict[str, FileIdentity]  # the files that the last attempt read, as they were opened; by name
+    advice: str  # what to do about the error, where that is known
 
 
 class Queue(Database):
     """The recordings of a daemon; use it as a ``with`` block."""
 
-    steps = (_SCHEMA, "ALTER TABLE entries ADD COLUMN read TEXT NOT NULL DEFAULT '{}';")
+    steps = (_SCHEMA, "ALTER TABLE entries ADD COLUMN read TEXT NOT NULL DEFAULT '{}';", _VERSIONS)
 
     # ---- what there is
 
     def get(self, number: int) -> Entry:
         """Return the entry with this id."""
         return self._where("id = ?", number)[0]
+
+    def with_id(self, number: int) -> list[Entry]:
+        """Return the entry with this id, if there is one."""
+        return self._where("id = ?", number)
+
+    def has_name(self, name: str) -> bool:
+        """Tell whether a recording is called so."""
+        return bool(self._do("SELECT 1 FROM entries WHERE name = ?", name))
 
     def by_identity(self, identity: str) -> Entry | None:
         """Return the entry of this content."""
@@ -133,6 +156,19 @@ class Queue(Database):
         """Return the frames of all that are done."""
         return int(self._do("SELECT coalesce(sum(frames), 0) FROM entries WHERE state = 'done'")[0][0])
 
+    def version(self) -> int:
+        """Return a number that every change of an entry makes higher."""
+        return int(self._do("SELECT coalesce(max(version), 0) FROM entries")[0][0])
+
+    def changed_since(self, version: int) -> list[Entry]:
+        """Return the entries that were changed after a version."""
+        return self._where("version > ?", version)
+
+    @property
+    def held(self) -> bool:
+        """Whether a person wants nothing new to be begun; it outlasts the daemon."""
+        return bool(self._do("SELECT 1 FROM wishes WHERE name = 'hold'"))
+
     def knows(self, path: Path, mark: Mark) -> bool:
         """Tell whether this file was there before, as it is."""
         return bool(self._do("SELECT 1 FROM places WHERE path = ? AND mark = ?", str(path), _text(mark)))
@@ -143,6 +179,10 @@ class Queue(Database):
         return {(Path(path), _mark(mark)): identity for path, mark, identity in rows}
 
     # ---- what becomes of it
+
+    def hold(self, *, wanted: bool) -> None:
+        """Remember whether a person wants nothing new to be begun."""
+        self._do("INSERT OR IGNORE INTO wishes VALUES ('hold')" if wanted else "DELETE FROM wishes WHERE name = 'hold'")
 
     def add(self, name: str, path: Path, identity: str, mark: Mark) -> Entry:
         """Take in a new recording; a name that another has is numbered."""
@@ -218,18 +258,22 @@ class Queue(Database):
         values = {"frames": frames, "outputs": outputs, "error": "", "deaths": 0}
         return self._change(entry, state="done", ended=time.time(), **values)
 
-    def failed(self, entry: Entry, error: str, next_try: float | None, *, counts: bool = True) -> Entry:
+    def failed(
+        self, entry: Entry, error: str, next_try: float | None, *, counts: bool = True, advice: str = ""
+    ) -> Entry:
         """Note a failure and when the next attempt is; None where its file has to settle first."""
         attempts = entry.attempts if counts else max(0, entry.attempts - 1)
-        return self._change(entry, state="failed", error=error, attempts=attempts, next_try=next_try, ended=time.time())
+        told = {"error": error, "advice": advice, "ended": time.time()}
+        return self._change(entry, state="failed", attempts=attempts, next_try=next_try, **told)
 
     def changed(self, entry: Entry, error: str) -> Entry:
         """Note that its file was changed while it was read: it begins anew when that has settled."""
-        return self._change(entry, state="failed", error=error, next_try=None, anew=1)
+        return self._change(entry, state="failed", error=error, advice="", next_try=None, anew=1)
 
-    def quarantine(self, entry: Entry, why: str) -> Entry:
+    def quarantine(self, entry: Entry, why: str, advice: str = "") -> Entry:
         """Put an entry aside."""
-        return self._change(entry, state="quarantined", error=why, ended=time.time(), next_try=None)
+        told = {"error": why, "advice": advice, "ended": time.time()}
+        return self._change(entry, state="quarantined", next_try=None, **told)
 
     def read_from(self, entry: Entry, files: dict[str, FileIdentity]) -> Entry:
         """Remember which files an attempt reads, as they were opened."""

@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import hmac
 import json
-import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,18 +19,28 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 
-from streamer.errors import BusyError, StreamerError
+from streamer.errors import StreamerError
 from streamer.ingest import metrics
+from streamer.ingest.acts import Acts
 from streamer.ingest.address import is_loopback
+from streamer.ingest.answers import patient, plain
+from streamer.ingest.aside import Aside
+from streamer.ingest.looks import routes_to
+from streamer.ingest.patches import States, step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from streamer.ingest.details import Details
+
 _PAGE = Path(__file__).with_name("page")
-_ASSETS = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
+_ASSETS = {"page.css": "text/css", "icon.svg": "image/svg+xml"} | dict.fromkeys(
+    ("page.js", "words.js", "rows.js", "details.js"), "text/javascript"
+)
 _NEWEST_SECONDS = 1.0
+_BYTES_A_SECOND, _MOST_SAVED = 2000, 16_000  # of changes, to one client; what it may be sent at once after a silence
 _TURN_SECONDS = 0.2  # how often an event stream checks whether the server ends or its client has gone
 _HEARTBEAT_SECONDS = 15.0
 _MOST_STREAMS = 16
@@ -46,33 +57,40 @@ _HEADERS = {
 
 
 class Newest:
-    """Takes snapshots, at most one a second however many clients ask, and none while nobody does."""
+    """Takes snapshots, at most one a second however many clients ask, and none while nobody does.
+
+    One is taken by a thread of its own: a disk that does not answer holds up those who ask, and nothing else.
+    """
 
     def __init__(self, take: Callable[[], dict[str, Any]]) -> None:
-        self._take = take
+        self._take, self._states, self._aside = take, States(), Aside()
         self._taken = float("-inf")
-        self._value: dict[str, Any] = {}
-        self._read = self._taken  # when what ``_said`` says was taken
-        self._said = ""
-        self._edition, self._event = 0, b""
+        self._coming: asyncio.Task[None] | None = None
+        self.value: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
 
-    def __call__(self) -> dict[str, Any]:
-        """Return a snapshot that is at most a second old."""
+    async def get(self) -> dict[str, Any]:
+        """Return a snapshot that is at most a second old.
+
+        Raises:
+            BusyError: it takes too long.
+
+        """
+        if time.monotonic() - self._taken >= _NEWEST_SECONDS:
+            if self._coming is None or self._coming.done():
+                self._coming = asyncio.ensure_future(self._renew())
+                self._coming.add_done_callback(lambda task: task.cancelled() or task.exception())  # if nobody waits
+            await asyncio.shield(self._coming)
+        return self.value
+
+    async def _renew(self) -> None:
         now = time.monotonic()
-        if now - self._taken >= _NEWEST_SECONDS:
-            self._value, self._taken = self._take(), now
-        return self._value
+        self.value, self.state = await self._aside.call(self._look)
+        self._taken = now
 
-    def event(self, seen: int) -> tuple[int, bytes] | None:
-        """Return the snapshot's edition and its event; None where nothing has changed since edition ``seen``."""
-        value = self()
-        if self._read != self._taken:
-            self._read = self._taken
-            said = json.dumps(value | {"updated": None})
-            if said != self._said:
-                self._said = said
-                self._edition, self._event = self._edition + 1, f"data: {json.dumps(value)}\n\n".encode()
-        return None if self._edition == seen else (self._edition, self._event)
+    def _look(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        value = self._take()
+        return value, self._states.take(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,45 +103,57 @@ class View:
     is_alive: Callable[[], bool]
     is_ending: Callable[[], bool]
     act: Callable[..., dict[str, Any]] | None = None  # asks the daemon for what a person wants: a verb, its values
+    details: Details | None = None
 
 
 def application(view: View, token: str | None, cookie: str, *, is_local: bool) -> ASGIApp:
     """Return the application; ``cookie`` names the token's cookie, ``is_local`` says that it is on loopback."""
-    registry = metrics.registry(view.newest)
-    streams = _Streams(view)
+    registry = metrics.registry(lambda: view.newest.value)
+    streams, aside = _Streams(view), Aside()
 
     async def live(_: Request) -> Response:
-        return _plain("alive") if view.is_alive() else _plain("the daemon's loop does not turn", 503)
+        return plain("alive") if view.is_alive() else plain("the daemon's loop does not turn", 503)
 
     async def ready(_: Request) -> Response:
         trouble = view.trouble()
-        return _plain("ready") if trouble is None else _plain(trouble, 503)
+        return plain("ready") if trouble is None else plain(trouble, 503)
 
     async def status(_: Request) -> Response:
-        return Response(json.dumps(view.newest()), media_type="application/json")
+        return Response(json.dumps(await view.newest.get()), media_type="application/json")
 
     async def scrape(request: Request) -> Response:
+        await view.newest.get()
         body, content_type = metrics.exposition(registry, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
+    async def curves(request: Request) -> Response:
+        for run in (await view.newest.get()).get("running", ()):
+            if run["id"] == request.path_params["id"]:
+                memory = (run.get("status") or {}).get("memory", {})
+                lines = {name: values.get("points", []) for name, values in memory.items()}
+                return Response(json.dumps(lines), media_type="application/json")
+        return Response("{}", media_type="application/json")  # it has ended meanwhile
+
     async def image(request: Request) -> Response:
-        found = view.image(request.path_params["id"])
+        found = await aside.call(partial(view.image, request.path_params["id"]))
         if found is None:
-            return _plain("no image of that recording now", 404)
+            return Response(status_code=204)  # it has none yet, or has just ended: no fault
         return Response(found, media_type="image/png" if found.startswith(b"\x89PNG") else "image/jpeg")
 
-    acts = _Acts(None if token is None else view.act)  # without one, every user of this machine can ask
+    acts = Acts(None if token is None else view.act)  # without one, every user of this machine can ask
+    looks = [] if view.details is None else routes_to(view.details, aside, is_private=token is not None)
     routes = [
         Route("/", acts.page),
-        Route("/retry/{what:int}", acts.retry, methods=["POST"]),
-        Route("/drain", acts.drain, methods=["POST"]),
+        *acts.routes(),
         *(Route(f"/{name}", _file(name, media_type)) for name, media_type in _ASSETS.items()),
         Route("/livez", live),
         Route("/readyz", ready),
-        Route("/status.json", status),
-        Route("/metrics", scrape),
-        Route("/image/{id:int}", image),
-        Route("/events", streams.open, methods=["GET"]),
+        Route("/status.json", patient(status)),
+        Route("/metrics", patient(scrape)),
+        Route("/curves/{id:int}", patient(curves)),
+        Route("/image/{id:int}", patient(image)),
+        Route("/events", patient(streams.open), methods=["GET"]),
+        *looks,
     ]
     return _Gate(Router(routes, redirect_slashes=False), token, cookie, is_local=is_local)
 
@@ -137,47 +167,8 @@ def _file(name: str, media_type: str) -> Callable[[Request], Any]:
     return send
 
 
-class _Acts:
-    """What a person may do from the page: only this page knows the key, and a browser lets no other site send it.
-
-    A form of another site cannot set a header of its own, and a script of another site would have to ask first.
-    """
-
-    def __init__(self, act: Callable[..., dict[str, Any]] | None) -> None:
-        self._act = act
-        self._key = secrets.token_urlsafe(32)
-        text = (_PAGE / "index.html").read_text(encoding="utf-8")
-        self._page = text.replace('name="act" content=""', f'name="act" content="{self._key}"') if act else text
-
-    async def page(self, _: Request) -> Response:
-        return Response(self._page, media_type="text/html")
-
-    async def retry(self, request: Request) -> Response:
-        return await self._do(request, "retry", what=f"#{request.path_params['what']}")
-
-    async def drain(self, request: Request) -> Response:
-        return await self._do(request, "drain")
-
-    async def _do(self, request: Request, verb: str, **values: str) -> Response:
-        given = request.headers.get("x-streamer-act", "").encode(errors="replace")
-        origin = request.headers.get("origin")
-        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-        if self._act is None or is_foreign or not hmac.compare_digest(given, self._key.encode()):
-            return _plain("only the page of this daemon may ask for that: load it again", 403)
-        try:
-            await asyncio.to_thread(self._act, verb, **values)
-        except StreamerError as error:
-            return _plain(str(error), 503 if isinstance(error, BusyError) else 409)
-        return Response(status_code=204)
-
-
-def _plain(text: str, status: int = 200) -> Response:
-    # A path that is no valid UTF-8 arrives with surrogates, which cannot be encoded as they are.
-    return PlainTextResponse(f"{text}\n".encode(errors="backslashreplace"), status)
-
-
 class _Streams:
-    """Server-sent events: one for each change, at most one a second, to a limited number of clients."""
+    """Server-sent events to a limited number of clients: the state at first, then patches, each with its edition."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -187,20 +178,31 @@ class _Streams:
         if request.method == "HEAD":  # it holds no place, as no event follows
             return Response(media_type="text/event-stream")
         if self._count >= _MOST_STREAMS:
-            return _plain(f"{_MOST_STREAMS} pages are open already; close one", 503)
+            return plain(f"{_MOST_STREAMS} pages are open already; close one", 503)
         return _Stream(self, request)
 
     async def events(self, request: Request) -> AsyncIterator[bytes]:
+        """Tell all that there is, then what changes, at no more than so many bytes a second in the long run."""
         yield b"retry: 2000\n\n"
-        seen, sent = -1, time.monotonic()
+        seen: dict[str, Any] | None = None
+        edition, purse, counted, sent = 0, float(_MOST_SAVED), time.monotonic(), time.monotonic()
         while not self._view.is_ending() and not await request.is_disconnected():
-            if found := self._view.newest.event(seen):
-                seen, event = found
-                yield event
-                sent = time.monotonic()
-            elif time.monotonic() - sent > _HEARTBEAT_SECONDS:
-                yield b": still here\n\n"  # what cannot be written ends the stream of a client that is gone
-                sent = time.monotonic()
+            with suppress(StreamerError):  # a disk hangs or fails: what was seen last stands
+                await self._view.newest.get()
+            now, state = time.monotonic(), self._view.newest.state
+            purse, counted = min(purse + (now - counted) * _BYTES_A_SECOND, _MOST_SAVED), now
+            told: dict[str, Any] = {}
+            if seen is None and state:
+                told, seen, edition = {"all": state}, state, 1
+            elif seen is not None and seen is not state and purse > 0:
+                patch, seen = step(seen, state, int(purse))
+                told = {"since": edition, "patch": patch} if patch else {}
+                edition += bool(patch)
+            if told or now - sent > _HEARTBEAT_SECONDS:  # what cannot be written ends the stream of a client that left
+                event = json.dumps({"edition": edition, "now": round(time.time(), 1), **told}, separators=(",", ":"))
+                purse -= len(event) if "patch" in told else 0
+                sent = now
+                yield f"data: {event}\n\n".encode()
             await asyncio.sleep(_TURN_SECONDS)
 
     def __enter__(self) -> None:
@@ -248,7 +250,7 @@ class _Gate:
         path = request.scope["path"]
         if self._token is None:  # with one, a page under a false name has no cookie
             is_foreign = self._is_local and not _is_this_machine(request)
-            return _plain("this server has another name", 421) if is_foreign else None
+            return plain("this server has another name", 421) if is_foreign else None
         given = request.query_params.get("token") if path == "/" else None
         if given is not None and hmac.compare_digest(given.encode(errors="replace"), self._token):
             return self._let_in()

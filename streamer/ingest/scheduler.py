@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from streamer.ingest.scan import Mark
     from streamer.runtime.channel import Channel
 
+_HELD = "somebody asked for it; what runs goes on (streamer resume, or the page's button, lets new ones begin)"
 _MOST_REPORTS = 1000  # of recordings that are done
 
 
@@ -105,7 +106,9 @@ class Scheduler:
 
     def begin(self, settings: InForce) -> None:
         """Begin as many recordings as fit."""
-        self.paused = None
+        self.paused = _HELD if self._queue.held else None
+        if self.paused is not None:
+            return
         free = settings.most - len(self._jobs)
         if free <= 0:
             return
@@ -224,13 +227,14 @@ class Scheduler:
         rule = Rule(source.attempts, backoff, LONGEST_BACKOFF, repeats_failures=True, outlasts_machine=True)
         put_off = self._put_off.pop(entry.id, 0)
         decision = decide(ended, entry.attempts, now, rule, put_off)
+        advice = ended.error.where.hint if ended.error is not None else ""
         if not isinstance(decision, AgainAt):
-            self._queue.quarantine(entry, str(ended.error))
+            self._queue.quarantine(entry, str(ended.error), advice)
             self._log.error("quarantined", recording=entry.name, path=str(entry.path), error=str(ended.error))
             return
         if not decision.counted:
             self._put_off[entry.id] = put_off + 1
-        self._queue.failed(entry, str(ended.error), decision.time, counts=decision.counted)
+        self._queue.failed(entry, str(ended.error), decision.time, counts=decision.counted, advice=advice)
         wait = round(decision.time - now, 3)
         self._log.warning("failed", recording=entry.name, error=str(ended.error), attempt=entry.attempts, again_in=wait)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamer.ingest.sights import Sight
 
 _MOST_DONE = 200  # that are shown, the last ones
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Live:
     began: float = 0.0
     state: str = "not running"  # | watching | paused | draining
     paused: str | None = None
+    held: bool = False  # a person paused it
     warnings: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     last_scan: float = 0.0
@@ -52,11 +54,12 @@ class Live:
     own_memory: Callable[[], int] = lambda: 0
 
 
-def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
-    """Return everything that is shown; times in Unix seconds, sizes in bytes."""
-    entries = queue.not_done() + queue.last_done(_MOST_DONE)
-    known = {entry.path for entry in entries}
-    waiting = [sight for sight in live.sights if sight.state != "settled" and sight.candidate.path not in known]
+def snapshot(queue: Queue, live: Live, rows: list[Row] | None = None) -> dict[str, Any]:
+    """Return everything that is shown, the queue's ``rows`` among it; times in Unix seconds, sizes in bytes."""
+    if rows is None:
+        rows = [as_json(entry) for entry in queue.not_done() + queue.last_done(_MOST_DONE)]
+    known = {row["path"] for row in rows if row["state"] != "done"}
+    waiting = [s for s in live.sights if s.state != "settled" and str(s.candidate.path) not in known]
     running = [_running(one) for one in live.running]
     states = [_shown(sight)["state"] for sight in waiting]
     return {
@@ -67,6 +70,7 @@ def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
         "updated": time.time(),
         "state": live.state,
         "paused": live.paused,
+        "held": live.held,
         "warnings": list(live.warnings),
         "watch": list(live.watch),
         "last_scan": live.last_scan or None,
@@ -75,12 +79,12 @@ def snapshot(queue: Queue, live: Live) -> dict[str, Any]:
         "free": _free(live.disks()),
         "counts": {"seen": states.count("seen"), "settling": states.count("settling"), **queue.counts()},
         "frames_done": queue.frames(),
-        "recordings": [_shown(sight) for sight in waiting] + [as_json(entry) for entry in entries],
+        "recordings": [_shown(sight) for sight in waiting] + rows,
         "running": running,
     }
 
 
-def as_json(entry: Entry) -> dict[str, Any]:
+def as_json(entry: Entry) -> Row:
     """Return what is shown of an entry."""
     return {
         "id": entry.id,
@@ -89,6 +93,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "attempts": entry.attempts,
         "error": entry.error,
+        "advice": entry.advice if entry.error else "",
         "note": "; ".join(text for text in (entry.note, entry.filed) if text),
         "size": entry.mark.size,
         "seen": entry.seen,
@@ -136,6 +141,7 @@ def _shown(sight: Sight) -> dict[str, Any]:
         "state": "seen" if sight.state == "seen" else "settling",
         "attempts": 0,
         "error": sight.problem,
+        "advice": "",
         "note": "",
         "size": sight.candidate.mark.size,
         "outputs": {},

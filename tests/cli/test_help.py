@@ -47,7 +47,7 @@ def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path,
         "bench",
         "demo",
     }
-    assert once | {"watch", "status", "retry", "quarantine", "drain", "reload"} == set(verbs)
+    assert once | {"watch", "status", "retry", "quarantine", "pause", "resume", "drain", "reload"} == set(verbs)
     groups = {"demo": "tabletop", "quarantine": "list"}
     for verb in verbs:
         words = (verb, groups[verb]) if verb in groups else (verb,)

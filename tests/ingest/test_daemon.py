@@ -242,6 +242,32 @@ def test_drain_lets_the_chunk_end_and_the_next_daemon_goes_on(
     assert digests(tmp_path / "out" / "a.json") == expected
 
 
+def test_a_pause_lets_what_runs_go_on_begins_nothing_new_and_outlasts_a_restart(
+    tmp_path: Path, incoming: Path, watching: Config, small_bag: Path, other_bag: Path
+) -> None:
+    watching["consumers"]["gate"] = GATE
+    drop(small_bag, incoming, "a.bag")
+    with Watch(tmp_path, watching) as daemon:
+        wait_until((tmp_path / "here").exists, "the gate")
+        assert "nothing new begins" in command(tmp_path, "pause", "watch.yaml").stdout
+        drop(other_bag, incoming, "b.bag")
+        (tmp_path / "go").touch()
+        daemon.wait(a="done", b="queued")
+        status = daemon.status()
+        assert (status["state"], status["held"]) == ("paused", True)
+        assert "streamer resume" in command(tmp_path, "status", "watch.yaml").stdout
+        assert daemon.end() == 0
+    with Watch(tmp_path, watching) as daemon:
+        daemon.wait(b="queued")
+        wait_until(lambda: daemon.status()["state"] == "paused", "the pause of before")
+        assert "begin again" in command(tmp_path, "resume", "watch.yaml").stdout
+        daemon.wait(b="done")
+        assert daemon.end() == 0
+    assert command(tmp_path, "pause", "watch.yaml").returncode == 0  # nobody runs: the next one finds it
+    with Watch(tmp_path, watching) as daemon:
+        wait_until(lambda: daemon.status()["held"], "the pause")
+
+
 @pytest.mark.slow
 def test_two_signals_stop_it_at_once_and_nobody_is_left(
     tmp_path: Path, incoming: Path, watching: Config, small_bag: Path

@@ -84,7 +84,7 @@ def get(face: HttpServer, path: str, **headers: str) -> Answer:
 
 
 def event(response: http.client.HTTPResponse) -> dict[str, Any]:
-    """Return the next snapshot of a stream."""
+    """Return the next event of a stream."""
     while not (line := response.readline()).startswith(b"data: "):
         assert line, "the stream ended"
     found: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
@@ -116,7 +116,8 @@ def test_every_address_answers_with_its_type_and_headers_that_keep_a_browser_qui
             assert answer.headers["cache-control"] == "no-store"
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "no-referrer"
-        for path in ("/image/99", "/image/x", "/page/../http.py", "/nothing"):
+        assert get(face, "/image/99").status == 204  # it has just ended: nothing that a browser would complain of
+        for path in ("/image/x", "/page/../http.py", "/nothing"):
             assert get(face, path).status == 404, path
 
 
@@ -181,26 +182,57 @@ def test_metrics_are_what_prometheus_reads() -> None:
     assert {family.name for family in parse_openmetrics(openmetrics.text)} >= {"streamer_recordings"}
 
 
-def test_a_stream_tells_changes_and_only_these(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_tells_all_at_first_and_then_changes_and_only_these(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamer.ingest.routes._NEWEST_SECONDS", 0.1)
-    daemon = Daemon()
+    daemon = Daemon(recordings=[snapshots.recording(1, "queued"), snapshots.recording(2, "queued")])
     with daemon.face() as face, asked(face, "/events") as response:
         assert response.getheader("content-type", "").startswith("text/event-stream")
         assert response.readline() == b"retry: 2000\n"
-        assert event(response)["state"] == "watching"
+        first = event(response)
+        assert (first["edition"], first["all"]["head"]["state"]) == (1, "watching")
+        assert set(first["all"]["rows"]) == {"#1", "#2"}
         taken = daemon.asked
         while daemon.asked < taken + 2:  # looked at again, and nothing new was found
             get(face, "/status.json")
-        daemon.value["state"] = "draining"
-        assert event(response)["state"] == "draining"
+        daemon.value = daemon.value | {"state": "draining"}
+        second = event(response)
+        assert {key: second[key] for key in ("since", "edition", "patch")} == {
+            "since": 1,
+            "edition": 2,
+            "patch": {"head": {"state": "draining"}},
+        }
+        daemon.value = daemon.value | {"recordings": [snapshots.recording(2, "queued", attempts=3)]}
+        third = event(response)
+        assert (third["since"], third["patch"]["rows"]["#1"], third["patch"]["rows"]["#2"]["attempts"]) == (2, None, 3)
 
 
-def test_a_silent_stream_has_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_stream_has_a_heartbeat_that_tells_the_edition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamer.ingest.routes._HEARTBEAT_SECONDS", 0.0)
     with Daemon().face() as face, asked(face, "/events") as response:
         event(response)
-        assert response.readline() == b"\n"
-        assert response.readline().startswith(b": ")
+        beat = event(response)
+        assert set(beat) == {"edition", "now"}
+        assert beat["edition"] == 1
+
+
+def test_a_disk_that_hangs_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.ingest.aside._SECONDS", 0.2)
+    daemon, release = Daemon(), threading.Event()
+
+    def hang(*_: object) -> Any:
+        release.wait(120)  # as a mount that is gone
+
+    try:
+        with HttpServer("127.0.0.1", 0, None, hang, daemon.trouble, hang) as face:
+            for _ in range(8):  # more than there are threads for it
+                answer = get(face, "/image/13")
+                assert (answer.status, "does a disk hang?" in answer.text) == (503, True)
+                assert get(face, "/status.json").status == 503
+            with asked(face, "/events") as response:
+                assert response.readline() == b"retry: 2000\n"
+                assert (get(face, "/livez").status, get(face, "/").status) == (200, 200)
+    finally:
+        release.set()
 
 
 def test_streams_are_limited_and_a_client_that_goes_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +250,22 @@ def test_streams_are_limited_and_a_client_that_goes_makes_room(monkeypatch: pyte
             assert time.monotonic() < deadline
 
 
-@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/events", "/image/13", "/page.js", "/nothing"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/status.json",
+        "/metrics",
+        "/events",
+        "/image/13",
+        "/page.js",
+        "/recording/1",
+        "/log",
+        "/log/1",
+        "/picture/1/0",
+        "/nothing",
+    ],
+)
 def test_without_the_token_there_is_nothing_to_see(path: str) -> None:
     daemon = Daemon()
     with daemon.face(TOKEN) as face:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 
+from streamer.ingest.details import Shown
 from streamer.ingest.http import HttpServer
 from tests.ingest import snapshots
 from tests.ingest.browser import Browser, browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\"><script>document.title='pwned'</script>"
+ADVICE = "set on_damage: salvage"
 DAMAGED = "the recording is damaged: its index ends at byte 18220034 of 23910400"
 
 
@@ -35,8 +39,41 @@ def png() -> bytes:
     return cv2.imencode(".png", np.full((90, 160, 3), 120, np.uint8))[1].tobytes()
 
 
-def face(snapshot: dict[str, Any], port: int = 0) -> HttpServer:
-    return HttpServer("127.0.0.1", port, None, lambda: snapshot, lambda: None, lambda _: png())
+class Known:
+    """What `Details` finds, without a queue and without files."""
+
+    def __init__(self, snapshot: dict[str, Any], sheet: Path | None = None) -> None:
+        self._snapshot, self._sheet = snapshot, sheet
+
+    def recent(self) -> str:
+        return "2026-11-26T17:01:02 info begun recording=run_13"
+
+    def about(self, number: int) -> dict[str, Any] | None:
+        recordings: list[dict[str, Any]] = self._snapshot["recordings"]
+        found = next((one for one in recordings if one["id"] == number), None)
+        if found is None:
+            return None
+        is_done = found["state"] == "done"
+        outputs = [{"consumer": "dataset", "path": "/data/out", "there": True, "files": [{"name": HOSTILE, "size": 5}]}]
+        more = {"outputs": outputs if is_done else [], "logs": ["reader.log"], "report": {}}
+        return found | more | {"pictures": [found["name"]] if is_done and self._sheet else []}
+
+    def picture(self, number: int, place: int) -> Shown | None:
+        del number, place
+        assert self._sheet is not None
+        return Shown("a.png", "image/png", self._sheet.stat().st_size, os.open(self._sheet, os.O_RDONLY))
+
+    def log(self, number: int, name: str) -> str | None:
+        return f"{name} of {number}: <b>decoded</b>"
+
+
+def face(snapshot: dict[str, Any], port: int = 0, token: str | None = None, sheet: Path | None = None) -> HttpServer:
+    details: Any = Known(snapshot, sheet)
+
+    def act(verb: str, **values: str) -> dict[str, Any]:
+        return {"text": f"{verb} {values}"}
+
+    return HttpServer("127.0.0.1", port, token, lambda: snapshot, lambda: None, lambda _: png(), act, details)
 
 
 def busy() -> dict[str, Any]:
@@ -44,58 +81,210 @@ def busy() -> dict[str, Any]:
     recordings = [
         snapshots.recording(13, "running"),
         snapshots.recording(14, "queued", name=HOSTILE, path=f"/data/incoming/{HOSTILE}.bag"),
-        snapshots.recording(12, "quarantined", attempts=3, error=DAMAGED),
+        snapshots.recording(15, "running", name=HOSTILE, path=f"/data/incoming/{HOSTILE}.bag", began=1.0),
+        snapshots.recording(12, "quarantined", attempts=3, error=f"{DAMAGED}; {ADVICE}", advice=ADVICE),
         *(snapshots.recording(number, "done") for number in range(100, 180)),
     ]
     running = [snapshots.run(13, image="/image/13"), snapshots.run(15, name=HOSTILE, path=HOSTILE, status={})]
     return snapshots.counted(snapshots.idle(recordings=recordings, running=running, warnings=[HOSTILE]))
 
 
+def opened(window: Browser, key: str) -> str:
+    """Open a recording's details; return what selects its row."""
+    row = f"#recordings > li[data-key='{key}']"
+    window.click(f"{row} > details > summary")
+    window.until(lambda: window.run("return document.querySelector(arguments[0]).open", f"{row} > details"), "open")
+    return row
+
+
 def test_the_page_shows_a_running_pipeline(window: Browser) -> None:
     with face(busy()) as server:
         window.open(server.url)
-        window.until_text("run_13", ".run h3")
-        assert "50 %" in window.text(".run .left")
-        assert window.run("return document.querySelector('.run progress').value") == 0.5
-        assert "120 of 240" in window.text(".run .facts")
-        assert "84.1 frames/s" in window.text(".run .facts")
-        assert "36 MB of 510 MB" in window.text(".run .facts")
-        assert window.text(".run .waits") == "The reader waits for dataset, which is 7 frames behind and holds 3 slots."
-        dataset = ".processes li[data-key=dataset]"
-        assert "growing" in window.text(dataset)
-        line = window.run("return document.querySelector(arguments[0]).getAttribute('d')", f"{dataset} .line")
-        assert (line.count("M"), line.count("L")) == (2, 6)  # two processes, four chunks each
-        recycles = window.run("return document.querySelector(arguments[0]).getAttribute('d')", f"{dataset} .recycles")
-        assert recycles.count("M") == 1
-        label = window.run("return document.querySelector(arguments[0]).ariaLabel", f"{dataset} svg")
-        assert label == "Memory of dataset: now 51 MB, peak 87 MB, 1 recycle"
-        script = "return document.querySelector('.run .picture img').naturalWidth"
-        window.until(lambda: window.run(script) == 160, "the preview image")
+        window.until_text("run_13", "#recordings")
+        row = "#recordings > li[data-key='#13']"
+        assert "50 %" in window.text(f"{row} .what")
+        assert window.run("return document.querySelector(arguments[0]).value", f"{row} progress") == 0.5
+        opened(window, "#13")
+        window.until_text("120 of 240", f"{row} .run .facts")
+        assert "84.1 frames/s" in window.text(f"{row} .run .facts")
+        assert "36 MB of 510 MB" in window.text(f"{row} .run .facts")
+        assert window.text(f"{row} .waits") == "dataset sets the pace: it is 7 frames behind."
+        script = "return document.querySelector(arguments[0]).naturalWidth"
+        window.until(lambda: window.run(script, f"{row} .run .picture img") == 160, "the newest picture")
         assert not window.complaints()
 
 
-def test_the_page_shows_a_quarantined_recording_with_its_error(window: Browser) -> None:
+def test_memory_is_folded_until_a_process_grows(window: Browser) -> None:
+    snapshot = busy()
+    for values in snapshot["running"][0]["status"]["memory"].values():
+        values["verdict"] = "stable"
+    row = "#recordings > li[data-key='#13']"
+    with face(snapshot) as server:
+        window.open(server.url)
+        window.until_text("run_13", "#recordings")
+        opened(window, "#13")
+        window.until_text("112 MB in 2 processes", f"{row} .run .fold")
+        assert not window.run("return document.querySelector(arguments[0]).open", f"{row} .run .fold")
+        snapshot["running"] = [snapshots.run(13)]
+        window.until_text("dataset holds more with every chunk", f"{row} .run .fold > summary")
+        dataset = f"{row} .processes li[data-key=dataset]"
+        window.until_text("growing", dataset)
+        path = "return document.querySelector(arguments[0]).getAttribute('d') ?? ''"
+        line = window.until(lambda: window.run(path, f"{dataset} .line"), "the curve")
+        assert (line.count("M"), line.count("L")) == (2, 6)  # two processes, four chunks each
+        assert window.run(path, f"{dataset} .recycles").count("M") == 1
+        label = window.run("return document.querySelector(arguments[0]).ariaLabel", f"{dataset} svg")
+        assert label == "Memory of dataset: now 51 MB, peak 87 MB, 1 recycle"
+        window.click(f"{row} .run .fold > summary")  # a person folds it: it stays so
+        snapshot["running"] = [snapshots.run(13, done=180)]
+        window.until_text("75 %", f"{row} .what")
+        assert not window.run("return document.querySelector(arguments[0]).open", f"{row} .run .fold")
+        assert not window.complaints()
+
+
+def test_nobody_is_said_to_wait_for_a_consumer_that_is_done_and_no_peak_is_below_what_is_held(window: Browser) -> None:
+    run = snapshots.run(13, done=240)
+    consumers = run["status"]["consumers"]
+    consumers["dataset"] |= {"phase": "done", "behind": 7}
+    consumers["video"] = consumers["dataset"] | {"phase": "closing", "behind": 0}
+    run["status"]["memory"]["reader"] |= {"anon": 99_000_000, "verdict": "leaking"}
+    with face(snapshots.idle(recordings=[snapshots.recording(13, "running")], running=[run])) as server:
+        window.open(server.url)
+        window.until_text("run_13", "#recordings")
+        row = opened(window, "#13")
+        window.until_text("peak 99 MB", f"{row} .processes li[data-key=reader]")
+        assert window.text(f"{row} .waits") == "All frames are through: video finishes its output."
+        dataset = window.text(f"{row} .processes li[data-key=dataset]")
+        assert "done" in dataset
+        assert "behind" not in dataset
+        assert not window.complaints()
+
+
+def test_what_settles_is_listed_once_however_often_it_is_drawn(window: Browser) -> None:
+    nothing = dict.fromkeys(("id", "seen", "began", "ended", "next_try", "frames"))
+    settling = [
+        snapshots.recording(0, "settling", **nothing | {"name": name, "path": f"/data/incoming/{name}"}, attempts=0)
+        for name in ("a.bag", "b.bag")
+    ]
+    snapshot = snapshots.counted(snapshots.idle(recordings=settling))
+    with face(snapshot) as server:
+        window.open(server.url)
+        window.until_text("b.bag", "#recordings")
+        for jobs in (3, 4, 5):
+            snapshot["jobs"] = jobs
+            window.until_text(f"{jobs} recordings", "#machine")
+        rows = "return [...document.querySelectorAll('#recordings > li .name')].map((node) => node.innerText)"
+        assert sorted(window.run(rows)) == ["a.bag", "b.bag"]
+
+
+def test_the_page_shows_a_quarantined_recording_with_its_error_and_what_to_do(window: Browser) -> None:
     with face(busy()) as server:
         window.open(server.url)
         window.until_text("1 recording is quarantined", "h1")
-        assert DAMAGED in window.text("#recordings li:first-child")  # what needs a look stands first
+        assert DAMAGED in window.text("#recordings > li[data-state=quarantined]")
+        first = "return [...document.querySelectorAll('#recordings > li')].map((node) => node.dataset.state)"
+        assert window.run(first)[:3] == ["running", "running", "quarantined"]  # what runs, then what needs a look
         window.click("#states [data-state=quarantined]")
-        assert window.run("return document.querySelectorAll('#recordings li').length") == 1
-        window.click("#recordings summary")
-        assert "/data/incoming/run_12.bag" in window.text("#recordings .facts")
-        assert DAMAGED in window.text("#recordings .facts")
+        assert window.run("return document.querySelectorAll('#recordings > li').length") == 1
+        row = opened(window, "#12")
+        window.until_text("Set on_damage: salvage.", f"{row} .trouble")
+        assert DAMAGED in window.text(f"{row} .trouble")
+        assert "/data/incoming/run_12.bag" in window.text(f"{row} .about")
         window.click("#states [data-state=all]")
-        assert window.run("return document.querySelector('#recordings details').open")
+        assert window.run("return document.querySelector(arguments[0]).open", f"{row} > details")
         assert not window.complaints()
+
+
+def test_what_is_done_shows_its_pictures_and_outputs(window: Browser, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with face(busy(), sheet=tmp_path / "a.png") as server:
+        window.open(server.url)
+        window.until_text("1 recording is quarantined", "h1")
+        row = opened(window, "#179")
+        script = "return document.querySelector(arguments[0]).naturalWidth"
+        window.until(lambda: window.run(script, f"{row} .sheets img") == 160, "its sheet")
+        assert HOSTILE in window.text(f"{row} .files")
+        assert "/data/out" in window.text(f"{row} .outputs")
+        assert not window.complaints()
+
+
+def test_with_a_token_there_are_buttons_logs_and_links(window: Browser, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    with face(busy(), token="sesame", sheet=tmp_path / "a.png") as server:  # noqa: S106 - of this test
+        window.open(f"{server.url}?token=sesame")
+        window.until_text("run_13", "#recordings")
+        row = opened(window, "#12")
+        window.until_text("Log", f"{row} .inside > .fold")
+        window.click(f"{row} .inside > .fold > summary")
+        window.until_text("reader.log of 12: <b>decoded</b>", f"{row} pre")
+        window.run("window.confirm = (words) => (window.asked = words, true)")
+        window.click(f"{row} button[data-is=retry]")
+        window.until_text("retry {'what': '#12'}", "#told")
+        window.click("#pause")
+        window.until_text("pause {}", "#told")
+        assert "What runs goes on" in window.run("return window.asked")
+        window.click("#log > summary")
+        window.until_text("begun recording=run_13", "#log-text")
+        done = opened(window, "#179")
+        window.until_text(HOSTILE, f"{done} .files")
+        link = window.run("return document.querySelector(arguments[0]).getAttribute('href')", f"{done} .files a")
+        assert link == "output/179/dataset/0"
+        assert not window.complaints()
+
+
+def test_a_keyboard_is_enough(window: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    def press(*keys: str) -> None:
+        for key in keys:
+            window.driver.switch_to.active_element.send_keys(key)
+
+    focused = "return document.activeElement.closest('#recordings > li')?.dataset.key ?? document.activeElement.id"
+    with face(busy()) as server:
+        window.open(server.url)
+        window.until_text("run_13", "#recordings")
+        press("j", "j")
+        order = window.run("return [...document.querySelectorAll('#recordings > li')].map((node) => node.dataset.key)")
+        assert window.run(focused) == order[1]
+        press("k", Keys.ENTER)
+        assert window.run("return document.querySelector('#recordings > li > details').open")
+        press(Keys.ESCAPE)
+        assert not window.run("return document.querySelector('#recordings > li > details').open")
+        press("/")
+        assert window.run(focused) == "search"
+        press("e", "n", "d", "s", " ", "a", "t")
+        assert window.run("return document.querySelectorAll('#recordings > li').length") == 1
+        press(Keys.ESCAPE)
+        assert window.run("return document.querySelectorAll('#recordings > li').length") == 50
+        unnamed = window.run(_UNNAMED)
+        assert unnamed == []
+        assert not window.complaints()
+
+
+_UNNAMED = """
+  return [...document.querySelectorAll('button:not([hidden]), a[href], input, select, svg[role=img], progress')]
+    .filter((node) => node.checkVisibility())
+    .filter((node) => !(node.ariaLabel || node.innerText || node.querySelector('img[alt]:not([alt=""])')))
+    .map((node) => node.outerHTML);
+"""
+
+
+def test_nothing_comes_from_elsewhere(window: Browser) -> None:
+    with face(busy()) as server:
+        window.open(server.url)
+        window.until_text("run_13", "#recordings")
+        loaded = window.run("return performance.getEntriesByType('resource').map((one) => one.name)")
+        assert len(loaded) > 4
+        assert [name for name in loaded if not name.startswith(server.url)] == []
 
 
 def test_a_search_finds_recordings_and_the_list_is_no_longer_than_asked_for(window: Browser) -> None:
     with face(busy()) as server:
         window.open(server.url)
-        count = "return document.querySelectorAll('#recordings li').length"
+        count = "return document.querySelectorAll('#recordings > li').length"
         window.until(lambda: window.run(count) == 50, "the first recordings")
         window.click("#more")
-        assert window.run(count) == 83
+        assert window.run(count) == 84
         window.driver.find_element("id", "search").send_keys("ends at byte")
         assert window.run(count) == 1
         assert not window.complaints()
@@ -104,26 +293,27 @@ def test_a_search_finds_recordings_and_the_list_is_no_longer_than_asked_for(wind
 def test_what_a_recording_is_called_is_shown_as_text(window: Browser) -> None:
     with face(busy()) as server:
         window.open(server.url)
-        window.until(lambda: window.text("#running").count(HOSTILE) == 2, "the hostile name and path")
-        assert HOSTILE in window.text("#recordings")
+        window.until(lambda: HOSTILE in window.text("#recordings"), "the hostile name")
+        row = opened(window, "#15")
+        window.until_text(f"{HOSTILE}.bag", f"{row} .about")
         assert HOSTILE in window.text("#warnings")
-        assert window.run("return document.querySelectorAll('main script, main [onerror], li img').length") == 0
+        assert window.run("return document.querySelectorAll('main script, main [onerror], .name img').length") == 0
         assert "pwned" not in window.driver.title
         assert not window.complaints()
 
 
 def test_the_page_survives_a_restart_of_the_daemon(window: Browser) -> None:
-    first = face(snapshots.idle(running=[snapshots.run(1)]))
+    first = face(snapshots.idle(recordings=[snapshots.recording(1, "running")], running=[snapshots.run(1)]))
     with first:
         window.open(first.url)
-        window.until_text("run_1", ".run h3")
+        window.until_text("run_1", "#recordings")
         window.until_text("All is well: watching for recordings.", "h1")
     window.until_text("Disconnected since", "h1")
     paused = snapshots.idle(state="paused", paused="2.1 GB are free on /data, below free_space 5 GB")
     with face(paused, first.address[1]):
         window.until_text("Paused: 2.1 GB are free on /data, below free_space 5 GB.", "h1")
-        assert window.text("#running") == ""
-        assert "Nothing runs now" in window.text("main")
+        assert window.text("#recordings") == ""
+        assert "No recording yet" in window.text("main")
     assert not window.complaints(offline=True)
 
 
@@ -131,11 +321,12 @@ def test_a_change_is_shown_without_touching_what_did_not_change(window: Browser)
     snapshot = busy()
     with face(snapshot) as server:
         window.open(server.url)
-        window.until_text("50 %", ".run .left")
-        window.run("document.querySelector('.run').mine = true; document.querySelector('#search').focus()")
-        snapshot["running"] = [snapshots.run(13, done=180)]
-        window.until_text("75 %", ".run .left")
-        assert window.run("return document.querySelector('.run').mine")
+        row = "#recordings > li[data-key='#13']"
+        window.until_text("50 %", f"{row} .what")
+        window.run("document.querySelector(arguments[0]).mine = true; document.querySelector('#search').focus()", row)
+        snapshot["running"] = [snapshots.run(13, done=180), *snapshot["running"][1:]]
+        window.until_text("75 %", f"{row} .what")
+        assert window.run("return document.querySelector(arguments[0]).mine", row)
         assert window.run("return document.activeElement.id") == "search"
 
 
@@ -145,8 +336,10 @@ def test_a_phone_needs_no_scrolling_sideways(window: Browser, width: int) -> Non
     snapshot["recordings"][1]["error"] = "x" * 400
     with face(snapshot) as server:
         window.open(server.url, width=width, height=700)
-        window.until_text("run_13", ".run h3")
-        window.click("#recordings summary")
+        window.until_text("run_13", "#recordings")
+        for key in ("#13", "#14", "#12", "#179"):
+            opened(window, key)
+        window.until_text("dataset", "#recordings > li[data-key='#179'] .outputs")
         assert window.run("return innerWidth") == width
         assert window.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
 
@@ -155,7 +348,10 @@ def test_dark_mode_is_dark_and_both_modes_can_be_read(window: Browser) -> None:
     with face(busy()) as server:
         for is_dark in (False, True):
             window.open(server.url, is_dark=is_dark)
-            window.until_text("run_13", ".run h3")
+            window.until_text("run_13", "#recordings")
+            opened(window, "#13")
+            opened(window, "#12")
+            window.until_text("growing", "#recordings > li[data-key='#13'] .processes")
             ground = window.run("return getComputedStyle(document.body).backgroundColor")
             assert (_luminance(ground) < 0.1) == is_dark
             pairs = window.run(_COLOURS)
@@ -197,13 +393,13 @@ def test_without_javascript_the_page_says_where_the_facts_are(window: Browser) -
 
 
 def test_a_person_with_the_token_is_let_in_once_and_the_address_is_clean(window: Browser) -> None:
-    with HttpServer("127.0.0.1", 0, "open sesame", busy, lambda: None, lambda _: None) as server:
+    with face(busy(), token="open sesame") as server:  # noqa: S106 - of this test
         window.open(server.url)
         window.until_text("This page needs its token", "h1")
         window.driver.find_element("name", "token").send_keys("open sesame")
         window.click("button")
-        window.until_text("run_13", ".run h3")
+        window.until_text("run_13", "#recordings")
         assert window.driver.current_url == server.url
         window.open(server.url)
-        window.until_text("run_13", ".run h3")
+        window.until_text("run_13", "#recordings")
         assert window.run("return document.cookie") == ""

@@ -6,6 +6,8 @@ import socket
 from http.client import HTTPConnection
 from pathlib import Path
 
+import cv2
+
 from tests.ingest.browser import browser
 from tests.ingest.driver import Watch, settings
 from tests.pipeline.driver import wait_until
@@ -56,7 +58,8 @@ def test_a_person_sees_what_runs_what_was_put_aside_and_a_restart(tmp_path: Path
             (incoming / "good.bag").write_bytes(small_bag.read_bytes())
             wait_until((tmp_path / "here").exists, "the gate")
             window.open(url)
-            window.until_text("good", ".run h3")
+            window.until_text("good", "#recordings > li[data-state=running]")
+            window.click("#recordings > li[data-state=running] > details > summary")
             window.until_text("of 40", ".run .facts")
             window.until(lambda: window.run("return document.querySelector('.run img')?.naturalWidth"), "the picture")
             daemon.wait(bad="quarantined")
@@ -73,6 +76,8 @@ def test_a_person_sees_what_runs_what_was_put_aside_and_a_restart(tmp_path: Path
             assert 'streamer_recordings{state="done"} 1' in get(config["http"], "/metrics")[1]
             assert get(config["http"], "/livez")[0] == 200
             assert post(config["http"], "/drain", {"X-Streamer-Act": ""})[0] == 403  # it has no token
+            for path in ("/log", "/log/1?of=reader.log", "/output/1/digest/0"):
+                assert get(config["http"], path)[0] == 403, path
             assert daemon.end() == 0
 
 
@@ -83,6 +88,7 @@ def test_a_person_has_a_recording_done_again_and_drains_the_daemon_and_no_other_
     incoming.mkdir()
     (incoming / "good.bag").write_bytes(small_bag.read_bytes())
     config = settings(incoming) | {"http": f"127.0.0.1:{free_port()}", "http_token": TOKEN}
+    config["consumers"]["preview"] = {"options": {"out": "sheets"}}
     known = {"Authorization": f"Bearer {TOKEN}"}
     with browser(tmp_path / "profile") as window, Watch(tmp_path, config) as daemon:
         daemon.wait(good="done")
@@ -97,11 +103,26 @@ def test_a_person_has_a_recording_done_again_and_drains_the_daemon_and_no_other_
         assert status == 409
         assert "no recording is known as '#4711'" in text
         window.click("#recordings summary")
+        width = "return document.querySelector('#recordings .sheets img')?.naturalWidth"
+        shown = window.until(lambda: window.run(width), "its pictures and curves")
+        sheet = cv2.imread(str(tmp_path / "sheets" / "good.preview.png"))
+        assert sheet is not None
+        assert shown == sheet.shape[1]
+        window.until_text("good.json", "#recordings .files")
+        saved = window.run("return fetch(arguments[0]).then((answer) => answer.text())", "output/1/digest/0")
+        assert saved == (tmp_path / "out" / "good.json").read_text()
+        window.click("#log > summary")
+        window.until_text("begun recording=good", "#log-text")
         window.run("window.confirm = (words) => (window.asked = words, true)")
         window.click("#recordings button[data-is=retry]")
         wait_until(lambda: [one["began"] for one in daemon.status()["recordings"]] != [began], "a second time")
         assert "good" in window.run("return window.asked")
         daemon.wait(good="done")
+        window.click("#pause")
+        window.until_text("Paused by hand", "#headline")
+        assert daemon.status()["held"]
+        window.click("#resume")
+        window.until_text("All is well", "#headline")
         window.click("#drain")
         assert daemon.process.wait(120) == 0
         assert window.complaints(offline=True) == []

@@ -86,9 +86,16 @@ def test_a_queue_of_the_version_before_is_gone_on_with(path: Path) -> None:
     with Queue(path) as queue:
         queue.add("run", Path("/in/run.bag"), "who", MARK)
     with sqlite3.connect(path) as older:
-        older.execute("ALTER TABLE entries DROP COLUMN read")
+        older.executescript("DROP TRIGGER entries_added; DROP TRIGGER entries_changed; DROP INDEX entries_by_version;")
+        older.executescript("DROP TABLE wishes;")
+        for column in ("read", "advice", "version"):
+            older.execute(f"ALTER TABLE entries DROP COLUMN {column}")
         older.execute("PRAGMA user_version = 1")
     older.close()
     with Queue(path) as queue:
         (entry,) = queue.find("run")
         assert entry.read == {}  # so nothing is deleted of what was done before
+        before = queue.version()
+        queue.quarantine(entry, "why", "mend it")
+        assert [(one.name, one.advice) for one in queue.changed_since(before)] == [("run", "mend it")]
+        assert not queue.held
