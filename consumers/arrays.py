@@ -82,6 +82,9 @@ class ByStream(Layout):
             found[f"{name}/stamp"] = Array(int64, (), ("tick",), _NO_TIME, _TIME)
             found[f"{name}/offset"] = Array(int64, (), ("tick",), 0, {"unit": "ns, stamp - tick"})
             found[f"{name}/flags"] = Array(np.dtype(np.uint8), (), ("tick",), _NO_SAMPLE, _FLAGS)
+            if stream.averaged:
+                about = {"unit": "messages that were averaged"}
+                found[f"{name}/count"] = Array(np.dtype(np.int32), (), ("tick",), 0, about)
             found[f"{name}/valid"] = Array(np.dtype(np.bool_), (), ("tick",), False, {"unit": "is there a sample"})
         return found
 
@@ -105,6 +108,8 @@ class ByStream(Layout):
             yield f"{name}/stamp", np.array(_NO_TIME if sample is None else sample.stamp)
             yield f"{name}/offset", np.array(0 if sample is None else sample.offset)
             yield f"{name}/flags", np.array(_flags(sample), np.uint8)
+            if stream.averaged:
+                yield f"{name}/count", np.array(0 if sample is None else sample.count, np.int32)
             yield f"{name}/valid", np.array(sample is not None)
 
     def _values_of(self, stream: StreamInfo, sample: Sample | None) -> Iterator[tuple[str, NDArray[Any]]]:

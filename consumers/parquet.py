@@ -25,12 +25,12 @@ class Parquet(Table):
 
     Columns: ``frame`` and ``tick_number`` (int64), ``tick`` (timestamp[ns], UTC without saying so); for every stream,
     of whatever kind, ``<stream>.stamp`` (timestamp[ns]) and ``<stream>.offset`` (duration[ns]), null where the frame
-    has no sample, and ``<stream>.held``, ``.interpolated``, ``.gap`` (bool, false there). Of a vector, in the layout
-    ``wide``, each named element is a column ``<stream>.<element>`` in the vector's own type, a vector of one number the
-    column ``<stream>``, and one whose elements are only numbered, or whose length varies, a list ``<stream>``; in the
-    layout ``list`` all are lists. A text is a column ``<stream>`` of strings. A field's metadata has ``stream`` and
-    ``unit``, a column's also ``element``, a list's ``names`` (JSON). Pandas reads whole numbers as such even where some
-    are missing (``Int64``).
+    has no sample, ``<stream>.held``, ``.interpolated``, ``.gap`` (bool, false there), and with ``align: mean``
+    ``<stream>.count`` (int64), of how many messages. Of a vector, in the layout ``wide``, each named element is a
+    column ``<stream>.<element>`` in the vector's own type, a vector of one number the column ``<stream>``, and one
+    whose elements are only numbered, or whose length varies, a list ``<stream>``; in the layout ``list`` all are lists.
+    A text is a column ``<stream>`` of strings. A field's metadata has ``stream`` and ``unit``, a column's also
+    ``element``, a list's ``names`` (JSON). Pandas reads whole numbers as such even where some are missing (``Int64``).
 
     The file's metadata has the key ``provenance`` (JSON). A recording of which a stream has no message does not know
     that stream's elements; when many recordings of a run are put together, it gets the columns of the others, empty.

@@ -53,6 +53,8 @@ def columns_of(streams: Mapping[str, StreamInfo], layout: str, *, numbered: bool
     columns = [Column(name, kind) for name, kind in _FRAME.items()]
     for stream in streams.values():
         columns += [Column(f"{stream.name}.{key}", kind, stream=stream.name) for key, kind in _SAMPLE.items()]
+        if stream.averaged:
+            columns.append(Column(f"{stream.name}.count", "count", stream=stream.name))
         if stream.kind == "vector" and stream.shape[0]:
             columns += _values(stream, wide=layout == "wide", numbered=numbered)
         elif stream.kind == "text":
@@ -91,7 +93,7 @@ class Rows:
     def clear(self) -> None:
         """Begin a chunk."""
         self._frames: list[tuple[int, int, int]] = []
-        self._about: dict[str, list[tuple[int, int, int]]] = {c.stream: [] for c in self.columns if c.stream}
+        self._about: dict[str, list[tuple[int, int, int, int]]] = {c.stream: [] for c in self.columns if c.stream}
         self._there: dict[str, list[bool]] = {name: [] for name in self._about}
         self._values: dict[str, list[Any]] = {name: [] for name in self._valued}
 
@@ -103,7 +105,7 @@ class Rows:
         self._frames.append((frame.number, frame.tick_number, frame.tick))
         for name, sample in frame.samples.items():
             self._there[name].append(sample is not None)
-            self._about[name].append((0, 0, 0) if sample is None else (sample.stamp, sample.offset, _flags(sample)))
+            self._about[name].append(_about(sample))
             if name in self._valued:
                 self._values[name].append(None if sample is None else _kept(sample.value))
 
@@ -123,11 +125,11 @@ class Rows:
                 if value is not None:
                     values[row] = value[column.place]
             return values, there
-        about = np.array(self._about[column.stream], np.int64).reshape(-1, 3)
+        about = np.array(self._about[column.stream], np.int64).reshape(-1, 4)
         if column.kind == "flag":
             bit = list(_SAMPLE).index(column.name.rpartition(".")[2]) - 2
             return (about[:, 2] >> bit & 1).astype(np.bool_), np.ones(len(self), np.bool_)
-        return about[:, 0 if column.kind == "time" else 1], there
+        return about[:, {"time": 0, "span": 1, "count": 3}[column.kind]], there
 
     def lists(self, column: Column) -> list[Any]:
         """Return the vectors of a column of lists, or the texts of one of texts; None where there is no sample."""
@@ -138,6 +140,9 @@ def _kept(value: Any) -> Any:
     return value if isinstance(value, str) else value.copy()
 
 
-def _flags(sample: Sample) -> int:
-    """Return the flags as bits: held, interpolated, gap."""
-    return sample.held | sample.interpolated << 1 | sample.gap << 2
+def _about(sample: Sample | None) -> tuple[int, int, int, int]:
+    """Return stamp, offset, the flags as bits (held, interpolated, gap) and the messages that are averaged."""
+    if sample is None:
+        return 0, 0, 0, 0
+    flags = sample.held | sample.interpolated << 1 | sample.gap << 2
+    return sample.stamp, sample.offset, flags, sample.count

@@ -47,12 +47,12 @@ class Zarr(Consumer):
 
     In the layout ``streams`` it is a group of format 3 with ``tick`` (int64), ``tick_number`` and, in a group for each
     stream, ``value`` (frames, …) in the stream's own dtype (of points, ``value`` is a group with an array for each
-    field), ``stamp``, ``offset`` (ns), ``flags`` and ``valid``, the mask of frames that have a sample. Without one, the
-    value is NaN or 0 and the stamp no instant (the least int64). Texts are bytes in UTF-8. Where lengths vary,
-    ``value`` is filled up likewise and ``length`` says how many rows of it are meant. Dimensions have names and times
-    the units of the CF conventions: ``xarray.open_datatree`` opens it, with ticks as the coordinate. The metadata of
-    all arrays stand together in the group's own (consolidated). A stream's group has topic, type, kind, clock, names
-    and unit as attributes.
+    field), ``stamp``, ``offset`` (ns), ``flags``, with ``align: mean`` ``count``, and ``valid``, the mask of frames
+    that have a sample. Without one, the value is NaN or 0 and the stamp no instant (the least int64). Texts are bytes
+    in UTF-8. Where lengths vary, ``value`` is filled up likewise and ``length`` says how many rows of it are meant.
+    Dimensions have names and times the units of the CF conventions: ``xarray.open_datatree`` opens it, with ticks as
+    the coordinate. The metadata of all arrays stand together in the group's own (consolidated). A stream's group has
+    topic, type, kind, clock, names and unit as attributes.
 
     In the layout ``replay_buffer`` (format 2) it has ``data/<key>`` and ``meta/episode_ends``, as Diffusion Policy
     reads it. Of many recordings in one run, ``<out>/replay_buffer.zarr`` has the episodes of all.

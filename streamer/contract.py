@@ -30,6 +30,7 @@ class StreamInfo:
     A consumer that asks for it (`Consumer.takes_packets`) sees a video of kind packets: each sample has the bytes (n,)
     uint8 of one picture's packet as it was recorded, ``codec`` names what they are (h264, hevc, av1, vp9) and
     ``picture`` the shape that the picture would have.
+    ``averaged`` says that samples are means of several messages, of which `Sample.count` tells how many.
     """
 
     name: str
@@ -44,6 +45,7 @@ class StreamInfo:
     unit: str = ""
     codec: str = ""
     picture: tuple[int, ...] = ()
+    averaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,15 @@ class Sample(NamedTuple):
     """One stream's value in a frame.
 
     ``value`` is a read-only array, of a text a ``str``; ``stamp`` is the message's stamp in nanoseconds, ``offset`` how
-    far the nearest message used lies from the tick (stamp - tick, nanoseconds).
+    far the nearest message used lies from the tick (stamp - tick, nanoseconds). ``count`` is how many messages the mean
+    was made of where the stream has ``align: mean``, else 1.
     """
 
     value: Any
     stamp: int
     offset: int
     flags: int
+    count: int = 1  # type: ignore[assignment] # nobody counts in a tuple of these; the word is the user's
 
     @property
     def held(self) -> bool:

@@ -29,7 +29,7 @@ from streamer.files import scratch_folder
 from streamer.layout import at_once
 from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, part_of, recording_of, whole
-from streamer.runtime.frames import make_frame
+from streamer.runtime.frames import Told, make_frame
 from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader
 from streamer.runtime.plugin import importing
@@ -165,6 +165,7 @@ class Ahead:
         self._prepared = prepared
         self._places = places
         self._window = at_once(prepared.layout, 2 * threads)
+        self._told = [Told.of(stream) for stream in prepared.streams]
         self._slots = _Slots(prepared.layout, spare=self._window + 2)
         self._loader = Loader(prepared, self._slots, threads)
         self._poll = select.poll()
@@ -215,8 +216,8 @@ class Ahead:
     def _frame(self, number: int, origin: int, root: NDArray[np.uint8], rows: Rows) -> Frame:
         plan = self._prepared.plan
         samples = [
-            None if count is None else (s.stamp.item(number), s.offset.item(number), s.flags.item(number), count)
-            for s, count in zip(plan.streams, rows, strict=True)
+            None if count is None else told.describe(number, count)
+            for told, count in zip(self._told, rows, strict=True)
         ]
 
         def array(slot: int, place: Place, count: int) -> NDArray[Any]:

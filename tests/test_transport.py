@@ -119,13 +119,13 @@ def test_a_consumer_receives_what_was_sent_to_it_and_nothing_is_dropped(line: Li
     line.others.append(consumer.socket)
     line.hear(1)
     for number in range(5000):
-        frame = Descriptor(number, 2 * number, 2**60 + number, 3, ((2**62, -5, 1, 480), None))
+        frame = Descriptor(number, 2 * number, 2**60 + number, 3, ((2**62, -5, 1, 480, 6), None))
         assert line.reader.send(PEER, Frames([frame]))
     for number in range(5000):
         found = consumer.receive()
         assert isinstance(found, Frames)
         (frame,) = found.frames
-        assert frame == Descriptor(number, 2 * number, 2**60 + number, 3, ((2**62, -5, 1, 480), None))
+        assert frame == Descriptor(number, 2 * number, 2**60 + number, 3, ((2**62, -5, 1, 480, 6), None))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rosbags.interfaces import Nodetype
 
 from streamer.decode.cdr import PLAIN, PLAIN_2, is_big_endian
 from streamer.decode.paths import OutOfReachError
-from streamer.decode.wire import Wire
+from streamer.decode.wire import STRINGS, Wire
 from streamer.errors import ConfigError, DecodeError
 from streamer.records import TEXT, Spec
 
@@ -29,7 +29,7 @@ def text_path(msgtype: str, types: Typesdict, how: Decoding) -> str | None:
     """
     if how.field is None:
         fields = [(name, desc) for name, desc in types[msgtype][1] if desc[1] != _HEADER] if msgtype in types else []
-        alone = len(fields) == 1 and fields[0][1][0] == Nodetype.BASE and fields[0][1][1][0] == "string"
+        alone = len(fields) == 1 and fields[0][1][0] == Nodetype.BASE and fields[0][1][1][0] in STRINGS
         return fields[0][0] if alone else None
     if not isinstance(how.field, str):
         return None

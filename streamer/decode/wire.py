@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _QUATERNION = "geometry_msgs/msg/Quaternion"
 NAMES_BESIDE = {"control_msgs/msg/InterfaceValue": "interface_names"}  # left out of a message read as a whole
 _MOST_QUATERNIONS = 10_000
+STRINGS = ("string", "wstring")
 
 
 class Field(NamedTuple):
@@ -80,16 +81,19 @@ class Wire(Steps):
     def text(self, msgtype: str, path: str) -> Callable[[memoryview], memoryview]:
         """Compile the path of a string: what comes out returns its bytes in a message, without the NUL behind them.
 
+        A wstring comes as the same text in UTF-8.
+
         Raises:
             ConfigError: the path does not parse, or names something that is not there or is no string.
 
         """
         desc, steps, selector = self._follow(msgtype, path)
-        if selector is not None or desc[0] != Nodetype.BASE or desc[1][0] != "string":
+        if selector is not None or desc[0] != Nodetype.BASE or desc[1][0] not in STRINGS:
             msg = f"field {path!r} of {msgtype} is no string"
             raise ConfigError(msg, key="field")
         skip = merge_steps(steps)
         start = ENCAPSULATION if self._cdr else 0
+        wide = desc[1][0] == "wstring"
 
         def text(message: memoryview) -> memoryview:
             body = message[start:]
@@ -98,6 +102,8 @@ class Wire(Steps):
             except (struct.error, OverflowError) as error:
                 msg = f"a message of {len(message)} bytes is no whole {msgtype}: {error}"
                 raise DecodeError(msg) from error
+            if wide:
+                return memoryview(_wide(body[position:], length, self._order))
             if position + length > len(body):
                 msg = f"a text of {length} bytes of which {max(len(body) - position, 0)} are there: the message is cut"
                 raise DecodeError(msg)
@@ -331,3 +337,29 @@ def _repeat(one: Read, dtype: np.dtype[Any]) -> Any:
         return np.concatenate(values), position
 
     return read
+
+
+def _wide(rest: memoryview, count: int, order: str) -> bytes:
+    """Return the text of a wstring in UTF-8; ``rest`` begins with its first of ``count`` UTF-16 code units.
+
+    Writers give each two bytes (Fast CDR 2) or four (Fast CDR 1, Cyclone DDS). A text has no NUL in it, so that only
+    four bytes each leave every second pair empty.
+
+    Raises:
+        DecodeError: the message is cut, or holds no UTF-16.
+
+    """
+    units = np.zeros(0, np.uint16)
+    if 4 * count <= len(rest):
+        long = np.frombuffer(rest, f"{order}u4", count)
+        units = long.astype(np.uint16) if count and (long < 1 << 16).all() else units
+    if not len(units):
+        if 2 * count > len(rest):
+            msg = f"a text of {count} letters in {len(rest)} bytes: the message is cut"
+            raise DecodeError(msg)
+        units = np.frombuffer(rest, f"{order}u2", count)
+    try:
+        return units.astype("<u2").tobytes().decode("utf-16-le").encode()
+    except UnicodeDecodeError as error:
+        msg = f"a wstring is no UTF-16: {error.reason} at letter {error.start // 2} of {count}"
+        raise DecodeError(msg) from error

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def alignments(prepared: Prepared) -> dict[str, Alignment]:
     """Count what a reader of the report wants to know of each stream's alignment."""
-    return {
-        stream.settings.name: _alignment(stream.plan, mean=stream.settings.alignment.align == "mean")
-        for stream in prepared.streams
-    }
+    return {stream.settings.name: _alignment(stream.plan, mean=stream.averaged) for stream in prepared.streams}
 
 
 def _alignment(plan: StreamPlan, *, mean: bool) -> Alignment:
@@ -52,6 +49,7 @@ class AboutStream:
     variable: bool
     names: tuple[str, ...]
     unit: str
+    averaged: bool
     offset: int
     nbytes: int
     codec: str = ""
@@ -152,6 +150,7 @@ def _about_stream(s: Stream, p: Place) -> AboutStream:
         variable=s.spec.variable,
         names=s.spec.names,
         unit=s.spec.unit,
+        averaged=s.averaged,
         offset=p.offset,
         nbytes=p.nbytes,
         codec=s.packets.codec if s.packets else "",
@@ -192,6 +191,7 @@ def recording_of(about: AboutRecording) -> tuple[Recording, tuple[Place, ...]]:
             *(np.dtype(spec.dtype), spec.variable, s.clock, spec.names, spec.unit),
             codec=s.codec,
             picture=s.picture,
+            averaged=s.averaged,
         )
     times = (about.rate, about.start, about.end)
     recording = Recording(

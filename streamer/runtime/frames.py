@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from streamer.contract import Frame, Sample
 
@@ -12,7 +14,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.records import Place
-    from streamer.transport import Descriptor
+    from streamer.runtime.prepare import Stream
+    from streamer.transport import Descriptor, SampleDescriptor
+
+
+class Told(NamedTuple):
+    """What a plan says of one stream's samples, for every frame: (n,) each."""
+
+    stamp: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    flags: NDArray[np.uint8]
+    messages: NDArray[np.int32]  # how many are averaged, else 1
+
+    @classmethod
+    def of(cls, stream: Stream) -> Told:
+        """Take it from a stream's plan."""
+        plan = stream.plan
+        one: NDArray[np.int32] = np.broadcast_to(np.int32(1), len(plan.first))
+        return cls(plan.stamp, plan.offset, plan.flags, plan.second - plan.first + 1 if stream.averaged else one)
+
+    def describe(self, frame: int, rows: int) -> SampleDescriptor:
+        """Describe a frame's sample of so many rows."""
+        return self.stamp.item(frame), self.offset.item(frame), self.flags.item(frame), rows, self.messages.item(frame)
 
 
 def make_frame(
@@ -25,7 +48,8 @@ def make_frame(
         if sample is None:
             samples[place.name] = None
             continue
-        stamp, offset, flags, rows = sample
+        stamp, offset, flags, rows, count = sample
         value = array(slot, place, rows)
-        samples[place.name] = Sample(str(value.data, "utf-8") if place.spec.is_text else value, stamp, offset, flags)
+        shown = str(value.data, "utf-8") if place.spec.is_text else value
+        samples[place.name] = Sample(shown, stamp, offset, flags, count)
     return Frame(number, tick_number, tick, samples)

@@ -88,6 +88,11 @@ class Stream:
         return "vector" if self.chain is not None and flat else self.decoder.kind
 
     @property
+    def averaged(self) -> bool:
+        """Tell whether a sample is the mean of its tick's messages."""
+        return self.settings.alignment.align == "mean"
+
+    @property
     def names_matter(self) -> bool:
         """Tell whether names that stand in the messages say which element is which."""
         return isinstance(self.decoder, VectorDecoder) and self.decoder.elements.by_list and bool(self.spec.names)

@@ -27,6 +27,7 @@ from streamer.runtime.about import about_recording, chunk_starts
 from streamer.runtime.account import Account
 from streamer.runtime.continuation import begin
 from streamer.runtime.course import Course
+from streamer.runtime.frames import Told
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader, as_streamer_error
@@ -120,7 +121,7 @@ class Reader:
         self._present: set[bytes] = set()  # the processes that have said hello
         self._error: StreamerError | None = None
         self._draining = False
-        self._samples = [(s.plan.stamp, s.plan.offset, s.plan.flags) for s in prepared.streams]
+        self._samples = [Told.of(stream) for stream in prepared.streams]
         self._credit = max(1, min(at_once(prepared.layout, _CREDIT), pool.slots - 1))
         self._table = self._make_table()
         self._course = Course(prepared, job.name, job.chunk_size)
@@ -234,11 +235,8 @@ class Reader:
         if self._table.holds(peer.name) == 1:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
         rows = self._rows[send.slot]
-        samples = [
-            None if (count := rows[n]) is None else (stamp.item(frame), offset.item(frame), flags.item(frame), count)
-            for n in peer.places
-            for stamp, offset, flags in (self._samples[n],)
-        ]
+        told = self._samples
+        samples = [None if (count := rows[n]) is None else told[n].describe(frame, count) for n in peer.places]
         plan = self._prepared.plan
         peer.outbox.append(Descriptor(frame, plan.numbers.item(frame), plan.ticks.item(frame), send.slot, samples))
 
