@@ -70,10 +70,10 @@ class Open(NamedTuple):
     closed: bool = True
 
 
-# One stream's sample: its stamp and offset in nanoseconds, its flags, the rows that it has in its place, the number of
-# messages that it was averaged from. It is a plain tuple, as there are several a frame, and to name its parts would
-# cost more than to send it.
-SampleDescriptor: TypeAlias = tuple[int, int, int, int, int]
+# One stream's sample: its stamp and offset in nanoseconds, its flags, the rows that it has in its place; of a mean also
+# the number of messages. It is a plain tuple, as there are several a frame, and to name its parts would cost more than
+# to send it.
+SampleDescriptor: TypeAlias = tuple[int, int, int, int] | tuple[int, int, int, int, int]
 
 
 class Descriptor(NamedTuple):

@@ -93,8 +93,8 @@ def _stages(stream: Stream, number: int) -> list[Stage]:
     whole = np.zeros(stream.raw.shape, np.dtype(stream.raw.dtype))
     rows = decode_sample(stream, number, whole)
     found = [Stage("decoded", stream.raw, whole[:rows] if stream.raw.variable else whole)]
-    if stream.chain is not None:
-        for step, spec in zip(stream.chain.steps, stream.chain.shapes[1:], strict=True):
+    if (chain := stream.chain_of(number)) is not None:
+        for step, spec in zip(chain.steps, chain.shapes[1:], strict=True):
             try:
                 found.append(Stage(step.label, spec, np.asarray(step(found[-1].array))))
             except StreamerError:

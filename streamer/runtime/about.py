@@ -49,11 +49,11 @@ class AboutStream:
     variable: bool
     names: tuple[str, ...]
     unit: str
-    averaged: bool
     offset: int
     nbytes: int
     codec: str = ""
     picture: tuple[int, ...] = ()
+    averaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

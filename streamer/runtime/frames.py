@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from streamer.contract import Frame, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from streamer.records import Place
@@ -24,18 +23,18 @@ class Told(NamedTuple):
     stamp: NDArray[np.int64]
     offset: NDArray[np.int64]
     flags: NDArray[np.uint8]
-    messages: NDArray[np.int32]  # how many are averaged, else 1
+    messages: NDArray[np.int32] | None  # how many are averaged
 
     @classmethod
     def of(cls, stream: Stream) -> Told:
         """Take it from a stream's plan."""
         plan = stream.plan
-        one: NDArray[np.int32] = np.broadcast_to(np.int32(1), len(plan.first))
-        return cls(plan.stamp, plan.offset, plan.flags, plan.second - plan.first + 1 if stream.averaged else one)
+        return cls(plan.stamp, plan.offset, plan.flags, plan.second - plan.first + 1 if stream.averaged else None)
 
     def describe(self, frame: int, rows: int) -> SampleDescriptor:
         """Describe a frame's sample of so many rows."""
-        return self.stamp.item(frame), self.offset.item(frame), self.flags.item(frame), rows, self.messages.item(frame)
+        described = self.stamp.item(frame), self.offset.item(frame), self.flags.item(frame), rows
+        return described if self.messages is None else (*described, self.messages.item(frame))
 
 
 def make_frame(
@@ -48,8 +47,8 @@ def make_frame(
         if sample is None:
             samples[place.name] = None
             continue
-        stamp, offset, flags, rows, count = sample
+        stamp, offset, flags, rows = sample[:4]
         value = array(slot, place, rows)
         shown = str(value.data, "utf-8") if place.spec.is_text else value
-        samples[place.name] = Sample(shown, stamp, offset, flags, count)
+        samples[place.name] = Sample(shown, stamp, offset, flags, *sample[4:])
     return Frame(number, tick_number, tick, samples)

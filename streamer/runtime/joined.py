@@ -17,6 +17,7 @@ from streamer.records import Index, Plan, Spec, StreamPlan, Topic
 from streamer.runtime.loader import check_fit, decode_sample
 from streamer.runtime.mapping import make_chain
 from streamer.runtime.prepare import Episodes, Prepared, Stream, prepare
+from streamer.runtime.turns import unwrapped
 from streamer.source.payload import MemoryPayload
 
 if TYPE_CHECKING:
@@ -94,16 +95,16 @@ def prepare_all(
     ticks: NDArray[np.int64] | None = None,
     episodes: Episodes | None = None,
 ) -> Prepared:
-    """Decide everything about a run as `prepare` does, also of streams that are put together.
+    """Decide everything about a run as `prepare` does, also of streams that are put together or whose maps unwrap.
 
     Raises:
         As `prepare` does. ConfigError: a part is no vector of one length.
 
     """
     if not any(settings.parts for settings in streams):
-        return prepare(source, types, timeline, streams, ticks, episodes)
+        return unwrapped(prepare(source, types, timeline, streams, ticks, episodes))
     followed, parts = _expand(timeline, streams)
-    return _join_all(prepare(source, types, followed, parts, ticks, episodes), streams, types)
+    return unwrapped(_join_all(prepare(source, types, followed, parts, ticks, episodes), streams, types))
 
 
 def _expand(

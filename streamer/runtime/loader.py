@@ -160,6 +160,8 @@ class Loader:
 
         array = made.once(ways.whole.decoding, place, decode)
         assert array is not None  # noqa: S101 - for the type checker: what is decoded in full is there
+        if stream.turns and (chain := stream.chain_of(frame)) is not None:
+            return chain.into(array, out)
         if stream.chain is not None:
             return made.mapped(ways.whole, place, array, out)
         if not np.may_share_memory(array, out):  # another stream's

@@ -80,12 +80,17 @@ class Stream:
     parts: tuple[Stream, ...] = ()  # of which it is put together
     reduced: tuple[int, Chain] | None = None  # at one of how many parts JPEGs may be decoded for them
     packets: Packets | None = None  # of what it is shown where that is not pictures
+    turns: Sequence[Sequence[NDArray[np.float64]]] = ()  # of a map that unwraps, for each frame its angles
 
     @property
     def kind(self) -> str:
         """What its samples are: image, depth, vector, points or text."""
         flat = len(self.spec.shape) == 1 and not isinstance(self.spec.dtype, dict)
         return "vector" if self.chain is not None and flat else self.decoder.kind
+
+    def chain_of(self, frame: int) -> Chain | None:
+        """Return the steps of one frame's sample: how often an angle has gone round may depend on the frame."""
+        return self.chain.around(self.turns[frame]) if self.chain is not None and self.turns else self.chain
 
     @property
     def averaged(self) -> bool:

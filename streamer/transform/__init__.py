@@ -18,7 +18,7 @@ from streamer.transform.base import Step, shape_text
 from streamer.transform.images import Clip, Crop, Flip, Gray, Range, Resize, Rotate
 from streamer.transform.own import Own, load_own
 from streamer.transform.points import Box, Fields, Pad, Sample, Voxel
-from streamer.transform.rotation import Rotation
+from streamer.transform.rotation import Rotation, near
 from streamer.transform.undistort import CameraInfo, Undistort
 from streamer.transform.vectors import Elements, Norm, Offset, Scale
 
@@ -180,6 +180,39 @@ class Chain:
                 msg = f"{step.name} fails on {array.dtype} {array.shape}: {error}"
                 raise DecodeError(msg) from error
         return array
+
+    @property
+    def unwraps(self) -> bool:
+        """Whether a sample's angles depend on those of the sample before."""
+        return any(isinstance(step, Rotation) and step.unwrap for step in self.steps)
+
+    def follow(self, array: NDArray[Any], before: Sequence[NDArray[Any]] | None) -> list[NDArray[Any]]:
+        """Return the angles of one sample, for each step that unwraps, within half a turn of those ``before``.
+
+        Raises:
+            DecodeError: a step has no result for it.
+
+        """
+        found: list[NDArray[Any]] = []
+        for n, step in enumerate(self.steps):
+            array = Chain((step,), self.shapes[n : n + 2])(array)
+            if isinstance(step, Rotation) and step.unwrap:
+                angles = array[step.angles].astype(np.float64)
+                found.append(angles if before is None else near(angles, before[len(found)]))
+                array = array.copy()
+                array[step.angles] = found[-1]
+        return found
+
+    def around(self, angles: Sequence[NDArray[Any]]) -> Chain:
+        """Return the chain whose steps bring one sample's angles near to what `follow` has found of it."""
+        rest = iter(angles)
+        steps = (
+            replace(step, unwrap=False, around=next(rest).tolist())
+            if isinstance(step, Rotation) and step.unwrap
+            else step
+            for step in self.steps
+        )
+        return Chain(tuple(steps), self.shapes)
 
     def into(self, array: NDArray[Any], out: NDArray[Any]) -> int:
         """Apply the steps, write the result into ``out`` and return how many rows of it are meant.

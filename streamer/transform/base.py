@@ -176,6 +176,23 @@ def number(value: object, what: str) -> float:
     return value
 
 
+def numbers(value: object, what: str) -> float | tuple[float, ...]:
+    """Return one number for all elements, or one for each.
+
+    Raises:
+        ConfigError: there is none, or something else among them.
+
+    """
+    if isinstance(value, list | tuple):
+        return tuple(number(each, f"{what}[{n}]") for n, each in enumerate(value))
+    return number(value, what)
+
+
+def fractions_of(spec: Spec) -> str:
+    """Return the type of numbers that were computed with: fractions, of at least 32 bits."""
+    return str(np.result_type(np.dtype(spec.dtype), np.float32).str)
+
+
 def one_of(value: object, what: str, known: tuple[str, ...]) -> str:
     """Return a word that is known.
 

@@ -85,7 +85,7 @@ class Rotate(Step):
         import cv2
 
         codes = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-        return np.asarray(cv2.rotate(np.ascontiguousarray(array), codes[self.degrees]))
+        return _channels(cv2.rotate(np.ascontiguousarray(array), codes[self.degrees]), array)
 
     def reduced(self, factor: int) -> Step | None:
         """Turn it all the same."""
@@ -117,7 +117,7 @@ class Flip(Step):
             return array[:, ::-1]
         import cv2
 
-        return np.asarray(cv2.flip(np.ascontiguousarray(array), 1))
+        return _channels(cv2.flip(np.ascontiguousarray(array), 1), array)
 
     def reduced(self, factor: int) -> Step | None:
         """Mirror it all the same."""
@@ -309,6 +309,11 @@ class Range(Clip):
         if array.dtype.kind != "f":
             return np.asarray(array * ~outside)
         return np.where(outside, array.dtype.type(np.nan), array)
+
+
+def _channels(found: Any, array: NDArray[Any]) -> NDArray[Any]:
+    """Give back the third axis, which OpenCV drops where it is 1."""
+    return np.asarray(found).reshape(*found.shape[:2], *array.shape[2:])
 
 
 def _as(value: float | None, dtype: np.dtype[Any]) -> Any:

@@ -1,8 +1,9 @@
-"""A unit quaternion in a vector → the same rotation in another form.
+"""A rotation in a vector → the same rotation in another form.
 
 Quaternions are (x, y, z, w) as in geometry_msgs; q and -q are one rotation. Euler angles are roll, pitch and yaw about
 the fixed axes x, y and z (ROS REP 103). rot6d: Zhou et al., "On the Continuity of Rotation Representations in Neural
-Networks", CVPR 2019: the first two columns of the matrix, one after the other.
+Networks", CVPR 2019: the first two columns of the matrix, one after the other;
+what is read so is made orthonormal by Gram and Schmidt, as it is there. Matrices are written by rows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from streamer.errors import ConfigError, DecodeError
-from streamer.transform.base import Step, number, one_of, require_vector, shape_text, whole
+from streamer.transform.base import Step, fractions_of, numbers, one_of, require_vector, shape_text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
     from streamer.records import Spec
 
+    Vector = NDArray[np.float64]
+
 _NO_LENGTH = 1e-12
 _LOCKED = 1 - 1e-12  # the sine of a pitch from which on roll and yaw turn about one axis
-_FROM = {"quaternion": (0, 1, 2, 3), "quaternion wxyz": (1, 2, 3, 0)}  # where x, y, z and w stand
+_SKEW = 1e-2  # how far a matrix may be from a rotation's: more than 16 bits lose
+_TURN = 2 * np.pi
 
 
 def to_matrix(x: float, y: float, z: float, w: float) -> NDArray[np.float64]:
@@ -58,39 +62,118 @@ def _rotvec(x: float, y: float, z: float, w: float) -> NDArray[np.float64]:
     return axis * (scale if w >= 0 else -scale)
 
 
-_TO: dict[str, tuple[Callable[[float, float, float, float], NDArray[np.float64]], tuple[str, ...]]] = {
-    "matrix": (lambda *q: to_matrix(*q).ravel(), tuple(f"m{row}{column}" for row in range(3) for column in range(3))),
-    "rot6d": (lambda *q: to_matrix(*q)[:, :2].T.ravel(), ("m00", "m10", "m20", "m01", "m11", "m21")),
-    "euler xyz": (_euler, ("roll", "pitch", "yaw")),
-    "yaw": (_yaw, ("yaw",)),
-    "rotvec": (_rotvec, ("rx", "ry", "rz")),
-    "quaternion": (lambda *q: np.array(q), ("x", "y", "z", "w")),
-    "quaternion wxyz": (lambda x, y, z, w: np.array([w, x, y, z]), ("w", "x", "y", "z")),
+def _from_quaternion(values: Vector) -> Vector:
+    length = float(np.linalg.norm(values))
+    if not _NO_LENGTH < length < np.inf:
+        msg = f"the quaternion {values.tolist()} has no length"
+        raise ValueError(msg)
+    return values / length
+
+
+def _from_columns(values: Vector) -> Vector:
+    first, second = values[:3], values[3:]
+    long = float(np.linalg.norm(first))
+    a = first / long if long > _NO_LENGTH else np.full(3, np.nan)
+    rest = second - a * (a @ second)
+    over = float(np.linalg.norm(rest))
+    if not over > _NO_LENGTH:
+        msg = f"the columns {values.tolist()} span no plane"
+        raise ValueError(msg)
+    b = rest / over
+    return _quaternion_of(np.stack([a, b, np.cross(a, b)], axis=1))
+
+
+def _from_matrix(values: Vector) -> Vector:
+    m = values.reshape(3, 3)
+    if not np.abs(m @ m.T - np.eye(3)).max() < _SKEW or not np.linalg.det(m) > 0:
+        msg = f"the matrix {values.tolist()} is not orthonormal"
+        raise ValueError(msg)
+    return _from_columns(m[:, :2].T.ravel())
+
+
+def _quaternion_of(m: NDArray[np.float64]) -> Vector:
+    """Return the quaternion of a rotation matrix, by the largest of its elements (Shepperd, JGC 1, 1978)."""
+    squares = np.array([m[0, 0], m[1, 1], m[2, 2], m.trace()])
+    n = int(np.argmax(squares))
+    if n == 3:
+        q = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + m.trace()])
+    else:
+        j, k = (n + 1) % 3, (n + 2) % 3
+        q = np.empty(4)
+        q[n], q[j], q[k] = 1 + 2 * m[n, n] - m.trace(), m[j, n] + m[n, j], m[k, n] + m[n, k]
+        q[3] = m[k, j] - m[j, k]
+    return np.asarray(q / np.linalg.norm(q))
+
+
+def _from_euler(values: Vector) -> Vector:
+    """Turn about x, then y, then z, all fixed."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(values / 2), np.cos(values / 2)
+    return np.array(
+        [
+            sx * cy * cz - cx * sy * sz,
+            cx * sy * cz + sx * cy * sz,
+            cx * cy * sz - sx * sy * cz,
+            cx * cy * cz + sx * sy * sz,
+        ]
+    )
+
+
+def _from_rotvec(values: Vector) -> Vector:
+    angle = float(np.linalg.norm(values))
+    part = 0.5 if angle < _NO_LENGTH else np.sin(angle / 2) / angle
+    return np.append(values * part, np.cos(angle / 2))
+
+
+# a form's elements, as it is written; what makes a unit quaternion (x, y, z, w) of them, and them of it
+_NAMES = {
+    "quaternion": ("x", "y", "z", "w"),
+    "quaternion wxyz": ("w", "x", "y", "z"),
+    "matrix": tuple(f"m{row}{column}" for row in range(3) for column in range(3)),
+    "rot6d": ("m00", "m10", "m20", "m01", "m11", "m21"),
+    "euler xyz": ("roll", "pitch", "yaw"),
+    "rotvec": ("rx", "ry", "rz"),
+    "yaw": ("yaw",),
+}
+_FROM: dict[str, Callable[[Vector], Vector]] = {
+    "quaternion": _from_quaternion,
+    "quaternion wxyz": lambda values: _from_quaternion(np.roll(values, -1)),
+    "matrix": _from_matrix,
+    "rot6d": _from_columns,
+    "euler xyz": _from_euler,
+    "rotvec": _from_rotvec,
+}
+_TO: dict[str, Callable[[float, float, float, float], Vector]] = {
+    "matrix": lambda *q: to_matrix(*q).ravel(),
+    "rot6d": lambda *q: to_matrix(*q)[:, :2].T.ravel(),
+    "euler xyz": _euler,
+    "yaw": _yaw,
+    "rotvec": _rotvec,
+    "quaternion": lambda *q: np.array(q),
+    "quaternion wxyz": lambda x, y, z, w: np.array([w, x, y, z]),
 }
 _ANGLES = ("euler xyz", "yaw")
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation(Step):
-    """Four elements, from ``at`` on, that are a quaternion, replaced by the rotation in the form ``to``.
+    """The elements from ``at`` on that are a rotation in the form ``from``, replaced by the form ``to``.
 
-    Where ``at`` is left out the vector has four elements, or their names end in x, y, z and w in this order. With
-    ``around`` angles come within half a turn of it, which keeps those that cross ±180° together.
+    Where ``at`` is left out the vector has nothing else, or the names of just these elements end as the form's do (x,
+    y, z, w). With ``around`` angles come within half a turn of it, or of a number for each. With ``unwrap`` they come
+    within half a turn of the frame before, as ``numpy.unwrap`` makes them: a run finds that out while it is planned.
     """
 
     name: ClassVar[str] = "rotation"
     to: str
     source: str = "quaternion"
     at: int | None = None
-    around: float | None = None
+    around: float | tuple[float, ...] | None = None
+    unwrap: bool = False
 
     @classmethod
     def parse(cls, value: object) -> Rotation:
         """Take ``from`` as a configuration writes it."""
         if isinstance(value, dict):
-            if "unwrap" in value:
-                msg = "'unwrap' would need all samples before: 'around: angle' keeps angles within half a turn of one"
-                raise ConfigError(msg)
             value = {"source" if key == "from" else key: each for key, each in value.items()}
         return super(Rotation, cls).parse(value)
 
@@ -100,51 +183,80 @@ class Rotation(Step):
         one_of(self.source, "from", tuple(_FROM))
         if self.at is not None:
             whole(self.at, "at")
-        if self.around is not None:
-            number(self.around, "around")
-            one_of(self.to, "'around' is for angles: to", _ANGLES)
+        if not isinstance(self.unwrap, bool):
+            msg = f"unwrap should be true or false, not {self.unwrap!r}"
+            raise ConfigError(msg)
+        if self.unwrap:
+            one_of(self.to, "'unwrap' is for angles: to", _ANGLES)
+        if self.around is None:
+            return
+        one_of(self.to, "'around' is for angles: to", _ANGLES)
+        if self.unwrap:
+            msg = "'around' and 'unwrap' both say where angles come: leave one out"
+            raise ConfigError(msg)
+        object.__setattr__(self, "around", numbers(self.around, "around"))
+        if isinstance(self.around, tuple) and len(self.around) != len(_NAMES[self.to]):
+            msg = f"around has {len(self.around)} numbers for the {len(_NAMES[self.to])} of {self.to!r}"
+            raise ConfigError(msg)
 
     def probe(self, spec: Spec) -> Spec:
-        """Change the length, and the names of the four elements."""
+        """Change the length, the names of the elements, and the unit where nothing else is in the vector."""
         length, at = require_vector(spec), self._place(spec)
-        _, suffixes = _TO[self.to]
+        before, suffixes = len(_NAMES[self.source]), _NAMES[self.to]
         names: tuple[str, ...] = ()
         if spec.names:
             prefix = spec.names[at].rpartition(".")[0]
             inner = tuple(f"{prefix}.{suffix}" if prefix else suffix for suffix in suffixes)
-            names = (*spec.names[:at], *inner, *spec.names[at + 4 :])
-        dtype = np.result_type(np.dtype(spec.dtype), np.float32).str
-        return replace(spec, shape=(length - 4 + len(suffixes),), dtype=dtype, names=names)
+            names = (*spec.names[:at], *inner, *spec.names[at + before :])
+        unit = spec.unit if length > before else "rad" if self.to in (*_ANGLES, "rotvec") else ""
+        shape = (length - before + len(suffixes),)
+        return replace(spec, shape=shape, dtype=fractions_of(spec), names=names, unit=unit)
 
     def bound(self, spec: Spec) -> Step:
-        """Return the step with the place of the quaternion."""
+        """Return the step with the place of the rotation."""
         return replace(self, at=self._place(spec))
 
     def _place(self, spec: Spec) -> int:
-        length = require_vector(spec)
+        length, order = require_vector(spec), _NAMES[self.source]
         at = self.at
-        if at is None and length == 4:
+        if at is None and length == len(order):
             at = 0
         if at is None:
-            order = [("x", "y", "z", "w")[n] for n in np.argsort(_FROM[self.source])]
-            ends = [name.rpartition(".")[2] for name in spec.names]
-            found = [n for n in range(length - 3) if ends[n : n + 4] == order]
+            ends = tuple(name.rpartition(".")[2] for name in spec.names)
+            found = [n for n in range(length - len(order) + 1) if ends[n : n + len(order)] == order]
             at = found[0] if len(found) == 1 else None
-        if at is None or at + 4 > length:
-            msg = f"where the quaternion lies in {shape_text(spec)} elements is not known: say it with 'at'"
+        if at is None or at + len(order) > length:
+            msg = f"where the {self.source} lies in {shape_text(spec)} elements is not known: say it with 'at'"
             raise ConfigError(msg)
         return at
 
+    @property
+    def angles(self) -> slice:
+        """Where the angles lie in the result."""
+        return slice(self.at or 0, (self.at or 0) + len(_NAMES[self.to]))
+
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Convert in 64 bits; the quaternion is brought to length 1."""
-        at = self.at or 0
-        quaternion = array[at : at + 4].astype(np.float64)[list(_FROM[self.source])]
-        length = float(np.linalg.norm(quaternion))
-        if not length > _NO_LENGTH:
-            msg = f"the quaternion {array[at : at + 4].tolist()} has no length: it is no rotation"
-            raise DecodeError(msg)
-        value = _TO[self.to][0](*(quaternion / length).tolist())
+        """Convert in 64 bits; a quaternion is brought to length 1."""
+        at, count = self.at or 0, len(_NAMES[self.source])
+        try:
+            quaternion = _FROM[self.source](_finite(array[at : at + count].astype(np.float64), self.source))
+        except ValueError as error:
+            msg = f"{error}: it is no rotation"
+            raise DecodeError(msg) from error
+        value = _TO[self.to](*quaternion.tolist())
         if self.around is not None:
-            value = value + 2 * np.pi * np.round((self.around - value) / (2 * np.pi))
+            value = near(value, np.asarray(self.around))
         dtype = np.result_type(array.dtype, np.float32)
-        return np.concatenate([array[:at].astype(dtype), value.astype(dtype), array[at + 4 :].astype(dtype)])
+        return np.concatenate([array[:at].astype(dtype), value.astype(dtype), array[at + count :].astype(dtype)])
+
+
+def _finite(values: Vector, source: str) -> Vector:
+    if not source.startswith("quaternion") and not np.isfinite(values).all():
+        msg = f"the {source} {values.tolist()} is not finite"
+        raise ValueError(msg)
+    return values
+
+
+def near(angles: Vector, to: Vector) -> Vector:
+    """Return angles (n,) within half a turn of others (n,), or of one."""
+    return np.asarray(angles + _TURN * np.round((to - angles) / _TURN))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from streamer.records import Spec
 
+_TYPES = ("uint8", "uint16", "int8", "int16", "int32", "float32", "float64")
 _MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,), "fisheye": (4,)}
 
 
@@ -69,6 +70,9 @@ class Undistort(Step):
     def probe(self, spec: Spec) -> Spec:
         """Make sure that image and calibration are of one size."""
         height, width = require_image(spec)
+        if np.dtype(spec.dtype).name not in _TYPES:
+            msg = f"it is not for images of {np.dtype(spec.dtype)}"
+            raise ConfigError(msg)
         if self.info is None:
             msg = f"no calibration was found on {self.camera_info!r}"
             raise ConfigError(msg)
@@ -85,7 +89,8 @@ class Undistort(Step):
         picture = array.dtype == np.uint8 or (array.dtype == np.uint16 and array.ndim == 3)
         how = cv2.INTER_LINEAR if picture else cv2.INTER_NEAREST
         across, down = self.maps
-        return np.asarray(cv2.remap(np.ascontiguousarray(array), across, down, how))
+        found = cv2.remap(np.ascontiguousarray(array), across, down, how)
+        return np.asarray(found).reshape(array.shape)
 
 
 def make_maps(info: CameraInfo) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -97,6 +102,9 @@ def make_maps(info: CameraInfo) -> tuple[NDArray[np.float32], NDArray[np.float32
     """
     import cv2
 
+    if not np.isfinite([*info.k, *info.d, *info.r, *info.p]).all():
+        msg = "the calibration has numbers that are not finite"
+        raise ConfigError(msg)
     k, d = np.reshape(info.k, (3, 3)).astype(np.float64), np.asarray(info.d, np.float64)
     lengths = _MODELS.get(info.model)
     if lengths is None or (len(d) not in lengths and len(d)):
@@ -105,9 +113,12 @@ def make_maps(info: CameraInfo) -> tuple[NDArray[np.float32], NDArray[np.float32
     if not k[0, 0] or not k[1, 1]:
         msg = "the camera is not calibrated: its matrix K is 0"
         raise ConfigError(msg)
-    p = np.reshape(info.p, (3, 4))[:, :3].astype(np.float64) if info.p and info.p[0] else k.copy()
+    p = np.reshape(info.p, (3, 4))[:, :3].astype(np.float64) if info.p and info.p[0] and info.p[5] else k.copy()
     r = np.reshape(info.r, (3, 3)).astype(np.float64) if any(info.r) else np.eye(3)
     (k, p), size = _seen(info, k, p)
+    if min(size) < 1:
+        msg = f"the calibration is for images of {size[0]}×{size[1]}: it does not say their size"
+        raise ConfigError(msg)
     if not len(d):
         d = np.zeros(4)
     fisheye = info.model in ("equidistant", "fisheye")

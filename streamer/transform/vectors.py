@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from streamer.errors import ConfigError, nearest_name
-from streamer.transform.base import ANGLES, Step, number, require_vector, shape_text, whole
+from streamer.errors import ConfigError, DecodeError, nearest_name
+from streamer.transform.base import ANGLES, Step, fractions_of, numbers, require_vector, shape_text, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from streamer.records import Spec
 
 _SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?\d+)?)?\s*")
-
-
-def _factors(value: object, what: str) -> float | tuple[float, ...]:
-    """Return one number for all elements, or one for each."""
-    if isinstance(value, list | tuple):
-        return tuple(number(each, f"{what}[{n}]") for n, each in enumerate(value))
-    return number(value, what)
 
 
 def _result(spec: Spec, value: float | tuple[float, ...], what: str) -> Spec:
@@ -34,7 +27,7 @@ def _result(spec: Spec, value: float | tuple[float, ...], what: str) -> Spec:
     if isinstance(value, tuple) and (len(spec.shape) != 1 or spec.variable or len(value) != spec.shape[0]):
         msg = f"{what} has {len(value)} numbers for {shape_text(spec)}"
         raise ConfigError(msg)
-    return replace(spec, dtype=np.result_type(np.dtype(spec.dtype), np.float32).str)
+    return replace(spec, dtype=fractions_of(spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +40,7 @@ class Scale(Step):
     def __post_init__(self) -> None:
         """Check the factor."""
         if not isinstance(self.factor, str):
-            object.__setattr__(self, "factor", _factors(self.factor, "the factor"))
+            object.__setattr__(self, "factor", numbers(self.factor, "the factor"))
         elif self.factor not in ANGLES:
             msg = f"it should be a number, 'deg2rad' or 'rad2deg', not {self.factor!r}"
             raise ConfigError(msg)
@@ -76,7 +69,7 @@ class Offset(Step):
 
     def __post_init__(self) -> None:
         """Check the amount."""
-        object.__setattr__(self, "amount", _factors(self.amount, "the amount"))
+        object.__setattr__(self, "amount", numbers(self.amount, "the amount"))
 
     def probe(self, spec: Spec) -> Spec:
         """Change the type to fractions."""
@@ -113,11 +106,15 @@ class Elements(Step):
         """Choose the names with the numbers."""
         places = self.places(spec)
         names = tuple(spec.names[n] for n in places) if spec.names else ()
-        return replace(spec, shape=(len(places),), names=names)
+        return replace(spec, shape=(len(places),), names=names, variable=spec.variable and self._sliced)
 
     def bound(self, spec: Spec) -> Step:
-        """Return the step with numbers for names."""
-        return Elements(tuple(self.places(spec)))
+        """Return the step with numbers for names; where lengths vary, a slice is one of what is there."""
+        return self if spec.variable and self._sliced else Elements(tuple(self.places(spec)))
+
+    @property
+    def _sliced(self) -> bool:
+        return isinstance(self.chosen, str) and ":" in self.chosen
 
     def places(self, spec: Spec) -> list[int]:
         """Return the numbers of the elements.
@@ -143,6 +140,9 @@ class Elements(Step):
             if not -length <= each < length:
                 msg = f"there is no element {each}, there are {length}"
                 raise ConfigError(msg)
+            if each < 0 and spec.variable:
+                msg = f"element {each} would be another one in every message, as their lengths vary: count from 0"
+                raise ConfigError(msg)
             return each % length
         if spec.names.count(each) != 1:
             has = f"It has {', '.join(spec.names)}" if spec.names else "Its elements have no names, use numbers"
@@ -154,7 +154,11 @@ class Elements(Step):
         """Choose by number; names are bound to numbers before."""
         if isinstance(self.chosen, str):
             return array[_slice(self.chosen)]
-        return array[list(map(int, self.chosen))]
+        places = list(map(int, self.chosen))
+        if max(places) >= len(array):
+            msg = f"there is no element {max(places)} in a vector of {len(array)}"
+            raise DecodeError(msg)
+        return array[places]
 
 
 def _slice(text: str) -> slice:
@@ -189,8 +193,8 @@ class Norm(Step):
         if self.start >= length or end > length:
             msg = f"elements {self.start} to {end} do not lie in a vector of {length}"
             raise ConfigError(msg)
-        dtype = np.result_type(np.dtype(spec.dtype), np.float32).str
-        return replace(spec, shape=(1,), dtype=dtype, variable=False, names=("norm",) if spec.names else ())
+        names = ("norm",) if spec.names else ()
+        return replace(spec, shape=(1,), dtype=fractions_of(spec), variable=False, names=names)
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
         """Sum in 64 bits."""

@@ -78,6 +78,14 @@ FORMS: dict[str, Any] = {
     "quaternion": lambda r: r.as_quat(),
     "quaternion wxyz": lambda r: np.roll(r.as_quat(), 1),
 }
+BACK: dict[str, Any] = {
+    "matrix": lambda n: Scipy.from_matrix(n.reshape(3, 3)),
+    "rot6d": lambda n: Scipy.from_matrix(np.stack([n[:3], n[3:], np.cross(n[:3], n[3:])], axis=1)),
+    "euler xyz": lambda n: Scipy.from_euler("xyz", n),
+    "rotvec": Scipy.from_rotvec,
+    "quaternion": Scipy.from_quat,
+    "quaternion wxyz": lambda n: Scipy.from_quat(np.roll(n, -1)),
+}
 
 
 @pytest.mark.parametrize("to", FORMS)
@@ -95,6 +103,51 @@ def test_a_rotation_is_scipys_in_every_form(to: str, quaternion: tuple[float, ..
     assert np.allclose(found, wanted, atol=1e-9)
     wxyz = apply(np.roll(array, 1), {"rotation": {"from": "quaternion wxyz", "to": "matrix"}})
     assert np.allclose(wxyz, rotation.as_matrix().ravel(), atol=1e-9)
+
+
+ODD = [
+    Scipy.from_rotvec(v) for v in ([0, 0, 0], [np.pi, 0, 0], [0, -np.pi, 0], [1e-10, 0, -1e-9], [0, 0, np.pi - 1e-9])
+]
+
+
+@pytest.mark.parametrize("source", BACK)
+@pytest.mark.parametrize("to", BACK)
+def test_every_form_becomes_every_other(source: str, to: str) -> None:
+    rng = np.random.default_rng(len(source) + 7 * len(to))
+    for rotation in [*ODD, *Scipy.random(40, rng=rng)]:
+        found = apply(FORMS[source](rotation), {"rotation": {"from": source, "to": to}})
+        np.testing.assert_allclose(BACK[to](found).as_matrix(), rotation.as_matrix(), atol=1e-12)
+
+
+def test_columns_of_a_network_are_made_a_rotation_and_what_is_none_is_told() -> None:
+    a, b = np.array([2.0, 0.1, 0]), np.array([1.0, 3.0, -1.0])  # neither of length 1 nor at right angles
+    found = apply(np.concatenate([a, b]), {"rotation": {"from": "rot6d", "to": "matrix"}}).reshape(3, 3)
+    first = a / np.linalg.norm(a)
+    second = np.linalg.qr(np.stack([a, b], axis=1))[0][:, 1]
+    assert np.allclose(found, np.stack([first, second, np.cross(first, second)], axis=1)) or np.allclose(
+        found, np.stack([first, -second, np.cross(first, -second)], axis=1)
+    )
+    for source, bad, said in (
+        ("rot6d", [1.0, 0, 0, 2, 0, 0], "span no plane"),
+        ("rot6d", [0.0] * 6, "span no plane"),
+        ("matrix", np.diag([1.0, 1, -1]).ravel(), "not orthonormal"),  # a mirror
+        ("matrix", [0.0] * 9, "not orthonormal"),
+        ("matrix", [np.nan] * 9, "not finite: it is no rotation"),
+        ("euler xyz", [0.0, np.nan, 0], "not finite"),
+        ("rotvec", [np.inf, 0, 0], "not finite"),
+        ("quaternion wxyz", [np.inf, 0, 0, 0], "has no length"),
+    ):
+        with pytest.raises(DecodeError, match=said):
+            bind(Spec((len(bad),), "<f8"), {"rotation": {"from": source, "to": "quaternion"}})(np.array(bad))
+
+
+def test_a_form_is_found_by_its_names_and_angles_have_a_unit() -> None:
+    spec = Spec((4,), "<f4", names=("x", "rpy.roll", "rpy.pitch", "rpy.yaw"), unit="m")
+    chain = bind(spec, {"rotation": {"from": "euler xyz", "to": "quaternion"}})
+    assert chain.spec.names == ("x", "rpy.x", "rpy.y", "rpy.z", "rpy.w")
+    assert (np.dtype(chain.spec.dtype), chain.spec.unit) == (np.float32, "m")
+    angles = bind(Spec((4,), "<f8"), {"rotation": {"to": "euler xyz"}}, {"scale": "rad2deg"})
+    assert [step.unit for step in angles.shapes] == ["", "rad", "deg"]
 
 
 @pytest.mark.parametrize("pitch", [np.pi / 2, -np.pi / 2])
@@ -145,11 +198,15 @@ def test_a_quaternion_without_length_is_no_rotation() -> None:
         ({"scale": True}, "the factor should be a number, not True"),
         ({"offset": float("nan")}, "the amount should be a number, not nan"),
         ({"rotation": {"to": "axis"}}, "to should be 'matrix' or 'rot6d'"),
-        ({"rotation": {"from": "euler xyz", "to": "matrix"}}, "from should be 'quaternion' or 'quaternion wxyz'"),
+        ({"rotation": {"from": "yaw", "to": "matrix"}}, "from should be 'quaternion' or 'quaternion wxyz' or 'matrix'"),
+        ({"rotation": {"from": "matrix", "to": "rotvec"}}, "where the matrix lies in 4 elements is not known"),
         ({"rotation": {"to": "matrix", "at": 1}}, "say it with 'at'"),
         ({"rotation": {"to": "matrix", "around": 0}}, "'around' is for angles"),
-        ({"rotation": {"to": "yaw", "unwrap": True}}, "'unwrap' would need all samples before"),
-        ({"rotation": {}}, "does not fit: it takes to, source, at, around"),
+        ({"rotation": {"to": "euler xyz", "around": [0, 0]}}, "around has 2 numbers for the 3 of 'euler xyz'"),
+        ({"rotation": {"to": "rotvec", "unwrap": True}}, "'unwrap' is for angles"),
+        ({"rotation": {"to": "yaw", "unwrap": 1}}, "unwrap should be true or false, not 1"),
+        ({"rotation": {"to": "yaw", "unwrap": True, "around": 0}}, "'around' and 'unwrap' both say where"),
+        ({"rotation": {}}, "does not fit: it takes to, source, at, around, unwrap"),
         ({"norm": {"start": 4}}, "do not lie in a vector of 4"),
         ({"crop": [0, 0, 1, 1]}, "it is for images, and is given 4"),
         ({"voxel": "5 cm"}, "it is for points, and is given 4"),
@@ -158,3 +215,21 @@ def test_a_quaternion_without_length_is_no_rotation() -> None:
 def test_arguments_that_do_not_fit_are_told(entry: object, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         bind(Spec((4,), "<f8", names=NAMES), entry)
+
+
+def test_vectors_of_other_lengths_give_the_elements_that_they_have() -> None:
+    spec = Spec((6,), "<f8", variable=True)
+    sliced, chosen = bind(spec, {"elements": "1:-1"}), bind(spec, {"elements": [2, 0]})
+    assert (sliced.spec.shape, sliced.spec.variable) == ((4,), True)
+    assert (chosen.spec.shape, chosen.spec.variable) == ((2,), False)
+    for length in (0, 1, 3, 6):
+        array = np.arange(float(length))
+        out = np.zeros(4)
+        assert out[: sliced.into(array, out)].tolist() == array[1:-1].tolist()
+        if length > 2:
+            assert chosen(array).tolist() == [2, 0]
+        else:
+            with pytest.raises(DecodeError, match=f"there is no element 2 in a vector of {length}"):
+                chosen(array)
+    with pytest.raises(ConfigError, match="element -1 would be another one in every message"):
+        bind(spec, {"elements": [-1]})
