@@ -26,11 +26,11 @@ class StreamInfo:
     samples are a ``str`` of at most ``shape[0]`` bytes in UTF-8; ``shape`` and ``dtype`` are those of every sample, but
     for the length of a ``variable`` stream, of which ``shape[0]`` is the largest. ``names`` says which element of a
     vector is which (empty where they have no names), ``unit`` what its numbers count (empty where that is not known).
+    ``averaged`` says that samples are means of several messages, of which `Sample.count` tells how many.
 
     A consumer that asks for it (`Consumer.takes_packets`) sees a video of kind packets: each sample has the bytes (n,)
     uint8 of one picture's packet as it was recorded, ``codec`` names what they are (h264, hevc, av1, vp9) and
     ``picture`` the shape that the picture would have.
-    ``averaged`` says that samples are means of several messages, of which `Sample.count` tells how many.
     """
 
     name: str

@@ -15,7 +15,7 @@ from streamer.files import scratch_folder
 from streamer.inspect.consumers import ask_consumers, check_consumers
 from streamer.inspect.findings import Checked
 from streamer.inspect.machine import check_disk, check_memory
-from streamer.inspect.messages import misfits
+from streamer.inspect.messages import map_failures, misfits
 from streamer.layout import count_slots
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.about import alignments, chunk_starts
@@ -138,7 +138,7 @@ def _prepare(
 def _check_messages(prepared: Prepared, found: Checked) -> None:
     """Look at every planned message; those that the settings leave out are told as a warning."""
     path = str(prepared.source.path)
-    for misfit in misfits(prepared):
+    for misfit in (*misfits(prepared), *map_failures(prepared)):
         settings = misfit.stream.settings
         many = f" (the first of {misfit.messages})" if misfit.messages > 1 else ""
         if settings.undecodable == "error" or isinstance(misfit.error, ConfigError):

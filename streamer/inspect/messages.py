@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.errors import ConfigError, DecodeError, RecordingError
+from streamer.runtime.loader import check_fit, decode_sample
 from streamer.runtime.names import UNDECODABLE
 from streamer.runtime.prepare import planned_messages
 
@@ -42,6 +43,36 @@ def misfits(prepared: Prepared) -> Iterator[Misfit]:
                 first = first or error
         if first is not None:
             yield Misfit(stream, first, count, frozenset(shapes))
+
+
+def map_failures(prepared: Prepared) -> Iterator[Misfit]:
+    """Make the samples of maps that may fail on one, and yield what is found, a stream each.
+
+    Those are maps of vectors (a quaternion without length), and of points that are padded. Steps on pictures do not
+    depend on what they show; what an own step makes of them, only a run finds out.
+    """
+    for stream in prepared.streams:
+        if stream.chain is None or not stream.chain.may_fail or len(stream.raw.shape) > 1:
+            continue
+        whole, out = (np.empty(spec.shape, np.dtype(spec.dtype)) for spec in (stream.raw, stream.spec))
+        first: StreamerError | None = None
+        count = 0
+        for frame in np.flatnonzero((stream.plan.first >= 0) & ~stream.repeats).tolist():
+            try:
+                check_fit(stream, frame)
+                rows = decode_sample(stream, frame, whole)
+            except RecordingError:  # which is found where messages are looked at
+                continue
+            try:
+                chain = stream.chain_of(frame)
+                assert chain is not None  # noqa: S101 - for the type checker: those without one are passed over
+                chain.into(whole[:rows] if stream.raw.variable else whole, out)
+            except RecordingError as error:
+                count += 1
+                number = None if stream.parts or stream.compute else int(stream.plan.first[frame])
+                first = first or error.within(stream=stream.settings.name, message=number, hint=UNDECODABLE)
+        if first is not None:
+            yield Misfit(stream, first, count, frozenset())
 
 
 def _look(stream: Stream, number: int) -> tuple[Spec | None, StreamerError | None]:

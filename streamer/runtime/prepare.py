@@ -24,6 +24,7 @@ from streamer.runtime.names import UNDECODABLE, fit
 from streamer.runtime.schedule import schedule
 from streamer.runtime.video import share_pictures
 from streamer.stamps import own_period
+from streamer.transform.base import ANGLES, usual_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -255,9 +256,18 @@ def _spec(
     """Find out what a stream's arrays look like."""
     found, planned = fits[settings.name], planned_messages(plan, averaged=settings.alignment.align == "mean")
     if found is None:
-        return _probe(settings, source, index, planned, decoder)
-    spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
-    return replace(spec, names=found.names)
+        spec = _probe(settings, source, index, planned, decoder)
+    else:
+        spec = _probe(settings, source, index, (n for n in planned if n not in found.unfit), decoder)
+        spec = replace(spec, names=found.names)
+    return replace(spec, unit=_unit(settings, spec, decoder))
+
+
+def _unit(settings: StreamSettings, spec: Spec, decoder: Decoder) -> str:
+    """Say what a stream's numbers count, where that is known."""
+    if decoder.kind == "depth":
+        return usual_unit(np.dtype(spec.dtype))
+    return next((unit for factor, unit in ANGLES.values() if settings.decoding.scale == factor), spec.unit)
 
 
 def _probe(settings: StreamSettings, source: Payloads, index: Index, planned: Iterator[int], decoder: Decoder) -> Spec:

@@ -182,6 +182,11 @@ class Chain:
         return array
 
     @property
+    def may_fail(self) -> bool:
+        """Whether one sample may have a result and another none."""
+        return any(isinstance(step, Own | Rotation | Elements | Norm | Pad) for step in self.steps)
+
+    @property
     def unwraps(self) -> bool:
         """Whether a sample's angles depend on those of the sample before."""
         return any(isinstance(step, Rotation) and step.unwrap for step in self.steps)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamer.records import Spec
 
 ANGLES = {"deg2rad": (math.pi / 180, "rad"), "rad2deg": (180 / math.pi, "deg")}
-_METRES = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
+METRES = {"mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3}
 _LENGTH = re.compile(r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*(mm|cm|m|km)\s*")
 
 
@@ -215,11 +215,24 @@ def metres(value: object, what: str) -> float:
     """
     match = _LENGTH.fullmatch(value) if isinstance(value, str) else None
     if match:
-        return float(match[1]) * _METRES[match[2]]
+        return float(match[1]) * METRES[match[2]]
     if isinstance(value, str):
         msg = f"{what} should be a length such as '5 cm', not {value!r}"
         raise ConfigError(msg)
     return number(value, what)
+
+
+def usual_unit(dtype: np.dtype[Any]) -> str:
+    """Return what the pixels of a depth image count (ROS REP 118): millimetres, or metres with fractions."""
+    return {"u": "mm", "f": "m"}.get(dtype.kind, "") if dtype != np.uint8 else ""
+
+
+def scaled_unit(unit: str, factor: float) -> str:
+    """Return what numbers count that were lengths in ``unit`` and multiplied by ``factor``."""
+    if factor <= 0:
+        return ""
+    known = (name for name, size in METRES.items() if math.isclose(size, METRES[unit] / factor))
+    return next(known, f"{1 / factor:g} {unit}")
 
 
 def in_unit(value: object, what: str, unit: str) -> float:
@@ -231,7 +244,7 @@ def in_unit(value: object, what: str, unit: str) -> float:
     """
     if not isinstance(value, str):
         return number(value, what)
-    if unit not in _METRES:
+    if unit not in METRES:
         msg = f"{what} is a length ({value!r}), and what unit the values have is not known: write a number"
         raise ConfigError(msg)
-    return metres(value, what) / _METRES[unit]
+    return metres(value, what) / METRES[unit]

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamer.errors import ConfigError
 from streamer.resize import resize_into
-from streamer.transform.base import Step, in_unit, number, one_of, require_image, shape_text, whole
+from streamer.transform.base import Step, in_unit, number, one_of, require_image, shape_text, usual_unit, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -271,8 +271,7 @@ class Clip(Step):
             ConfigError: they are none, or the wrong way round.
 
         """
-        usual = {"u": "mm", "f": "m"}.get(dtype.kind, "") if image and dtype != np.uint8 else ""
-        unit = self.unit or unit or usual
+        unit = self.unit or unit or (usual_unit(dtype) if image else "")
         low, high = (
             None if value is None else in_unit(value, what, unit)
             for value, what in ((self.low, "low"), (self.high, "high"))
@@ -281,9 +280,12 @@ class Clip(Step):
             msg = f"the lower bound {self.low!r} is above the upper one {self.high!r}"
             raise ConfigError(msg)
         if dtype.kind in "iu":  # the nearest values of the type that lie within
-            limits = np.iinfo(dtype)
-            low = None if low is None else min(max(float(np.ceil(low)), limits.min), limits.max)
-            high = None if high is None else max(min(float(np.floor(high)), limits.max), limits.min)
+            least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+            low = None if low is None else max(float(np.ceil(low)), least)
+            high = None if high is None else min(float(np.floor(high)), most)
+            if (least if low is None else low) > (most if high is None else high):
+                msg = f"no value of {dtype} lies between {self.low!r} and {self.high!r}"
+                raise ConfigError(msg)
         return low, high
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from streamer.errors import ConfigError, DecodeError, nearest_name
-from streamer.transform.base import ANGLES, Step, fractions_of, numbers, require_vector, shape_text, whole
+from streamer.transform.base import (
+    ANGLES,
+    METRES,
+    Step,
+    fractions_of,
+    numbers,
+    require_vector,
+    scaled_unit,
+    shape_text,
+    usual_unit,
+    whole,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,13 +59,21 @@ class Scale(Step):
     def probe(self, spec: Spec) -> Spec:
         """Change the type to fractions; the unit is known where the factor says it."""
         value = self._value()
-        unit = ANGLES[self.factor][1] if isinstance(self.factor, str) else "" if value != 1 else spec.unit
-        return replace(_result(spec, value, "the factor"), unit=unit)
+        return replace(_result(spec, value, "the factor"), unit=self._unit(spec))
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
         """Multiply."""
         dtype = np.result_type(array.dtype, np.float32)
         return np.asarray(array.astype(dtype) * np.asarray(self._value()), dtype)
+
+    def _unit(self, spec: Spec) -> str:
+        if isinstance(self.factor, str):
+            return ANGLES[self.factor][1]
+        picture = len(spec.shape) > 1 and not isinstance(spec.dtype, dict)
+        unit = spec.unit or (usual_unit(np.dtype(spec.dtype)) if picture else "")
+        if isinstance(self.factor, tuple) or (unit not in METRES and self.factor != 1):
+            return ""
+        return scaled_unit(unit, self.factor) if unit in METRES else unit
 
     def _value(self) -> float | tuple[float, ...]:
         return ANGLES[self.factor][0] if isinstance(self.factor, str) else self.factor
@@ -198,6 +217,9 @@ class Norm(Step):
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
         """Sum in 64 bits."""
-        end = None if self.count is None else self.start + self.count
+        end = len(array) if self.count is None else self.start + self.count
+        if end > len(array) or (self.start and self.start >= end):
+            msg = f"elements {self.start} to {end} do not lie in a vector of {len(array)}"
+            raise DecodeError(msg)
         length = np.linalg.norm(array[self.start : end].astype(np.float64))
         return np.asarray([length], np.result_type(array.dtype, np.float32))

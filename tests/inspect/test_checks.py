@@ -13,13 +13,28 @@ import yaml
 from streamer import inspect
 from streamer.config.lenient import load_leniently
 from streamer.inspect.checks import check_config
-from tests.bags import COMPRESSED, IMAGE, JOINTS, SECOND, START, Message, encoded, header, joints, numbers, record
+from tests.bags import (
+    CLOUD,
+    COMPRESSED,
+    IMAGE,
+    JOINTS,
+    SECOND,
+    START,
+    Message,
+    encoded,
+    header,
+    joints,
+    make,
+    numbers,
+    record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamer.inspect.findings import Checked
 
+POSE = "geometry_msgs/msg/PoseStamped"
 TENS = [START + n * SECOND // 10 for n in range(20)]
 
 
@@ -230,3 +245,33 @@ def test_a_rare_length_is_refused_with_the_message_at_which_it_stands(tmp_path: 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
     return record(tmp_path / "arm", "ros1", [*joints("/arm", TENS), *numbers("/n", TENS)])
+
+
+def test_a_map_that_has_no_result_for_one_message_is_found(tmp_path: Path) -> None:
+    turns = [{"orientation": {"x": 0.0, "y": 0.0, "z": 0.0, "w": float(n != 12)}} for n in range(len(TENS))]
+    messages = [
+        Message("/pose", at, encoded("cdr", POSE, pose=turn), POSE) for at, turn in zip(TENS, turns, strict=True)
+    ]
+    fields = [make("cdr", "sensor_msgs/msg/PointField", name="x", datatype=7, count=1)]
+    for n, at in enumerate(TENS):
+        cloud = {"height": 1, "width": 5 + n // 9, "fields": fields, "point_step": 4, "row_step": 4 * (5 + n // 9)}
+        messages.append(Message("/points", at, encoded("cdr", CLOUD, **cloud, data=np.zeros(4 * (5 + n // 9))), CLOUD))
+    path = record(tmp_path / "bag", "mcap", sorted(messages, key=lambda message: message.stamp))
+    pose: dict[str, Any] = {"topic": "/pose", "field": "pose.orientation", "map": [{"rotation": {"to": "rot6d"}}]}
+    streams = {
+        "pose": pose,
+        "skipped": {**pose, "undecodable": "skip", "map": [{"rotation": {"to": "yaw", "unwrap": True}}]},
+        "joined": {"concat": [{"topic": "/pose", "field": f"pose.{part}"} for part in ("position", "orientation")]},
+        "points": {"topic": "/points", "map": [{"pad": 6}]},
+    }
+    streams["joined"]["map"] = pose["map"]
+    config = write(tmp_path, source={"path": str(path)}, timeline={"from": "pose"}, streams=streams)
+    checked = inspect.check(config)
+    errors = told(checked)
+    assert len(errors) == 3, errors
+    assert all("the quaternion [0.0, 0.0, 0.0, 0.0] has no length" in error for error in errors[:2])
+    assert "message 12" in errors[0]
+    assert "7 points do not fit into 6" in errors[2]
+    assert "(the first of 2)" in errors[2]
+    (warned,) = [f.message for f in checked.findings if not f.code and "skipped" in f.message]
+    assert "1 messages cannot be decoded, their frames are left out" in warned

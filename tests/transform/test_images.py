@@ -147,6 +147,39 @@ def test_a_streams_unit_goes_before_the_usual_one() -> None:
     assert np.array_equal(found, np.minimum(pixels, 200))
 
 
+def test_bounds_beyond_the_type_take_everything_or_are_refused() -> None:
+    pixels = image(6, 7, 1, "u2")
+    assert np.array_equal(apply(pixels, {"range": [-5, 1_000_000]}), pixels)
+    assert np.array_equal(apply(pixels, {"clip": [-5, "1 km"]}), pixels)
+    for entry in ({"range": [70_000, None]}, {"clip": [0.3, 0.7]}, {"range": [None, -1]}):
+        with pytest.raises(ConfigError, match="no value of uint16 lies between"):
+            apply(pixels, entry)
+
+
+def test_a_scaled_depth_is_bounded_in_the_unit_that_it_then_has() -> None:
+    pixels = image(6, 7, 1, "u2")
+    metres = Chain.bind(make_steps([{"scale": 0.001}, {"clip": [None, "2 m"]}]), spec_of(pixels, unit="mm"))
+    assert [spec.unit for spec in metres.shapes] == ["mm", "m", "m"]
+    assert np.allclose(metres(pixels), np.minimum(pixels * 0.001, 2))
+    odd = make_steps([{"scale": 2}, {"clip": [None, "2 m"]}])
+    with pytest.raises(ConfigError, match="what unit the values have is not known"):
+        Chain.bind(odd, spec_of(pixels, unit="mm"))
+    assert Chain.bind(odd[:1], spec_of(pixels)).spec.unit == "0.5 mm"
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"])
+@pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (4,)])
+def test_pictures_of_every_type_are_turned_mirrored_and_cut_as_by_numpy(dtype: str, channels: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(5).integers(0, 100, (13, 17, *channels)).astype(dtype)
+    for quarter in (1, 2, 3):
+        assert np.array_equal(apply(pixels, {"rotate": 90 * quarter}), np.rot90(pixels, -quarter))
+    assert np.array_equal(apply(pixels, {"flip": "horizontal"}), pixels[:, ::-1])
+    assert np.array_equal(apply(pixels, {"flip": "vertical"}), pixels[::-1])
+    assert np.array_equal(apply(pixels, {"crop": [2, 3, 7, 5]}), pixels[3:8, 2:9])
+    shrunk = apply(pixels, {"resize": {"size": [6, 6], "fit": "cover"}})
+    assert (shrunk.shape, shrunk.dtype) == ((6, 6, *channels), pixels.dtype)
+
+
 def test_what_is_no_measurement_stays_none() -> None:
     pixels = np.array([[np.nan, 1.0], [9.0, 3.0]], np.float32)
     assert np.array_equal(apply(pixels, {"clip": [2, 4]}), np.array([[np.nan, 2], [4, 3]], np.float32), equal_nan=True)
