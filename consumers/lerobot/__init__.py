@@ -1,4 +1,4 @@
-"""Frames → a LeRobot v3.0 dataset, to which every recording adds its episodes."""
+"""Frames → a LeRobot dataset, to which every recording adds its episodes."""
 
 from consumers.lerobot.consumer import LeRobot
 

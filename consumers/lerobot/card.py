@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from consumers.files import write_bytes
 from consumers.lerobot.features import COUNTED, plain_names
+from consumers.lerobot.layout import V21
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,7 +43,7 @@ def _body(info: Mapping[str, Any], origins: list[Mapping[str, Any]]) -> list[str
         "",
         f"- robot: {info.get('robot_type') or 'not said'}",
         f"- {info['total_episodes']} episodes, {info['total_frames']} frames at {info['fps']} Hz",
-        f"- {info['total_tasks']} tasks: `meta/tasks.parquet`",
+        f"- {info['total_tasks']} tasks: `meta/tasks.{'jsonl' if info['codebase_version'] == V21.name else 'parquet'}`",
         "- where each episode comes from: `meta/provenance.jsonl`",
         "",
         "| feature | type | shape | elements |",

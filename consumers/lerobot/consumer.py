@@ -1,4 +1,4 @@
-"""Frames → shares, one a chunk → episodes of a LeRobot v3.0 dataset, written without the ``lerobot`` package."""
+"""Frames → shares, one a chunk → episodes of a LeRobot dataset (v3.0 or v2.1), without the ``lerobot`` package."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from consumers.copied import encoder_of, wished
 from consumers.files import check_parts, make_folder, provenance, remove_folder
 from consumers.lerobot.card import without_folders
-from consumers.lerobot.dataset import Dataset
+from consumers.lerobot.dataset import AnyDataset, dataset_at
 from consumers.lerobot.episode import Shared
 from consumers.lerobot.features import no_sample
-from consumers.lerobot.layout import locked
+from consumers.lerobot.layout import VERSIONS, locked
 from consumers.lerobot.merge import Wanted, leave_part, merge
+from consumers.lerobot.modality import write_modality
 from consumers.lerobot.settings import Settings, is_dataset
 from consumers.lerobot.share import Share
 from consumers.lerobot.wishes import FeatureWish, TaskWish, choose
@@ -48,7 +49,7 @@ class _Progress:
 
 
 class LeRobot(Consumer):
-    """Adds one episode for each recording to the LeRobot v3.0 dataset in the folder ``out``.
+    """Adds one episode for each recording to the LeRobot dataset in the folder ``out``.
 
     Every chunk becomes a share of its own (rows, video segments, histograms) under ``<out>/.shares``; at the end of the
     recording the shares are joined, without encoding again, into the files of the dataset, of which the episodes table
@@ -79,6 +80,10 @@ class LeRobot(Consumer):
         on_duplicate: What to do with a recording that is in the dataset already: ``error``, ``skip`` or ``append``.
         robot_type: Stands in ``info.json``.
         license: What the data may be used for, on the dataset's card, such as ``apache-2.0``.
+        format: The dataset's version: ``v3.0``, which LeRobot 0.4 and later read, or ``v2.1``, which GR00T and LeRobot
+            0.3 read, and which has a data file and videos for each episode.
+        modality: Write ``meta/modality.json``, which GR00T wants: the parts of state and action are their streams, and
+            where an element's name has left, right, gripper, finger, jaw or hand in it, those are parts of their own.
         data_file_mb: A data file that is larger than this takes no further episode.
         video_file_mb: No video file becomes larger than this by a further episode.
 
@@ -106,6 +111,8 @@ class LeRobot(Consumer):
         on_duplicate: str = "error",
         robot_type: str | None = None,
         license: str | None = None,  # noqa: A002 - the card's own word
+        format: str = "v3.0",  # noqa: A002 - the word that users of LeRobot have for it
+        modality: bool = False,
         data_file_mb: float = 100,
         video_file_mb: float = 200,
     ) -> None:
@@ -125,7 +132,12 @@ class LeRobot(Consumer):
         self._splits = choose("on_skip", on_skip, ("error", "split-episode")) == "split-episode"
         self._on_duplicate = choose("on_duplicate", on_duplicate, ("error", "skip", "append"))
         self._license = license
-        self._common = (robot_type, data_file_mb, video_file_mb)
+        version = VERSIONS[choose("format", format, tuple(VERSIONS))]
+        if modality and images == "png":
+            msg = "modality is for GR00T, which reads videos: leave out 'images: png'"
+            raise ValueError(msg)
+        self._modality = modality
+        self._common = (robot_type, data_file_mb, video_file_mb, version)
         self._at = _Progress()
         self._share: Share | None = None
         self._ignored = False  # there is nothing to be done with this recording
@@ -150,7 +162,7 @@ class LeRobot(Consumer):
         self._settings = self._settings_for(recording)
         self._task.of(recording)
         if is_dataset(self._out, self._settings):
-            self._choose_key(recording, Dataset(self._out, self._settings))
+            self._choose_key(recording, dataset_at(self._out, self._settings))
         needed = [(stream, feature.key) for feature in self._settings.features for stream in feature.streams]
         for stream, key in [*needed, *([(self._task.stream, "the task")] if self._task.stream else [])]:
             if count := outlook.without.get(stream):
@@ -175,9 +187,11 @@ class LeRobot(Consumer):
         self._settings = self._settings_for(recording)
         self._start = recording.start
         with locked(self._out):
-            dataset = Dataset(self._out, self._settings)
+            dataset = dataset_at(self._out, self._settings)
             if state is None:
                 self._key = self._choose_key(recording, dataset)
+            if self._modality:
+                write_modality(self._out, self._settings.features, recording.streams)
         if state is not None:
             self._key, self._ignored = state["key"], state["ignored"]
             self._at = _Progress(**state["at"])
@@ -192,13 +206,13 @@ class LeRobot(Consumer):
         if self._shares.exists() or recording.part:
             check_parts(self._shares, map(_share_of, range(self._chunks)), self._shares)
             return
-        dataset = Dataset(self._out, self._settings)
+        dataset = dataset_at(self._out, self._settings)
         for number in range(self._at.episode + 1):
             if dataset.episode_of(f"{self._key}/{number}") is None:
                 msg = "the committed shares of this recording have been removed"
                 raise OutputError(msg, path=self._shares, hint="begin anew with --restart")
 
-    def _choose_key(self, recording: Recording, dataset: Dataset) -> str:
+    def _choose_key(self, recording: Recording, dataset: AnyDataset) -> str:
         """Name this pass over the recording, and decide what becomes of a recording that is there already."""
         key = _key(recording)
         episode = dataset.episode_of(f"{key}/0")
@@ -294,7 +308,7 @@ class LeRobot(Consumer):
 
     def _add_episodes(self, origin: dict[str, Any]) -> None:
         with locked(self._out):
-            dataset = Dataset(self._out, self._settings)
+            dataset = dataset_at(self._out, self._settings)
             dataset.extend(
                 Shared(f"{self._key}/{number}", self._text, origin, sorted(self._shares.glob(f"chunk-*/{number:06d}")))
                 for number in range(self._at.episode + 1)

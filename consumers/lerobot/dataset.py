@@ -16,59 +16,46 @@ from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from consumers import mp4
 from consumers.files import remove_drafts, write_bytes, write_json
 from consumers.lerobot import rows as row_files
+from consumers.lerobot.adding import Added, flat, splits
 from consumers.lerobot.card import write_card
 from consumers.lerobot.episode import Written
-from consumers.lerobot.features import TASK
 from consumers.lerobot.layout import (
     DATA,
     FILES_IN_CHUNK,
     INFO,
     MB,
     STATS,
+    V21,
+    V30,
     VIDEO,
     anew,
     file_at,
     next_place,
     place_of,
 )
-from consumers.lerobot.rows import RowFile, Rows
-from consumers.lerobot.settings import VERSION, is_dataset, read_info
-from consumers.lerobot.stats import ORDER, aggregate, column_stats
+from consumers.lerobot.rows import Rows
+from consumers.lerobot.settings import is_dataset, read_info
+from consumers.lerobot.stats import ORDER, aggregate
 from consumers.lerobot.tables import EpisodeTable, read_origins, read_tasks, write_origins, write_tasks
+from consumers.lerobot.version21 import Dataset21
 from streamer.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from consumers.lerobot.episode import Episode
     from consumers.lerobot.layout import Place
     from consumers.lerobot.settings import Settings
-    from consumers.lerobot.stats import Stats
 
 _AT_ONCE = 256  # episodes whose files are written together
-
-
-@dataclass(slots=True)
-class _Added:
-    """An episode that is being added: its row so far, and the number of the task in each frame."""
-
-    episode: Episode
-    row: dict[str, Any]
-    tasks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    @property
-    def length(self) -> int:
-        return len(self.tasks)
 
 
 @dataclass(slots=True)
@@ -154,18 +141,11 @@ class Dataset:
         for key in self._settings.videos:
             self._add_videos(key, added)
         for one in added:
-            one.row |= _flat(self._stats(one))
+            one.row |= flat(one.stats(self._settings.features, one.row["dataset_from_index"], self._settings.fps))
         if len(tasks) > known:
             write_tasks(self.root, tasks)
         for one in added:
-            number = one.row["episode_index"]
-            sizes = {key: one.episode.video(key)[1] for key in self._settings.videos}
-            origin = one.episode.origin | {
-                "task": one.episode.task or one.row["tasks"][0],
-                "frames": one.length,
-                "key": one.episode.key,
-            }
-            self._origins[number] = origin | {"episode_index": number, "video_bytes": sizes}
+            self._origins[one.row["episode_index"]] = one.origin(self._settings.videos)
         write_origins(self.root, self._origins)
         self._table.append([one.row for one in added], self._settings.data_mb * MB)
 
@@ -203,7 +183,7 @@ class Dataset:
         ends = [row[f"{name}/to_timestamp"] for row in self._table.at(name, place)]
         return file_at(self.root, VIDEO, place, key), round(max(ends, default=0) * self._settings.fps)
 
-    def _add_rows(self, episodes: Sequence[Episode], tasks: dict[str, int]) -> list[_Added]:
+    def _add_rows(self, episodes: Sequence[Episode], tasks: dict[str, int]) -> list[Added]:
         """Put the rows behind those of the last episode, or into a new file where that one is full, or not ours."""
         schema, limit = self._settings.data_schema(), self._settings.data_mb * MB
         frames, number = self._table.frames, self.episodes
@@ -219,8 +199,8 @@ class Dataset:
                 for table in row_files.kept(path, self._table.frames):
                     file.write(table)
                 while waiting:
-                    one = _Added(waiting.popleft(), {"episode_index": number})
-                    self._write(file, one, frames, tasks)
+                    one = Added(waiting.popleft(), {"episode_index": number})
+                    one.write(file, frames, tasks, self._settings.fps)
                     one.row |= {"data/chunk_index": place[0], "data/file_index": place[1]}
                     one.row |= {"dataset_from_index": frames, "dataset_to_index": frames + one.length}
                     added.append(one)
@@ -230,33 +210,7 @@ class Dataset:
             place = next_place(place)
         return added
 
-    def _write(self, file: RowFile, one: _Added, begin: int, tasks: dict[str, int]) -> None:
-        """Write an episode's rows with the columns that count; a task that is new gets the next number."""
-        used: dict[str, None] = {}
-        for table in one.episode.tables():
-            own = TASK in table.column_names
-            texts = table[TASK].to_pylist() if own else [one.episode.task] * table.num_rows
-            for text in dict.fromkeys(texts):
-                tasks.setdefault(text, max(tasks.values(), default=-1) + 1)
-                used[text] = None
-            first = one.length
-            numbers = np.array([tasks[text] for text in texts], np.int64)
-            one.tasks = np.concatenate([one.tasks, numbers])
-            file.write(table, self._counts(one.row["episode_index"], first, begin, numbers))
-        one.row |= {"tasks": list(used), "length": one.length}
-
-    def _counts(self, number: int, first: int, begin: int, tasks: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return the columns that count, of rows of which the first is frame ``first`` of episode ``number``."""
-        frame = np.arange(first, first + len(tasks))
-        return {
-            "timestamp": (frame / self._settings.fps).astype(np.float32),
-            "frame_index": frame,
-            "episode_index": np.full(len(tasks), number),
-            "index": begin + frame,
-            "task_index": tasks,
-        }
-
-    def _add_videos(self, key: str, added: Sequence[_Added]) -> None:
+    def _add_videos(self, key: str, added: Sequence[Added]) -> None:
         """Put the pictures behind the last episode's, or into a new file where that one is full or of another kind."""
         name, fps = f"videos/{key}", self._settings.fps
         film = self._first_film(key)
@@ -297,13 +251,6 @@ class Dataset:
             msg = f"{key}: there are {found} pictures for {film.frames} frames"
             raise OutputError(msg, path=path)
 
-    def _stats(self, one: _Added) -> dict[str, Stats]:
-        stats = one.episode.stats(self._settings.features, one.length)
-        counts = self._counts(one.row["episode_index"], 0, one.row["dataset_from_index"], one.tasks)
-        for key, values in counts.items():
-            stats[key] = column_stats(lambda values=values: [values.reshape(-1, 1)])  # type: ignore[misc] # a default in a lambda
-        return stats
-
     # ---- what follows from the table
 
     def write_totals(self) -> None:
@@ -339,7 +286,7 @@ class Dataset:
                 row = self._table.rows[0]
                 place = (row[f"videos/{key}/chunk_index"], row[f"videos/{key}/file_index"])
                 features[key]["info"] = mp4.about(file_at(self.root, VIDEO, place, key))
-        known = {"codebase_version": VERSION, "robot_type": self._settings.robot_type, "chunks_size": FILES_IN_CHUNK}
+        known = {"codebase_version": V30.name, "robot_type": self._settings.robot_type, "chunks_size": FILES_IN_CHUNK}
         known |= {"fps": self._settings.fps, "data_path": DATA, "video_path": VIDEO if self._settings.videos else None}
         totals = {
             "total_episodes": self.episodes,
@@ -347,7 +294,7 @@ class Dataset:
             "total_tasks": len(read_tasks(self.root)),
             "data_files_size_in_mb": self._settings.data_mb,
             "video_files_size_in_mb": self._settings.video_mb,
-            "splits": _splits(before, self.episodes),
+            "splits": splits(before, self.episodes),
             "features": features,
         }
         (self.root / "meta").mkdir(exist_ok=True)
@@ -355,15 +302,14 @@ class Dataset:
         write_bytes(self.root / INFO, f"{text}\n".encode())
 
 
-def _splits(before: dict[str, Any], episodes: int) -> dict[str, str]:
-    """Return what is trained with: all episodes, where nobody chose some."""
-    chosen: dict[str, str] = before.get("splits") or {}
-    if chosen.keys() - {"train"}:
-        return chosen
-    return {"train": f"0:{episodes}"} if episodes else {}
+AnyDataset: TypeAlias = Dataset | Dataset21
 
 
-def _flat(stats: dict[str, Stats]) -> dict[str, Any]:
-    return {
-        f"stats/{key}/{name}": found[name].tolist() for key, found in stats.items() for name in ORDER if name in found
-    }
+def dataset_at(root: Path, settings: Settings) -> AnyDataset:
+    """Return the dataset in a folder, in the version of the settings.
+
+    Raises:
+        As `Dataset` does.
+
+    """
+    return (Dataset21 if settings.version == V21 else Dataset)(root, settings)

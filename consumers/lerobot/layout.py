@@ -1,7 +1,7 @@
 """A dataset's folder → the names of its files, the lock on it, the swap of one dataset for another.
 
-``data/``, ``videos/<key>/`` and ``meta/episodes/`` are in ``chunk-XXX/file-XXX``, each of which many episodes share
-until it is full. A *place* is such a pair of numbers.
+Of version 3.0, ``data/``, ``videos/<key>/`` and ``meta/episodes/`` are in ``chunk-XXX/file-XXX``, each of which many
+episodes share until it is full. A *place* is such a pair of numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from consumers.files import replacing
 
@@ -29,6 +29,23 @@ _FOLDERS = ("meta", "data", "videos")
 _NEXT, _BEFORE = ".merged", ".replaced"  # a dataset that is about to take this one's place; what it has replaced
 
 Place = tuple[int, int]
+
+
+class Version(NamedTuple):
+    """A version of the format: its name, and the names of its data files and videos."""
+
+    name: str
+    data: str
+    video: str
+
+
+V30 = Version("v3.0", DATA, VIDEO)
+V21 = Version(
+    "v2.1",
+    "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+)
+VERSIONS = {version.name: version for version in (V30, V21)}
 
 
 def file_at(root: Path, pattern: str, place: Place, key: str = "") -> Path:

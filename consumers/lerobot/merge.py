@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumers.files import remove_folder, write_json
-from consumers.lerobot.dataset import Dataset
+from consumers.lerobot.dataset import AnyDataset, dataset_at
 from consumers.lerobot.episode import Shared
 from consumers.lerobot.layout import ORIGINS, STATS, TASKS, locked, replace
 from consumers.lerobot.settings import Settings
+from consumers.lerobot.version21 import TABLES21
 from streamer.errors import OutputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _DRAFT = ".merge"
 _ABOUT = "part.json"
-_OURS = frozenset(Path(name).name for name in (STATS, TASKS, ORIGINS))  # in the folder meta, made anew
+_OURS = frozenset(Path(name).name for name in (STATS, TASKS, ORIGINS, *TABLES21))  # in the folder meta, made anew
 
 
 class Wanted(NamedTuple):
@@ -52,14 +53,14 @@ def merge(root: Path, wanted: Sequence[Wanted], license_: str | None = None) -> 
     """
     with locked(root):
         settings = Settings.of(root)
-        there = Dataset(root, settings).written()
+        there = dataset_at(root, settings).written()
         order = _order(root, there, wanted)
         if [episode.key for episode in order] != [episode.key for episode in there]:
             draft = _draft(root, settings, order, there)
             draft.extend(order[draft.episodes :])
             draft.write_totals()
             replace(root, draft.root)
-        Dataset(root, settings).write_card(license_)
+        dataset_at(root, settings).write_card(license_)
         for one in wanted:
             remove_folder(one.shares)
 
@@ -88,11 +89,11 @@ def _shared(one: Wanted) -> Iterator[Shared]:
         yield Shared(f"{one.key}/{number}", about["task"], about["origin"], shares)
 
 
-def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Written]) -> Dataset:
+def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Written]) -> AnyDataset:
     """Return a dataset with the first of the episodes: what was begun, or what is there, or nothing."""
     folder, keys = root / _DRAFT, [episode.key for episode in order]
     if folder.exists():
-        begun = Dataset(folder, settings)
+        begun = dataset_at(folder, settings)
         if begun.keys() == keys[: begun.episodes]:
             return begun
         remove_folder(folder)
@@ -108,7 +109,7 @@ def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Wri
         if path.is_file() and path.name not in _OURS and not (fresh / "meta" / path.name).exists():
             _link(str(path), str(fresh / "meta" / path.name))
     fresh.rename(folder)
-    return Dataset(folder, settings)
+    return dataset_at(folder, settings)
 
 
 def _link(source: str, target: str) -> None:

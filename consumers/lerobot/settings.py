@@ -1,6 +1,6 @@
 """What all episodes of a dataset have in common → ``info.json``'s features, the schema of the rows, whether both fit.
 
-The format is that of ``lerobot/datasets`` (0.4.4 and 0.6.1).
+The format is that of ``lerobot/datasets`` (0.4.4 and 0.6.1; of version 2.1, 0.3.3).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from consumers.files import require
 from consumers.lerobot.features import COUNTED, Feature, check_elements, features_differ, plain_names, plain_shape
-from consumers.lerobot.layout import DATA, INFO, VIDEO
+from consumers.lerobot.layout import INFO, V21, V30, VERSIONS, Version
 from consumers.lerobot.share import arrow_type
 from streamer.errors import ConfigError, OutputError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-VERSION = "v3.0"
 MARK = b"rosbag-streamer"  # in the metadata of a data file that this program wrote
 
 
@@ -32,6 +31,7 @@ class Settings:
     robot_type: str | None = None
     data_mb: float = 100
     video_mb: float = 200
+    version: Version = V30
 
     @classmethod
     def of(cls, root: Path) -> Settings:
@@ -43,7 +43,7 @@ class Settings:
             if key not in COUNTED
         )
         sizes = (info.get("data_files_size_in_mb", 100), info.get("video_files_size_in_mb", 200))
-        return cls(info["fps"], features, info.get("robot_type"), *sizes)
+        return cls(info["fps"], features, info.get("robot_type"), *sizes, _version(root, info))
 
     @property
     def videos(self) -> list[str]:
@@ -61,16 +61,21 @@ class Settings:
         kept = [feature for feature in self.features if feature.dtype != "video"]
         fields = [pa.field(feature.key, arrow_type(feature)) for feature in kept]
         fields += [pa.field(key, pa.type_for_alias(dtype)) for key, dtype in COUNTED.items()]
-        described = {feature.key: _described(feature) for feature in kept}
+        described = {feature.key: _described(feature, self.version) for feature in kept}
         described |= {key: {"dtype": dtype, "_type": "Value"} for key, dtype in COUNTED.items()}
         return pa.schema(fields, {"huggingface": json.dumps({"info": {"features": described}}), MARK: b"1"})
 
 
-def _described(feature: Feature) -> dict[str, Any]:
+def _described(feature: Feature, version: Version) -> dict[str, Any]:
+    """Return a feature's words for ``datasets``, whose older versions, which read v2.1, know no List."""
     if feature.dtype == "image":
         return {"_type": "Image"}
     value = {"dtype": feature.dtype, "_type": "Value"}
-    return value if feature.shape == (1,) else {"feature": value, "length": feature.shape[0], "_type": "List"}
+    return (
+        value
+        if feature.shape == (1,)
+        else {"feature": value, "length": feature.shape[0], "_type": "Sequence" if version == V21 else "List"}
+    )
 
 
 def read_info(root: Path) -> dict[str, Any]:
@@ -87,6 +92,13 @@ def read_info(root: Path) -> dict[str, Any]:
         msg = f"it is not what LeRobot writes ({type(error).__name__}: {error})"
         raise OutputError(msg, path=root / INFO) from error
     return info
+
+
+def _version(root: Path, info: Mapping[str, Any]) -> Version:
+    if info["codebase_version"] not in VERSIONS:
+        msg = f"{root} is a dataset of version {info['codebase_version']}; known are {', '.join(VERSIONS)}"
+        raise OutputError(msg)
+    return VERSIONS[info["codebase_version"]]
 
 
 def _holds_something(path: Path) -> bool:
@@ -113,13 +125,14 @@ def is_dataset(root: Path, settings: Settings) -> bool:
             raise OutputError(msg)
         return False
     info = read_info(root)
+    version = settings.version
     robots = (info.get("robot_type"), settings.robot_type)
     for what, old, new in (
-        ("version", info["codebase_version"], VERSION),
+        ("version", info["codebase_version"], version.name),
         ("fps", info["fps"], settings.fps),
         ("robot_type", robots[0], robots[0] if robots[1] is None else robots[1]),
-        ("data_path", info.get("data_path", DATA), DATA),
-        ("video_path", info.get("video_path") or VIDEO, VIDEO),
+        ("data_path", info.get("data_path", version.data), version.data),
+        ("video_path", info.get("video_path") or version.video, version.video),
     ):
         if old != new:
             msg = f"{root} is a dataset with {what} {old}, to which episodes with {new} cannot be added"

@@ -1,4 +1,4 @@
-"""Runs in an environment with ``lerobot``: changes a dataset with its own tools, or tells what it reads of one.
+"""Runs in an environment with ``lerobot``: changes a dataset with its own tools, tells what it reads, trains on it.
 
 ``python real_lerobot.py edit TOOL ROOT RESULT`` and ``python real_lerobot.py read ROOT``, which prints JSON.
 """
@@ -14,11 +14,16 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from lerobot.datasets.dataset_tools import delete_episodes, merge_datasets, modify_tasks, split_dataset
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 COUNTED = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 SECONDS = [-0.1, 0.0, 0.1]
+
+
+try:
+    from lerobot.datasets.dataset_tools import delete_episodes, merge_datasets, modify_tasks, split_dataset
+except ImportError:  # 0.3, which has no tools and reads v2.1
+    delete_episodes = merge_datasets = modify_tasks = split_dataset = None
 
 
 def opened(root: Path, **more: Any) -> LeRobotDataset:
@@ -61,7 +66,20 @@ def merge(root: Path, result: Path) -> None:
     merge_datasets([first, opened(other)], "me/dataset", output_dir=result)
 
 
+def convert(root: Path, _: Path) -> None:
+    """Bring a dataset from v2.1 to v3.0, in its place."""
+    try:
+        from lerobot.scripts.convert_dataset_v21_to_v30 import convert_dataset  # 0.6
+    except ImportError:
+        from lerobot.datasets.v30.convert_dataset_v21_to_v30 import convert_dataset
+
+        convert_dataset(root.name, root=root.parent, push_to_hub=False)
+    else:
+        convert_dataset("me/dataset", root=root, push_to_hub=False)
+
+
 EDITS = {
+    "convert": convert,
     "delete": lambda root, result: delete_episodes(opened(root), [1], output_dir=result, repo_id="me/dataset"),
     "split": lambda root, result: split_dataset(opened(root), {"train": [0, 2]}, output_dir=result),
     "tasks": lambda root, _: modify_tasks(opened(root), episode_tasks={0: "Changed"}),

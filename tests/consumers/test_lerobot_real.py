@@ -1,9 +1,11 @@
-"""Datasets that the package ``lerobot`` edits, resumes and merges, to which we add, and which it reads again.
+"""Datasets that the package ``lerobot`` edits, resumes, merges and converts, to which we add, and which it reads again.
 
 Marked ``lerobot``: LEROBOT_PYTHON names one interpreter, or some with ``:`` between, each with that package. Two
 environments cover what people run (docs/lerobot.md and CONTRIBUTING.md say how to set them up)::
 
     LEROBOT_PYTHON=/tmp/le04/bin/python:/tmp/le06/bin/python pytest -m lerobot -n0
+
+An environment with 0.3.3, which reads v2.1, may stand beside them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +79,12 @@ def theirs(length: int) -> list[list[float]]:
     return [[100.0 + n] * 3 for n in range(length)]
 
 
-def is_old(python: str) -> bool:
-    """Tell whether it is 0.4, whose tools know no pictures of one channel."""
+@cache
+def version(python: str) -> str:
+    """Return the package's version, such as 0.4."""
     code = "from importlib.metadata import version; print(version('lerobot'))"
-    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.startswith("0.4")
+    found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout
+    return ".".join(found.split(".")[:2])
 
 
 @pytest.fixture(scope="module", params=[FEATURES, COLOURED], ids=["depth", "colour"])
@@ -105,7 +110,9 @@ def test_what_lerobot_edits_takes_an_episode_of_ours_and_is_read_by_it(
     tmp_path: Path, written: tuple[Path, dict[str, str]], python: str, tool: str
 ) -> None:
     dataset, features = written
-    old = is_old(python)
+    if version(python) == "0.3":
+        pytest.skip("0.3 reads v2.1 only")
+    old = version(python) == "0.4"  # whose tools know no pictures of one channel
     if (old and DEPTH in features and tool != "none") or (tool == "none" and DEPTH not in features):
         pytest.skip("0.4's tools know no pictures of one channel; what it reads is read with depth")
     root = shutil.copytree(dataset, tmp_path / "dataset")
@@ -142,3 +149,26 @@ def test_what_lerobot_edits_takes_an_episode_of_ours_and_is_read_by_it(
         return
     assert found["means"][DEPTH][last:] == pytest.approx(depths, rel=1e-4)
     assert np.mean(found["means"][DEPTH]) == pytest.approx(np.mean(found["stats"][DEPTH]), rel=0.01)
+
+
+def test_v21_is_read_by_the_package_that_wrote_it_and_converted_by_those_that_followed(
+    tmp_path: Path, python: str
+) -> None:
+    root = tmp_path / "dataset"
+    for name, length in zip("abc", LENGTHS, strict=True):
+        add(root, name, length, format="v2.1", modality=True)
+    if version(python) != "0.3":
+        real(python, "edit", "convert", root, tmp_path / "unused")
+        assert json.loads((root / "meta/info.json").read_text())["codebase_version"] == "v3.0"
+    found = json.loads(real(python, "read", root))
+    every = [state for length in LENGTHS for state in ours(length)]
+    assert found["episodes"] == [e for e, length in enumerate(LENGTHS) for _ in range(length)]
+    assert found["tasks"] == [f"Task {'abc'[e]}" for e in found["episodes"]]
+    assert found["index"] == list(range(len(every)))
+    assert found["count"] == len(every)
+    np.testing.assert_allclose(found["states"], every, rtol=1e-6)
+    np.testing.assert_allclose(found["stats"][STATE], np.mean(every, axis=0), rtol=1e-5, atol=1e-6)
+    heads = [PICTURES[n].mean() / 255 for length in LENGTHS for n in range(length)]
+    depths = [float(DEPTHS[n].mean()) for length in LENGTHS for n in range(length)]
+    assert found["means"][HEAD] == pytest.approx(heads, abs=0.02)
+    assert found["means"][DEPTH] == pytest.approx(depths, rel=1e-4)
