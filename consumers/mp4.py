@@ -212,12 +212,17 @@ class Segment:
 
     def _encode(self, frame: VideoFrame) -> None:
         if self._stream is None:
-            encoder = _ENCODERS[self._coding.codec]
-            self._stream = self._file.add_stream(encoder, rate=self._rate, options=self._coding.options)
-            self._stream.width, self._stream.height, self._stream.pix_fmt = frame.width, frame.height, "yuv420p"
-            context = self._stream.codec_context
-            context.time_base, context.color_range, context.colorspace = self._time_base, _LIMITED, _BT601
+            self._stream = self._new_stream(frame)
         self._file.mux(self._stream.encode(frame))
+
+    def _new_stream(self, frame: VideoFrame) -> Any:
+        """Begin a video of frames like this one."""
+        encoder = _ENCODERS[self._coding.codec]
+        stream: Any = self._file.add_stream(encoder, rate=self._rate, options=self._coding.options)
+        stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+        context = stream.codec_context
+        context.time_base, context.color_range, context.colorspace = self._time_base, _LIMITED, _BT601
+        return stream
 
     def end(self) -> None:
         """Let the encoder finish, without waiting for it."""
@@ -340,7 +345,7 @@ def about(path: Path) -> dict[str, Any]:
             "video.codec": track.codec_context.codec.canonical_name,
             "video.pix_fmt": track.codec_context.pix_fmt,
             "video.fps": int(fraction(track.base_rate, "a stream's base_rate")),
-            "video.channels": 3,
+            "video.channels": len(track.codec_context.format.components),
             "has_audio": False,
             "is_depth_map": False,
         }

@@ -15,7 +15,7 @@ from consumers.lerobot.card import without_folders
 from consumers.lerobot.dataset import AnyDataset, dataset_at
 from consumers.lerobot.episode import Shared
 from consumers.lerobot.features import no_sample
-from consumers.lerobot.layout import VERSIONS, locked
+from consumers.lerobot.layout import V21, VERSIONS, locked
 from consumers.lerobot.merge import Wanted, leave_part, merge
 from consumers.lerobot.modality import write_modality
 from consumers.lerobot.settings import Settings, is_dataset
@@ -67,7 +67,9 @@ class LeRobot(Consumer):
         task_stream: A stream of kind text that says it in each frame, instead.
         names: Names of a vector's elements by the feature's key; else they are the stream's with a number.
         dtype: Type of a vector's numbers by the feature's key, such as ``float64``; ``float32`` where left out.
-        images: ``video``, or ``png`` for images inside the data files. 16-bit depth is always PNG.
+        images: ``video``, or ``png`` for images inside the data files.
+        depth: 16-bit depth: ``lossless``, PNG inside the data files; or ``video`` of 12 bits, from 0.01 to 10 m in
+            steps of 1.2 mm (near) to 4.4 mm (far), as LeRobot 0.6 writes it and no older one reads it.
         codec: ``libsvtav1`` or ``h264``; codec, quality and gop are LeRobot's own where they are left out. ``copy``
             takes the packets of video topics as they are, and refuses what cannot be copied; ``auto`` encodes that.
         quality: The codec's constant rate factor; 0 is best.
@@ -102,6 +104,7 @@ class LeRobot(Consumer):
         names: dict[str, list[str]] | None = None,
         dtype: dict[str, str] | None = None,
         images: str = "video",
+        depth: str = "lossless",
         codec: str | None = None,
         quality: int | None = None,
         gop: int | None = None,
@@ -128,13 +131,16 @@ class LeRobot(Consumer):
         self._out = Path(out)
         self._task = TaskWish.take(task, task_file, task_stream)
         self._coding = Coding.choose(Coding(), speed, encoder_of(codec), quality, gop, encoder_threads)
-        self._features = FeatureWish.take(features, names, dtype, images, self._coding)
+        self._features = FeatureWish.take(features, names, dtype, images, depth, self._coding)
         self._splits = choose("on_skip", on_skip, ("error", "split-episode")) == "split-episode"
         self._on_duplicate = choose("on_duplicate", on_duplicate, ("error", "skip", "append"))
         self._license = license
         version = VERSIONS[choose("format", format, tuple(VERSIONS))]
         if modality and images == "png":
             msg = "modality is for GR00T, which reads videos: leave out 'images: png'"
+            raise ValueError(msg)
+        if depth == "video" and version == V21:
+            msg = "depth: video is what LeRobot 0.6 reads; with 'format: v2.1' depth is lossless"
             raise ValueError(msg)
         self._modality = modality
         self._common = (robot_type, data_file_mb, video_file_mb, version)

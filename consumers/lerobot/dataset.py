@@ -282,10 +282,11 @@ class Dataset:
         before = read_info(self.root) if (self.root / INFO).exists() else {}
         features: dict[str, Any] = before.get("features") or self._settings.as_json()
         for key in self._settings.videos if self.episodes else []:
-            if not features[key].get("info"):
+            info = features[key].get("info") or {}
+            if "video.codec" not in info:
                 row = self._table.rows[0]
                 place = (row[f"videos/{key}/chunk_index"], row[f"videos/{key}/file_index"])
-                features[key]["info"] = mp4.about(file_at(self.root, VIDEO, place, key))
+                features[key]["info"] = mp4.about(file_at(self.root, VIDEO, place, key)) | info
         known = {"codebase_version": V30.name, "robot_type": self._settings.robot_type, "chunks_size": FILES_IN_CHUNK}
         known |= {"fps": self._settings.fps, "data_path": DATA, "video_path": VIDEO if self._settings.videos else None}
         totals = {

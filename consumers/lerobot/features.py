@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from consumers.lerobot.depth import described
 from consumers.mp4 import check_size
 from streamer.errors import ConfigError, names_differ
 
@@ -120,18 +121,23 @@ def make_features(
     *,
     codec: str | None,
     dtypes: Mapping[str, str] | None = None,
+    depth_video: bool = False,
 ) -> tuple[Feature, ...]:
     """Find out what each feature looks like; ``names`` and ``dtypes`` are those given for a vector's elements.
 
-    ``codec`` is that of videos, None where pictures are kept as PNG. Where the length of a stream varies,
-    ``length.<key>`` says how many of its numbers are meant.
+    ``codec`` is that of videos, None where pictures are kept as PNG; with ``depth_video``, depth is a video, too. Where
+    the length of a stream varies, ``length.<key>`` says how many of its numbers are meant.
 
     Raises:
         ConfigError: a stream does not exist or does not fit.
 
     """
     features = [
-        _typed(_make(key, found, names.get(key), streams, codec=codec), (dtypes or {}).get(key), streams)
+        _typed(
+            _make(key, found, names.get(key), streams, codec=codec, depth_video=depth_video),
+            (dtypes or {}).get(key),
+            streams,
+        )
         for key, found in wanted.items()
     ]
     lengths = []
@@ -166,6 +172,7 @@ def _make(
     streams: Mapping[str, StreamInfo],
     *,
     codec: str | None,
+    depth_video: bool,
 ) -> Feature:
     missing = [name for name in wanted if name not in streams]
     if missing:
@@ -183,7 +190,7 @@ def _make(
     if len(wanted) > 1:
         msg = f"features.{key}: only vectors can be put together, and these are {', '.join(sorted(kinds))}"
         raise ConfigError(msg)
-    return _picture(key, streams[wanted[0]], codec=codec)
+    return _picture(key, streams[wanted[0]], codec=codec, depth_video=depth_video)
 
 
 def _own_names(streams: Sequence[StreamInfo]) -> list[str]:
@@ -199,7 +206,7 @@ def _own_names(streams: Sequence[StreamInfo]) -> list[str]:
     return found
 
 
-def _picture(key: str, stream: StreamInfo, *, codec: str | None) -> Feature:
+def _picture(key: str, stream: StreamInfo, *, codec: str | None, depth_video: bool) -> Feature:
     size = stream.shape[:2]
     if stream.kind == "packets":
         return Feature(key, (stream.name,), "video", (*stream.picture[:2], 3), IMAGE_NAMES, copied=stream)
@@ -215,6 +222,8 @@ def _picture(key: str, stream: StreamInfo, *, codec: str | None) -> Feature:
             )
             raise ConfigError(msg)
         unit = "m" if stream.unit == "m" else "mm"
+        if stream.kind == "depth" and depth_video:
+            return Feature(key, (stream.name,), "video", (*size, 1), IMAGE_NAMES, info=described(unit))
         about = {"is_depth_map": True, "depth_unit": unit} if stream.kind == "depth" else {}
         return Feature(key, (stream.name,), "image", (*size, 1), IMAGE_NAMES, info=about)
     msg = (

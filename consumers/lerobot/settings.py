@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from consumers.files import require
+from consumers.lerobot.depth import quantizer
 from consumers.lerobot.features import COUNTED, Feature, check_elements, features_differ, plain_names, plain_shape
 from consumers.lerobot.layout import INFO, V21, V30, VERSIONS, Version
 from consumers.lerobot.share import arrow_type
@@ -145,7 +146,8 @@ def _check_features(root: Path, there: Mapping[str, dict[str, Any]], new: Mappin
     """Hold features against a dataset's, one by one: what a dataset's author left unnamed may have any names."""
     check_elements(root, there, new)
     kinds = [
-        {key: {"dtype": f["dtype"], "shape": list(plain_shape(f))} for key, f in both.items()} for both in (there, new)
+        {key: {"dtype": f["dtype"], "shape": list(plain_shape(f))} | quantizer(f) for key, f in both.items()}
+        for both in (there, new)
     ]
     if told := "; ".join(features_differ(*kinds)):
         msg = f"{root} is a dataset with other features: {told}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from consumers.copied import Copied, picture_of
 from consumers.files import require
+from consumers.lerobot.depth import DepthSegment
 from consumers.lerobot.features import TASK, no_sample
 from consumers.lerobot.stats import histogram_of
 from consumers.mp4 import Segment
@@ -52,9 +53,9 @@ class Share:
         folder.mkdir(parents=True)
         self._folder = folder
         self._features = features
-        videos = [feature.key for feature in features if feature.dtype == "video" and feature.copied is None]
-        coding = coding.beside(len(videos))
-        self._segments = {key: Segment(folder / f"{key}.mp4", rate, coding) for key in videos}
+        encoded = [feature for feature in features if feature.dtype == "video" and feature.copied is None]
+        coding = coding.beside(len(encoded))
+        self._segments = {f.key: _segment(folder / f"{f.key}.mp4", f, rate, coding) for f in encoded}
         self._copies = {
             f.key: Copied(folder / f"{f.key}.mp4", f.copied, rate, before=before and before / f"{f.key}.mp4")
             for f in features
@@ -127,6 +128,11 @@ class Share:
         np.savez(self._folder / "histograms.npz", **self._histograms)  # type: ignore[arg-type] # its stub takes any for allow_pickle
         for segment in self._segments.values():
             segment.wait()
+
+
+def _segment(path: Path, feature: Feature, rate: Fraction, coding: Coding) -> Segment:
+    unit = feature.info.get("depth_unit")
+    return DepthSegment(path, rate, coding, unit) if unit else Segment(path, rate, coding)
 
 
 def row_schema(features: Sequence[Feature], *, task: bool) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from consumers.files import require
+from consumers.lerobot.depth import check_depth_encoder
 from consumers.lerobot.features import DTYPES, make_features
 from consumers.mp4 import check_encoder
 from streamer.errors import ConfigError
@@ -42,6 +43,7 @@ class FeatureWish:
     names: Mapping[str, Sequence[str]]
     dtypes: Mapping[str, str]
     codec: str | None
+    depth_video: bool
 
     @classmethod
     def take(
@@ -50,6 +52,7 @@ class FeatureWish:
         names: Mapping[str, list[str]] | None,
         dtype: Mapping[str, str] | None,
         images: str,
+        depth: str,
         coding: Coding,
     ) -> FeatureWish:
         """Check the options.
@@ -73,12 +76,15 @@ class FeatureWish:
         for key, value in (dtype or {}).items():
             choose(f"dtype of {key}", value, DTYPES)
         choose("images", images, ("video", "png"))
+        choose("depth", depth, ("lossless", "video"))
         require("pyarrow.parquet", "lerobot")  # here, so that the next process has it loaded when its turn comes
         require("av", "lerobot")
         if images == "video":
             check_encoder(coding.codec)
+        if depth == "video":
+            check_depth_encoder()
         wanted = {key: [found] if isinstance(found, str) else list(found) for key, found in features.items()}
-        return cls(wanted, names or {}, dtype or {}, coding.codec if images == "video" else None)
+        return cls(wanted, names or {}, dtype or {}, coding.codec if images == "video" else None, depth == "video")
 
     def of(self, recording: Recording) -> tuple[Feature, ...]:
         """Find out what the features of a recording look like.
@@ -87,7 +93,14 @@ class FeatureWish:
             ConfigError: a stream does not exist or does not fit.
 
         """
-        return make_features(self.wanted, self.names, recording.streams, codec=self.codec, dtypes=self.dtypes)
+        return make_features(
+            self.wanted,
+            self.names,
+            recording.streams,
+            codec=self.codec,
+            dtypes=self.dtypes,
+            depth_video=self.depth_video,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,3 +172,59 @@ def test_v21_is_read_by_the_package_that_wrote_it_and_converted_by_those_that_fo
     depths = [float(DEPTHS[n].mean()) for length in LENGTHS for n in range(length)]
     assert found["means"][HEAD] == pytest.approx(heads, abs=0.02)
     assert found["means"][DEPTH] == pytest.approx(depths, rel=1e-4)
+
+
+def test_depth_as_a_video_is_read_and_resumed_in_millimetres(tmp_path: Path, python: str) -> None:
+    if version(python) in ("0.3", "0.4"):
+        pytest.skip("LeRobot knows such videos since 0.6")
+    root = tmp_path / "dataset"
+    for name, length in zip("ab", LENGTHS[:2], strict=True):
+        add(root, name, length, depth="video", codec="h264")
+    found = json.loads(real(python, "read", root))
+    depths = [float(DEPTHS[n].mean()) for length in LENGTHS[:2] for n in range(length)]
+    assert found["means"][DEPTH] == pytest.approx(depths, rel=1e-4)
+    assert np.mean(depths) == pytest.approx(np.mean(found["stats"][DEPTH]), rel=1e-3)
+    real(python, "edit", "resume", root, tmp_path / "unused")
+    add(root, "c", 10, depth="video", codec="h264")
+    found = json.loads(real(python, "read", root))
+    assert found["episodes"] == [0] * 20 + [1] * 10 + [2] * 6 + [3] * 10
+    assert found["means"][DEPTH][-10:] == pytest.approx(depths[:10], rel=1e-4)
+    assert found["means"][DEPTH][30:36] == pytest.approx([1000 + n for n in range(6)], abs=1)
+
+
+def test_act_is_trained_on_it_for_two_steps_by_lerobots_own_command(tmp_path: Path, python: str) -> None:
+    if version(python) == "0.3":
+        pytest.skip("0.3 reads v2.1 only")
+    for name, length in zip("ab", LENGTHS[:2], strict=True):
+        add(tmp_path / "dataset", name, length, features=COLOURED | {"action": "joints"}, codec="h264")
+    wanted = {
+        "dataset.repo_id": "me/dataset",
+        "dataset.root": str(tmp_path / "dataset"),
+        "dataset.video_backend": "pyav",
+        "policy.type": "act",
+        "policy.device": "cpu",
+        "policy.push_to_hub": "false",
+        "policy.pretrained_backbone_weights": "null",
+        "policy.chunk_size": "5",
+        "policy.n_action_steps": "5",
+        "policy.dim_model": "32",
+        "policy.n_heads": "2",
+        "policy.dim_feedforward": "64",
+        "steps": "2",
+        "batch_size": "2",
+        "num_workers": "0",
+        "log_freq": "1",
+        "wandb.enable": "false",
+        "output_dir": str(tmp_path / "trained"),
+    }
+    done = subprocess.run(
+        [str(Path(python).with_name("lerobot-train")), *(f"--{key}={value}" for key, value in wanted.items())],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    trained = tmp_path / "trained/checkpoints/000002/pretrained_model"
+    assert (trained / "model.safetensors").stat().st_size > 0
+    assert json.loads((trained / "config.json").read_text())["output_features"]["action"]["shape"] == [3]
