@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+_MOVE_ASIDE = "; move it aside to begin with an empty one: what was done is then done again"
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)  # the latter for a message that quotes a damaged schema
 MOST_ATTEMPTS = 3  # at a chunk: the last shows its frames one at a time
 _SCHEMA = """
 CREATE TABLE recordings (
@@ -66,6 +69,29 @@ CREATE TABLE episodes (
 ) WITHOUT ROWID;
 """,
 ]
+# A run goes on from what these hold. SQLite has no checksum of its own: a wrong bit makes another number.
+_SEALED = {
+    "cursors": ("recording, consumer", "chunk, state, closed"),
+    "episodes": ("recording, consumer, number", "state, closed"),
+    "skips": ("recording, frame", "reason"),
+    "quarantine": ("recording, consumer, frame", "reason, trace"),
+}
+_SEALS = """
+ALTER TABLE {table} ADD COLUMN seal INTEGER;
+UPDATE {table} SET seal = seal_of('{table}', {key}, {values});
+CREATE TRIGGER {table}_made AFTER INSERT ON {table} BEGIN
+    UPDATE {table} SET seal = seal_of('{table}', {key}, {values}) WHERE ({key}) = ({new});
+END;
+CREATE TRIGGER {table}_changed AFTER UPDATE OF {key}, {values} ON {table} BEGIN
+    UPDATE {table} SET seal = seal_of('{table}', {key}, {values}) WHERE ({key}) = ({new});
+END;
+"""
+_MIGRATIONS.append(
+    "".join(
+        _SEALS.format(table=table, key=key, values=values, new=", ".join(f"NEW.{name}" for name in key.split(", ")))
+        for table, (key, values) in _SEALED.items()
+    )
+)
 
 
 class Known(NamedTuple):
@@ -124,13 +150,14 @@ class Database:
     def _prepare(self) -> None:
         newest = len(self.steps)
         try:
+            self._db.create_function("seal_of", -1, _seal, deterministic=True)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             self._db.execute("PRAGMA foreign_keys = ON")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if steps := self.steps[version:]:
                 self._db.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version = {newest}; COMMIT")
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             raise self._trouble(error) from error
         if version > newest:
             msg = f"{self.path}: written by a newer version of this program (schema {version}, known is {newest})"
@@ -147,13 +174,22 @@ class Database:
     def _do(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         try:
             return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             raise self._trouble(error) from error
 
-    def _trouble(self, error: sqlite3.Error) -> StorageError:
-        broken = type(error) is sqlite3.DatabaseError  # not one of its subclasses: the file itself is no database
-        hint = "; move it aside to begin with an empty one: what was done is then done again" if broken else ""
-        return StorageError(f"{self.path}: the ledger cannot be used: {error}{hint}")
+    def _trouble(self, error: Exception) -> StorageError:
+        broken = type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)  # no subclasses: the file is no database
+        return StorageError(f"{self.path}: the ledger cannot be used: {error}{_MOVE_ASIDE if broken else ''}")
+
+
+def _seal(*values: object) -> int:
+    """Return a checksum of a row, in which its table counts: a page may be written to the place of another."""
+    return zlib.crc32(b"\0".join(value if isinstance(value, bytes) else repr(value).encode() for value in values))
+
+
+def _unsealed(table: str) -> str:
+    """Return the question for rows that are not what was written."""
+    return f"SELECT 1 FROM {table} WHERE seal IS NOT seal_of('{table}', {', '.join(_SEALED[table])})"  # noqa: S608 - names from above
 
 
 def why_unusable(path: Path) -> str:
@@ -164,9 +200,13 @@ def why_unusable(path: Path) -> str:
         with closing(sqlite3.connect(path, timeout=1)) as database:
             (version,) = database.execute("PRAGMA user_version").fetchone()
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if found == "ok" and version == len(Ledger.steps):
+                database.create_function("seal_of", -1, _seal, deterministic=True)
+                wrong = [table for table in _SEALED if database.execute(_unsealed(table)).fetchone()]
+                found = f"{wrong[0]} without their checksum" if wrong else found
     except sqlite3.OperationalError:  # it is in use, the disk fails: whoever opens it says so
         return ""
-    except sqlite3.DatabaseError as error:
+    except _UNREADABLE as error:
         return f"it is damaged: {error}"
     if version > len(Ledger.steps):
         return f"a newer version of this program wrote it (schema {version}, known is {len(Ledger.steps)})"
@@ -242,8 +282,15 @@ class Ledger(Database):
             "UPDATE recordings SET state = ?, error = ?, updated = ? WHERE id = ?", state, error, time.time(), recording
         )
 
+    def _hold_to_seals(self, table: str, recording: int) -> None:
+        """Refuse rows that are not what was written: the disk, or somebody, has changed them."""
+        if self._do(f"{_unsealed(table)} AND recording = ?", recording):
+            msg = f"{self.path}: the ledger is damaged: its {table} do not have their checksum{_MOVE_ASIDE}"
+            raise StorageError(msg)
+
     def cursor(self, recording: int, consumer: str) -> Cursor:
         """Return a consumer's cursor; chunk 0 and no state at the beginning."""
+        self._hold_to_seals("cursors", recording)
         rows = self._do(
             "SELECT chunk, state, closed FROM cursors WHERE recording = ? AND consumer = ?", recording, consumer
         )
@@ -289,6 +336,7 @@ class Ledger(Database):
 
     def episodes(self, recording: int, consumer: str) -> dict[int, tuple[bytes | None, bool]]:
         """Return of each episode that a consumer has committed its last state and whether its outputs are finished."""
+        self._hold_to_seals("episodes", recording)
         rows = self._do(
             "SELECT number, state, closed FROM episodes WHERE recording = ? AND consumer = ? ORDER BY number",
             *(recording, consumer),
@@ -323,18 +371,23 @@ class Ledger(Database):
 
     def skip(self, recording: int, frame: int, reason: str) -> None:
         """Note that a frame is left out, and why."""
-        self._do("INSERT OR REPLACE INTO skips VALUES (?, ?, ?)", recording, frame, reason)
+        self._do("INSERT OR REPLACE INTO skips (recording, frame, reason) VALUES (?, ?, ?)", recording, frame, reason)
 
     def skips(self, recording: int) -> dict[int, str]:
         """Return the frames left out, with their reasons."""
+        self._hold_to_seals("skips", recording)
         return dict(self._do("SELECT frame, reason FROM skips WHERE recording = ?", recording))
 
     def quarantine(self, recording: int, consumer: str, frame: int, reason: str, trace: str) -> None:
         """Note that a frame ended a consumer's process each time, and how."""
-        self._do("INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, ?, ?)", recording, consumer, frame, reason, trace)
+        self._do(
+            "INSERT OR REPLACE INTO quarantine (recording, consumer, frame, reason, trace) VALUES (?, ?, ?, ?, ?)",
+            *(recording, consumer, frame, reason, trace),
+        )
 
     def quarantined(self, recording: int) -> list[Quarantined]:
         """Return the frames that consumers go on without."""
+        self._hold_to_seals("quarantine", recording)
         rows = self._do(
             "SELECT consumer, frame, reason, trace FROM quarantine WHERE recording = ? ORDER BY consumer, frame",
             recording,

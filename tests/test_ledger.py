@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import subprocess
 import sys
@@ -227,6 +228,91 @@ def test_a_run_does_not_go_on_from_a_ledger_that_is_damaged_or_of_a_newer_versio
     with closing(sqlite3.connect(path)) as newer:
         newer.execute("PRAGMA user_version = 99")
     assert "a newer version of this program wrote it (schema 99" in why_unusable(path)
+
+
+def told(path: Path) -> dict[str, object]:
+    """Return what a run would go on from; nothing where the ledger is refused."""
+    try:
+        with Ledger(path) as ledger:
+            known = ledger.recordings("pipeline")
+            if "a.bag" not in known:
+                return {}
+            number = known["a.bag"].number
+            found: dict[str, object] = {name: ledger.cursor(number, name) for name in ("one", "two")}
+            found |= {f"episode {n}": value for n, value in ledger.episodes(number, "one").items()}
+            found |= {f"skip {n}": value for n, value in ledger.skips(number).items()}
+            return found | {f"frame {one.frame}": one for one in ledger.quarantined(number)}
+    except StorageError:
+        return {}
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """Damage a file as disks and copies do: bits, a block of another place or of zeros, a cut."""
+    wrong, at = bytearray(content), chance.randrange(len(content))
+    match chance.randrange(8):
+        case 0:
+            return content[:at]
+        case 1:
+            wrong[at : at + 512] = bytes(len(wrong[at : at + 512]))
+        case 2:
+            page, other = (4096 * chance.randrange(len(content) // 4096) for _ in range(2))
+            wrong[page : page + 4096] = content[other : other + 4096]
+        case _:
+            for _ in range(chance.choice((1, 1, 3))):
+                # where the rows are, rather than in what is empty
+                at = chance.choice([n for n, byte in enumerate(content) if byte]) if chance.random() < 0.9 else at
+                wrong[at] ^= 1 << chance.randrange(8)
+    return bytes(wrong)
+
+
+def test_five_hundred_damaged_ledgers_are_refused_or_right(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        for chunk in range(7):
+            ledger.commit(number, "one", chunk, b"state of %d" % chunk, episode=chunk // 2)
+            ledger.commit(number, "two", chunk * 3, b"digest")
+        ledger.close_consumer(number, "two")
+        ledger.close_episode(number, "one", 2)
+        ledger.skip(number, 5, "damaged")
+        ledger.quarantine(number, "one", 9, "killed it", "trace")
+    whole, right = path.read_bytes(), told(path)
+    assert len(right) == 8
+    harmless = refused = 0
+    for seed in range(500):
+        wrong = tmp_path / f"{seed}.sqlite"
+        wrong.write_bytes(mutated(whole, random.Random(seed)))  # noqa: S311 - chance that can be repeated
+        found = told(wrong)
+        harmless += found == right
+        refused += not found
+        # what is not told is done again, from the beginning; what is told is what was written
+        assert all(found[name] in (right.get(name), Cursor(0, None, closed=False)) for name in found), seed
+    assert harmless + refused >= 400
+    assert refused >= 100
+
+
+def test_a_wrong_bit_in_a_cursor_is_told_to_the_daemon_and_by_the_run(path: Path) -> None:
+    with Ledger(path) as ledger:
+        number = begin(ledger)
+        ledger.commit(number, "out", 41, b"what it was")
+    path.write_bytes(path.read_bytes().replace(b"what it was", b"what it is!"))
+    assert why_unusable(path) == "it is damaged: cursors without their checksum"
+    with Ledger(path) as ledger, pytest.raises(StorageError, match="its cursors do not have their checksum"):
+        ledger.cursor(number, "out")
+
+
+def test_what_another_version_wrote_is_taken_over_with_checksums(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(" ".join(Ledger.steps[:5]))
+        old.execute("INSERT INTO recordings VALUES (1, 'pipeline', 'a.bag', 'f', 'p', 9, 3, 'interrupted', '', 0)")
+        old.execute("INSERT INTO cursors VALUES (1, 'out', 2, x'0102', 0)")
+        old.execute("PRAGMA user_version = 5")
+        old.commit()
+    with Ledger(path) as ledger:
+        assert ledger.cursor(1, "out") == Cursor(2, b"\1\2", closed=False)
+        ledger.commit(1, "out", 2, b"\3")
+        assert ledger.cursor(1, "out") == Cursor(3, b"\3", closed=False)
+    assert why_unusable(path) == ""
 
 
 def test_recordings_of_a_pipeline_agree_about_their_elements(path: Path) -> None:
