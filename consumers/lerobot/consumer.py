@@ -13,11 +13,13 @@ from consumers.copied import encoder_of, wished
 from consumers.files import check_parts, make_folder, provenance, remove_folder
 from consumers.lerobot.card import without_folders
 from consumers.lerobot.dataset import AnyDataset, dataset_at
-from consumers.lerobot.episode import Shared
+from consumers.lerobot.episode import Told
 from consumers.lerobot.features import no_sample
 from consumers.lerobot.layout import V21, VERSIONS, locked
 from consumers.lerobot.merge import Wanted, leave_part, merge
 from consumers.lerobot.modality import write_modality
+from consumers.lerobot.outcome import FEATURES as OUTCOME
+from consumers.lerobot.outcome import take_outcome
 from consumers.lerobot.settings import Settings, is_dataset
 from consumers.lerobot.share import Share
 from consumers.lerobot.wishes import FeatureWish, TaskWish, choose
@@ -86,6 +88,8 @@ class LeRobot(Consumer):
             0.3 read, and which has a data file and videos for each episode.
         modality: Write ``meta/modality.json``, which GR00T wants: the parts of state and action are their streams, and
             where an element's name has left, right, gripper, finger, jaw or hand in it, those are parts of their own.
+        outcome: The label, or labels, of an episode that is a success, such as ``success``: each frame then has
+            ``next.done``, true in an episode's last frame, and ``next.success``, true there where it is one.
         data_file_mb: A data file that is larger than this takes no further episode.
         video_file_mb: No video file becomes larger than this by a further episode.
 
@@ -116,6 +120,7 @@ class LeRobot(Consumer):
         license: str | None = None,  # noqa: A002 - the card's own word
         format: str = "v3.0",  # noqa: A002 - the word that users of LeRobot have for it
         modality: bool = False,
+        outcome: str | list[str] | None = None,
         data_file_mb: float = 100,
         video_file_mb: float = 200,
     ) -> None:
@@ -135,6 +140,7 @@ class LeRobot(Consumer):
         self._splits = choose("on_skip", on_skip, ("error", "split-episode")) == "split-episode"
         self._on_duplicate = choose("on_duplicate", on_duplicate, ("error", "skip", "append"))
         self._license = license
+        self._outcome = take_outcome(outcome, features)
         version = VERSIONS[choose("format", format, tuple(VERSIONS))]
         if modality and images == "png":
             msg = "modality is for GR00T, which reads videos: leave out 'images: png'"
@@ -181,7 +187,8 @@ class LeRobot(Consumer):
             self._advance(tick, tick_number)
 
     def _settings_for(self, recording: Recording) -> Settings:
-        return Settings(_whole_rate(recording.rate), self._features.of(recording), *self._common)
+        features = self._features.of(recording) + (() if self._outcome is None else OUTCOME)
+        return Settings(_whole_rate(recording.rate), features, *self._common)
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
         """Check that the dataset takes what the recording has, and begin or go on with its shares."""
@@ -189,7 +196,8 @@ class LeRobot(Consumer):
         if self._ignored:
             return
         make_folder(self._out)
-        self._text = self._task.of(recording)
+        success = None if self._outcome is None else recording.label in self._outcome
+        self._told = Told(self._task.of(recording), recording.label, success)
         self._settings = self._settings_for(recording)
         self._start = recording.start
         with locked(self._out):
@@ -197,7 +205,7 @@ class LeRobot(Consumer):
             if state is None:
                 self._key = self._choose_key(recording, dataset)
             if self._modality:
-                write_modality(self._out, self._settings.features, recording.streams)
+                write_modality(self._out, self._features.of(recording), recording.streams)
         if state is not None:
             self._key, self._ignored = state["key"], state["ignored"]
             self._at = _Progress(**state["at"])
@@ -243,7 +251,8 @@ class LeRobot(Consumer):
             folder = self._shares / _UNDER_WAY / f"{self._at.episode:06d}"
             rate, first = Fraction(self._settings.fps), self._shares / _share_of(0) / folder.name
             before = first if self._chunks and first.exists() else None
-            self._share = Share(folder, self._settings.features, rate, self._coding, self._task.stream, before)
+            shown = [feature for feature in self._settings.features if feature.streams]
+            self._share = Share(folder, shown, rate, self._coding, self._task.stream, before)
         self._share.add(frame)
         self._advance(frame.tick, frame.tick_number)
 
@@ -305,7 +314,7 @@ class LeRobot(Consumer):
         if self._chunks:
             self._check(recording)
         if recording.part:
-            leave_part(self._shares, self._at.episode + 1, self._text, origin)
+            leave_part(self._shares, self._at.episode + 1, self._told, origin)
             return
         if self._shares.exists():  # else an earlier process came as far as to tidy up
             self._add_episodes(origin)
@@ -314,10 +323,10 @@ class LeRobot(Consumer):
 
     def _add_episodes(self, origin: dict[str, Any]) -> None:
         with locked(self._out):
-            dataset = dataset_at(self._out, self._settings)
+            dataset, count = dataset_at(self._out, self._settings), self._at.episode + 1
             dataset.extend(
-                Shared(f"{self._key}/{number}", self._text, origin, sorted(self._shares.glob(f"chunk-*/{number:06d}")))
-                for number in range(self._at.episode + 1)
+                self._told.shared(self._key, number, count, origin, sorted(self._shares.glob(f"chunk-*/{number:06d}")))
+                for number in range(count)
                 if dataset.episode_of(f"{self._key}/{number}") is None
             )
             dataset.write_totals()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from consumers.files import require
 from consumers.lerobot.features import COUNTED, TASK
+from consumers.lerobot.outcome import outcome_of, with_outcome
 from consumers.lerobot.stats import column_stats, picture_stats
 from consumers.mp4 import Part
 
@@ -38,6 +39,10 @@ class Episode(Protocol):
         """What the robot does in it."""
 
     @property
+    def label(self) -> str:
+        """How it went, in a word; empty where nobody says so."""
+
+    @property
     def origin(self) -> dict[str, Any]:
         """Where it comes from, in plain values."""
 
@@ -56,15 +61,26 @@ class Episode(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """An episode that lies in its shares, in order."""
+    """An episode that lies in its shares, in order; ``success`` is None where its outcome is no feature."""
 
     key: str
     task: str
     origin: dict[str, Any]
     shares: Sequence[Path]
+    label: str = ""
+    success: bool | None = None
 
     def tables(self) -> Iterator[Any]:
         """Give the row groups of all shares."""
+        if self.success is None:
+            return self._tables()
+        return with_outcome(self._tables(), self._length(), success=self.success)
+
+    def _length(self) -> int:
+        pq = require("pyarrow.parquet", "lerobot")
+        return sum(pq.read_metadata(share / "rows.parquet").num_rows for share in self.shares)
+
+    def _tables(self) -> Iterator[Any]:
         pq = require("pyarrow.parquet", "lerobot")
         for share in self.shares:
             with pq.ParquetFile(share / "rows.parquet") as rows:
@@ -78,12 +94,18 @@ class Shared:
 
     def stats(self, features: Sequence[Feature], length: int) -> dict[str, Stats]:
         """Compute them, from the numbers and from the counts of the pictures' values."""
-        return {
-            feature.key: column_stats(self._column(feature.key, feature.shape[0]))
-            if feature.is_vector
-            else picture_stats(self._histogram(feature.key), length, channels=feature.shape[2])
-            for feature in features
-        }
+        outcome = {} if self.success is None else outcome_of(length, success=self.success)
+        found: dict[str, Stats] = {}
+        for feature in features:
+            if feature.key in outcome:
+                rows = outcome[feature.key].astype(np.float32).reshape(-1, 1)
+                found[feature.key] = column_stats(lambda rows=rows: [rows])  # type: ignore[misc] # a default in a lambda
+            elif feature.is_vector:
+                found[feature.key] = column_stats(self._column(feature.key, feature.shape[0]))
+            else:
+                counts = self._histogram(feature.key)
+                found[feature.key] = picture_stats(counts, length, channels=feature.shape[2])
+        return found
 
     def _column(self, key: str, width: int) -> Callable[[], Iterator[NDArray[Any]]]:
         pq = require("pyarrow.parquet", "lerobot")
@@ -104,6 +126,19 @@ class Shared:
         return np.asarray(sum(found))
 
 
+class Told(NamedTuple):
+    """What is known of a recording's episodes: task, label, and whether that is a success, if this is a feature."""
+
+    task: str
+    label: str = ""
+    success: bool | None = None
+
+    def shared(self, key: str, number: int, count: int, origin: dict[str, Any], shares: Sequence[Path]) -> Shared:
+        """Return one of ``count`` episodes, where frames were missing between them; the last alone is a success."""
+        success = None if self.success is None else self.success and number == count - 1
+        return Shared(f"{key}/{number}", self.task, origin, shares, self.label, success)
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """An episode that lies in a dataset: ``row`` is its line in the episodes table, ``texts`` are the tasks there."""
@@ -116,6 +151,11 @@ class Written:
     videos: dict[str, Path]
     texts: dict[int, str]
     fps: int
+
+    @property
+    def label(self) -> str:
+        """How it went, as the table has it."""
+        return self.row.get("label") or ""
 
     @classmethod
     def of(

@@ -87,7 +87,7 @@ class Feature:
     def as_json(self) -> dict[str, Any]:
         """Return the feature as ``info.json`` has it."""
         info = {"info": dict(self.info)} if self.info else {}
-        return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names), **info}
+        return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names) or None, **info}
 
 
 def plain_names(feature: Mapping[str, Any]) -> list[str] | None:

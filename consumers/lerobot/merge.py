@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumers.files import remove_folder, write_json
 from consumers.lerobot.dataset import AnyDataset, dataset_at
-from consumers.lerobot.episode import Shared
+from consumers.lerobot.episode import Told
 from consumers.lerobot.layout import ORIGINS, STATS, TASKS, locked, replace
 from consumers.lerobot.settings import Settings
 from consumers.lerobot.version21 import TABLES21
@@ -24,7 +24,7 @@ from streamer.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from consumers.lerobot.episode import Episode, Written
+    from consumers.lerobot.episode import Episode, Shared, Written
 
 _DRAFT = ".merge"
 _ABOUT = "part.json"
@@ -39,9 +39,9 @@ class Wanted(NamedTuple):
     shares: Path
 
 
-def leave_part(shares: Path, episodes: int, task: str, origin: dict[str, Any]) -> None:
+def leave_part(shares: Path, episodes: int, told: Told, origin: dict[str, Any]) -> None:
     """Say of a recording's shares what they are, once they are whole."""
-    write_json(shares / _ABOUT, {"episodes": episodes, "task": task, "origin": origin})
+    write_json(shares / _ABOUT, {"episodes": episodes, "origin": origin} | told._asdict())
 
 
 def merge(root: Path, wanted: Sequence[Wanted], license_: str | None = None) -> None:
@@ -86,7 +86,8 @@ def _shared(one: Wanted) -> Iterator[Shared]:
     about = json.loads(path.read_text(encoding="utf-8"))
     for number in range(about["episodes"]):
         shares = sorted(one.shares.glob(f"chunk-*/{number:06d}"))
-        yield Shared(f"{one.key}/{number}", about["task"], about["origin"], shares)
+        told = Told(about["task"], about.get("label", ""), about.get("success"))
+        yield told.shared(one.key, number, about["episodes"], about["origin"], shares)
 
 
 def _draft(root: Path, settings: Settings, order: list[Episode], there: list[Written]) -> AnyDataset:
