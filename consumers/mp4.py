@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from consumers.copied import keys_of
+from consumers.copied import COPYING, keys_of
+from consumers.encoders import CODECS, SPEEDS, encoder_for, most_quality, options_of
 from consumers.files import require
 from streamer.errors import ConfigError
 
@@ -27,18 +28,12 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
-CODECS = ("libsvtav1", "h264")
-SPEEDS = ("balanced", "fast", "fastest")
-_X264_PRESETS = {"balanced": "medium", "fast": "veryfast", "fastest": "ultrafast"}
 _H264_QUALITY, _FAR_KEYS = 23, 30  # x264's own default; frames
-_ENCODERS = {"libsvtav1": "libsvtav1", "h264": "libx264"}
-_PRESET = "12"  # of SVT-AV1, the fastest; LeRobot's choice, too
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _KEPT = 2**30  # bytes: larger pieces, or more at the end of the heap, go back to the system at once
 _LEAST_AV1 = 4  # pixels
 _SMALLEST, _TAKES_SMALL = 32, (17, 1)  # pixels; from which version on PyAV brings an SVT-AV1 that takes fewer
 _LIMITED, _BT601 = 1, 6  # AVCOL_RANGE_MPEG, AVCOL_SPC_SMPTE170M (libavutil/pixfmt.h): what `Segment` converts to
-_MOST_QUALITY = {"libsvtav1": 63, "h264": 51}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +72,13 @@ class Coding:
 
         """
         if self.codec not in CODECS:
-            msg = f"codec is {' or '.join(CODECS)}, not {self.codec!r}"
+            msg = f"codec is one of {', '.join((*CODECS, *COPYING))}, not {self.codec!r}"
             raise ValueError(msg)
         if self.speed not in SPEEDS:
             msg = f"speed is {', '.join(SPEEDS[:-1])} or {SPEEDS[-1]}, not {self.speed!r}"
             raise ValueError(msg)
-        if not 0 <= self.quality <= _MOST_QUALITY[self.codec]:
-            msg = f"quality (CRF) of {self.codec} is from 0 to {_MOST_QUALITY[self.codec]}, not {self.quality}"
+        if not 0 <= self.quality <= most_quality(self.codec):
+            msg = f"quality (CRF) of {self.codec} is from 0 to {most_quality(self.codec)}, not {self.quality}"
             raise ValueError(msg)
         if self.gop < 1 or (self.threads is not None and self.threads < 1):
             msg = f"gop and threads are at least 1, not {self.gop} and {self.threads}"
@@ -100,12 +95,7 @@ class Coding:
     @property
     def options(self) -> dict[str, str]:
         """The encoder's private options."""
-        chosen = {"g": str(self.gop), "crf": str(self.quality)}
-        if self.codec == "libsvtav1":
-            chosen["preset"] = _PRESET
-            return chosen | ({"svtav1-params": f"lp={self.threads}"} if self.threads else {})
-        chosen |= {"preset": _X264_PRESETS[self.speed], "bf": "0", "sc_threshold": "0"}
-        return chosen | ({"threads": str(self.threads)} if self.threads else {})
+        return dict(options_of(self.codec, self.quality, self.speed, self.gop, self.threads))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -124,21 +114,6 @@ def _keep_memory() -> None:
         adjust(_M_ARENA_MAX, 1)  # for all threads: what one encoder leaves, another takes
         adjust(_M_MMAP_THRESHOLD, _KEPT)
         adjust(_M_TRIM_THRESHOLD, _KEPT)
-
-
-def check_encoder(codec: str) -> None:
-    """Make sure that the PyAV that is installed has the encoder of a codec.
-
-    Raises:
-        ConfigError: it was built without.
-
-    """
-    av = require("av", "video")
-    if _ENCODERS[codec] not in av.codecs_available:
-        others = [name for name in CODECS if _ENCODERS[name] in av.codecs_available]
-        instead = f", or choose 'codec: {others[0]}'" if others else ""
-        msg = f"codec: av {version('av')} was built without {codec}; install av from PyPI{instead}"
-        raise ConfigError(msg)
 
 
 def _check_av1(stream: str, shape: tuple[int, ...], size: str) -> None:
@@ -217,7 +192,7 @@ class Segment:
 
     def _new_stream(self, frame: VideoFrame) -> Any:
         """Begin a video of frames like this one."""
-        encoder = _ENCODERS[self._coding.codec]
+        encoder = encoder_for(self._coding.codec)
         stream: Any = self._file.add_stream(encoder, rate=self._rate, options=self._coding.options)
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
         context = stream.codec_context

@@ -11,6 +11,7 @@ import numpy as np
 
 from consumers import mp4
 from consumers.copied import Copied, encoder_of, wished
+from consumers.encoders import check_encoder
 from consumers.files import (
     about_episode,
     check_parts,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from streamer.records import Copying
 
 _CLOCK = Fraction(1, 90_000)  # seconds: the unit of the time stamps of a variable rate
+_GAP = 1.5  # periods from one frame to the next
 _LAYOUTS = ("files", "grid")
 _GRID = "grid"
 _WHAT = "pictures with 8 bits, or of depth"
@@ -49,12 +51,13 @@ class Video(Consumer):
     In the layout ``grid`` it is one, ``<out>/<recording>.grid.mp4``, with all cameras side by side. A picture whose
     width or height is odd gets its last column or row once more: the JSON file's ``padded`` tells of which.
 
-    With a constant rate, frame n is shown at n / rate; with a ``variable`` one, at its tick, so that skipped frames
-    leave the picture before standing. Depth is coloured from near (warm) to far (cold), each picture for itself. A
-    frame without a sample shows the picture before, or black. With ``codec: copy`` or ``auto``, the packets of a video
-    topic are written as they were recorded: the JSON file's ``copied`` names the cameras. Each chunk is a segment of
-    its own until the end, so a repeated chunk replaces itself. The JSON file has the provenance and counts. Of many
-    recordings in one run, or episodes of one, ``<out>/_recordings.json`` has the order, and which videos are whose.
+    With a constant rate, frame n is shown at n / rate, and the JSON file tells the ``gaps`` between frames and the time
+    that they leave out; with a ``variable`` one, at its tick, so that skipped frames leave the picture before standing.
+    Depth is coloured from near (warm) to far (cold), each picture for itself. A frame without a sample shows the
+    picture before, or black. With ``codec: copy`` or ``auto``, the packets of a video topic are written as they were
+    recorded: the JSON file's ``copied`` names the cameras. Each chunk is a segment of its own until the end, so a
+    repeated chunk replaces itself. The JSON file has the provenance and counts. Of many recordings in one run, or
+    episodes of one, ``<out>/_recordings.json`` has the order, and which videos are whose.
     """
 
     many_recordings = True
@@ -82,8 +85,9 @@ class Video(Consumer):
             width: The most pixels that a camera is wide in a grid.
             overlay: Write the time, the sample's offset and, below, what streams of text say into the picture; in a
                 grid also the streams' names.
-            codec: ``h264`` or ``libsvtav1``; ``copy`` takes the packets of video topics as they are, and refuses what
-                cannot be copied; ``auto`` encodes that. Left out, h264.
+            codec: ``h264``, ``libsvtav1``, or an encoder in hardware that PyAV and the machine have (``h264_nvenc``,
+                ``hevc_nvenc``, ``h264_vaapi``, ``h264_videotoolbox``). ``copy`` takes the packets of video topics as
+                they are, and refuses what cannot be copied; ``auto`` encodes that. Left out, h264.
             quality: CRF; left out, 23.
             gop: Pictures from a key frame to the next; left out, 30.
             speed: ``balanced``, ``fast`` or ``fastest``.
@@ -106,7 +110,7 @@ class Video(Consumer):
         self._overlay = overlay
         usual, own = mp4.Coding("h264", 23, 30), encoder_of(codec)
         self._coding = mp4.Coding.choose(usual, speed, own, quality, gop, encoder_threads)
-        mp4.check_encoder(self._coding.codec)
+        check_encoder(self._coding.codec)
         self._segments: dict[str, mp4.Segment] = {}
         self._copies: dict[str, Copied] = {}
 
@@ -144,6 +148,7 @@ class Video(Consumer):
         self._parts = working_folder(self._out / f".{recording.name}.video", anew=state is None)
         self._frames: int = state["frames"] if state else 0
         self._without: dict[str, int] = state["without"] if state else dict.fromkeys(self._streams, 0)
+        self._gaps: dict[str, Any] = state["gaps"] if state else {"last": None, "gaps": 0, "ns": 0}
         self._chunk: int = state["chunk"] if state else -1  # the last one that was committed
         self._empty: list[int] = state["empty"] if state else []  # chunks without a frame
         self._final = self._out / f"{recording.name}.video.json"
@@ -187,6 +192,7 @@ class Video(Consumer):
             self._first -= round((self._time + 1 - time) * _CLOCK * 10**9)
             time = self._time + 1
         self._time = time
+        self._note_gap(frame.tick)
         shown_at = None if self._constant else time
         pictures = {name: self._shown(name, frame) for name in self._streams if name not in self._copied}
         if self._grid:
@@ -198,6 +204,14 @@ class Video(Consumer):
             if (sample := frame.samples[name]) is not None:  # always there: else it would not be copied
                 copy.add(sample.value, shown_at, key=sample.key)
         self._frames += 1
+
+    def _note_gap(self, tick: int) -> None:
+        """Count the time that is not shown where frames are missing: a constant rate goes on without it."""
+        period = 10**9 / self._rate
+        if self._constant and self._gaps["last"] is not None and tick - self._gaps["last"] > _GAP * period:
+            self._gaps["gaps"] += 1
+            self._gaps["ns"] += tick - self._gaps["last"] - round(period)
+        self._gaps["last"] = tick
 
     def _begin(self) -> None:
         """Begin the files of a chunk."""
@@ -256,7 +270,7 @@ class Video(Consumer):
         else:
             self._empty = [*self._empty, chunk.number]
         self._chunk = chunk.number
-        counts = {"frames": self._frames, "without": self._without}
+        counts = {"frames": self._frames, "without": self._without, "gaps": dict(self._gaps)}
         return counts | {"chunk": self._chunk, "empty": self._empty}
 
     def close(self, recording: Recording) -> None:
@@ -270,6 +284,7 @@ class Video(Consumer):
                         mp4.join(parts, draft, self._rate)
             counts: dict[str, Any] = {"frames": self._frames, "without_sample": self._without}
             counts |= {"padded": self._padded(), "copied": self._copied, "videos": self._names if chunks else []}
+            counts |= {"gaps": self._gaps["gaps"], "seconds_left_out": round(self._gaps["ns"] / 1e9, 3)}
             values = counts | {"provenance": provenance(recording, "av")}
             write_json(self._out / f"{recording.name}.video.json", values)
         remove_folder(self._parts)

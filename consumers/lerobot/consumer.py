@@ -72,8 +72,9 @@ class LeRobot(Consumer):
         images: ``video``, or ``png`` for images inside the data files.
         depth: 16-bit depth: ``lossless``, PNG inside the data files; or ``video`` of 12 bits, from 0.01 to 10 m in
             steps of 1.2 mm (near) to 4.4 mm (far), as LeRobot 0.6 writes it and no older one reads it.
-        codec: ``libsvtav1`` or ``h264``; codec, quality and gop are LeRobot's own where they are left out. ``copy``
-            takes the packets of video topics as they are, and refuses what cannot be copied; ``auto`` encodes that.
+        codec: ``libsvtav1``, ``h264``, or an encoder in hardware that PyAV and the machine have; codec, quality and gop
+            are LeRobot's own where they are left out. ``copy`` takes the packets of video topics as they are, and
+            refuses what cannot be copied; ``auto`` encodes that.
         quality: The codec's constant rate factor; 0 is best.
         gop: Frames from one key frame to the next; few make reading single frames fast.
         speed: ``balanced``: AV1, CRF 30, a key frame every 2 frames; ``fast``: one every 30; ``fastest``: H.264,

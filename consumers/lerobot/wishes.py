@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from consumers.encoders import check_encoder
 from consumers.files import require
 from consumers.lerobot.depth import check_depth_encoder
 from consumers.lerobot.features import DTYPES, make_features
-from consumers.mp4 import check_encoder
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -12,9 +12,11 @@ import av
 import numpy as np
 import pytest
 
-from consumers import files, mp4
+from consumers import encoders, files, mp4
+from consumers.encoders import HARDWARE, check_encoder
 from consumers.lerobot.features import make_features
-from consumers.mp4 import Coding, Part, Segment, alike, check_encoder, check_size, fraction, join
+from consumers.mp4 import Coding, Part, Segment, alike, check_size, fraction, join
+from consumers.video import Video
 from streamer.contract import StreamInfo
 from streamer.errors import ConfigError
 
@@ -201,6 +203,24 @@ def test_an_encoder_that_pyav_was_built_without_is_named_before_anything_starts(
     monkeypatch.setattr(av, "codecs_available", {"libx264"})
     with pytest.raises(ConfigError, match=rf"av {re.escape(version('av'))} .*libsvtav1.*'codec: h264'"):
         check_encoder("libsvtav1")
+
+
+@pytest.mark.parametrize("codec", HARDWARE)
+def test_an_encoder_in_hardware_is_tried_with_a_picture_before_anything_starts(codec: str, tmp_path: Path) -> None:
+    try:
+        context: Any = av.CodecContext.create(codec, "w")
+        context.width, context.height, context.pix_fmt, context.time_base = 256, 256, "yuv420p", Fraction(1, 30)
+        context.open()
+    except (ValueError, av.FFmpegError):
+        with pytest.raises(ConfigError, match=rf"{codec}.*choose 'codec: libsvtav1'"):
+            Video(str(tmp_path), codec=codec)
+    else:
+        Video(str(tmp_path), codec=codec)
+
+
+def test_a_picture_tells_whether_an_encoder_works() -> None:
+    assert encoders.failure("libx264") == ""
+    assert encoders.failure("libx264rgb") != ""  # which takes no YUV 4:2:0
 
 
 def test_a_library_that_is_older_than_what_is_declared_is_named_with_both_versions(

@@ -92,3 +92,23 @@ def test_a_grid_is_even_whatever_is_in_it(count: int) -> None:
     assert drawn.shape[:2] == grid.shape
     assert (grid.shape[0] % 2, grid.shape[1] % 2) == (0, 0)
     assert (drawn == 9).sum() // 3 == sum(round(shape[0] * 58 / 57) * 58 for shape in shapes.values())
+
+
+def test_a_constant_rate_tells_the_time_that_it_leaves_out(tmp_path: Path) -> None:
+    """Frames at 0, 1, 2, 13 and 14 tenths of a second: a second is missing, also across a replaced process."""
+    about = recording("take", 5, {"red": STREAMS["red"]})
+    told = {}
+    for rate in ("constant", "variable"):
+        state = None
+        for chunk, tenths in enumerate(((0, 1, 2), (13, 14))):
+            consumer = Video(str(tmp_path / rate), rate=rate)
+            consumer.open(about, state)
+            for n, tenth in enumerate(tenths):
+                tick = START + tenth * 10**8
+                sample = Sample(np.zeros((*SIZES["red"], 3), np.uint8), tick, 0, 0)
+                consumer.on_frame(Frame(3 * chunk + n, tenth, tick, {"red": sample}))
+            state = consumer.on_chunk(Chunk(chunk, 3 * chunk, 3 * chunk + len(tenths) - 1, len(tenths)))
+        consumer.close(about)
+        told[rate] = json.loads((tmp_path / rate / "take.video.json").read_text(encoding="utf-8"))
+    assert (told["constant"]["gaps"], told["constant"]["seconds_left_out"]) == (1, 1.0)
+    assert (told["variable"]["gaps"], told["variable"]["seconds_left_out"]) == (0, 0.0)

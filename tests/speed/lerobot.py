@@ -24,7 +24,8 @@ import av
 import numpy as np
 from rosbags.rosbag1 import Reader
 
-from consumers.mp4 import _ENCODERS, Coding
+from consumers.encoders import encoder_for
+from consumers.mp4 import Coding
 from streamer.demo import Workload, make
 from streamer.memory import anonymous
 from tests.pipeline.driver import run
@@ -101,7 +102,7 @@ def _bare(frames: np.ndarray[Any, np.dtype[np.uint8]], folder: Path, codec: str)
     files, streams = [], []
     for camera in range(CAMERAS):
         files.append(av.open(str(folder / f"{camera}.mp4"), "w"))
-        stream: Any = files[-1].add_stream(_ENCODERS[codec], Fraction(HZ), options=coding.options)
+        stream: Any = files[-1].add_stream(encoder_for(codec), Fraction(HZ), options=coding.options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         streams.append(stream)
     for frame in frames:
