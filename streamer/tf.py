@@ -222,6 +222,7 @@ def track(chain: tuple[list[Link], list[Link]], instants: Stamps, align: str) ->
         part = _at(link, instants, align)
         _merge(result, part)
         result.values[...] = compose(result.values, part.values)
+    result.values[...] += 0.0  # no number is -0
     return result
 
 

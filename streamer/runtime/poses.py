@@ -74,7 +74,7 @@ def find_chain(source: Source, types: Types, settings: StreamSettings) -> Chain:
         raise ValueError(msg)
     tree = Tree(_transforms(source, types, settings))
     try:
-        links = tree.chain(*settings.tf)
+        links = tree.chain(*(name.lstrip("/") for name in settings.tf))  # as those in messages
     except RecordingError as error:
         raise error.within(stream=settings.name) from error
     moving = [link.stamps for side in links for link in side if not link.static]

@@ -86,8 +86,12 @@ class Stream:
     @property
     def kind(self) -> str:
         """What its samples are: image, depth, vector, points or text."""
-        flat = len(self.spec.shape) == 1 and not isinstance(self.spec.dtype, dict)
-        return "vector" if self.chain is not None and flat else self.decoder.kind
+        if self.chain is None:
+            return self.decoder.kind
+        if isinstance(self.spec.dtype, dict):
+            return "points"
+        flat = len(self.spec.shape) == 1
+        return "vector" if flat else "image" if self.decoder.kind == "vector" else self.decoder.kind
 
     def chain_of(self, frame: int) -> Chain | None:
         """Return the steps of one frame's sample: how often an angle has gone round may depend on the frame."""

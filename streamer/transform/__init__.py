@@ -60,7 +60,7 @@ def make_steps(entries: Sequence[object]) -> tuple[Step, ...]:
 
 def _make_step(entry: object) -> Step:
     if isinstance(entry, str):
-        return load_own(entry, {}) if ":" in entry else _find(entry).parse(None)
+        return load_own(entry, {}) if ":" in entry else _parsed(_find(entry), entry, None)
     if not isinstance(entry, dict) or not entry:
         msg = f"it should be a name, or a name with its arguments, not {entry!r}"
         raise ConfigError(msg)
@@ -71,6 +71,10 @@ def _make_step(entry: object) -> Step:
         raise ConfigError(msg)
     ((name, value),) = entry.items()
     step = Box if name == "crop" and isinstance(value, dict) and "area" not in value else _find(str(name))
+    return _parsed(step, str(name), value)
+
+
+def _parsed(step: type[Step], name: str, value: object) -> Step:
     try:
         return step.parse(value)
     except ConfigError as error:

@@ -109,6 +109,21 @@ def shape_text(spec: Spec) -> str:
     return "×".join(map(str, shape))
 
 
+def description(dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Describe a record type in plain values, from which ``np.dtype`` makes it again."""
+    fields: Any = dtype.fields or {}
+    formats = [
+        f"({fields[name][0].shape[0]},){fields[name][0].base.str}" if fields[name][0].shape else fields[name][0].str
+        for name in dtype.names or ()
+    ]
+    return {
+        "names": list(dtype.names or ()),
+        "formats": formats,
+        "offsets": [int(fields[name][1]) for name in dtype.names or ()],
+        "itemsize": dtype.itemsize,
+    }
+
+
 def require_image(spec: Spec) -> tuple[int, int]:
     """Return (height, width) of what must be an image.
 

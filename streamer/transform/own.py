@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from streamer.errors import ConfigError, DecodeError
-from streamer.transform.base import Step, shape_text
+from streamer.transform.base import Step, description, shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +50,11 @@ class Own(Step):
         except Exception as error:
             msg = f"{self.use} fails with {shape_text(spec)} of zeros: {type(error).__name__}: {error}"
             raise ConfigError(msg) from error
-        if found.dtype.hasobject or (found.ndim == 0):
+        if found.dtype.kind not in "biufV" or found.dtype.hasobject or found.ndim == 0:
             msg = f"{self.use} should return an array of numbers, it returns {type(found).__name__} of {found.dtype}"
+            raise ConfigError(msg)
+        if found.ndim > 1 and len(spec.shape) == 1 and dtype.names is None and found.dtype != np.uint8:
+            msg = f"{self.use} makes an array of {found.shape} of a vector, which is none: return it flat, or a picture"
             raise ConfigError(msg)
         names = tuple(map(str, getattr(self.function, "names", ()) or ()))
         if names and (found.ndim != 1 or len(names) != len(found)):
@@ -60,6 +63,8 @@ class Own(Step):
         kept = spec.names if found.shape == spec.shape else ()
         variable = spec.variable and found.shape[:1] == spec.shape[:1]
         described = spec.dtype if found.dtype == dtype else found.dtype.str
+        if found.dtype != dtype and found.dtype.names:
+            described = description(found.dtype)
         return replace(spec, shape=found.shape, dtype=described, variable=variable, names=names or kept, unit="")
 
     def bound(self, spec: Spec) -> Step:

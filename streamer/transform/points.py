@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from streamer.errors import ConfigError, DecodeError, nearest_name
-from streamer.transform.base import Step, metres, one_of, require_points, whole
+from streamer.transform.base import Step, description, metres, one_of, require_points, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def _require_field(dtype: np.dtype[Any], name: object) -> str:
     known = dtype.names or ()
     if name not in known or dtype[str(name)].shape:
-        hint = nearest_name(str(name), known)
+        hint = nearest_name(str(name), [each for each in known if each != name and not dtype[each].shape])
         msg = f"the points have no field {name!r} of one number{hint or '.'} They have {', '.join(known)}"
         raise ConfigError(msg)
     return str(name)
@@ -82,7 +82,7 @@ class Fields(Step):
 
     def probe(self, spec: Spec) -> Spec:
         """Describe the smaller record."""
-        return replace(spec, dtype=_description(self._record(require_points(spec))))
+        return replace(spec, dtype=description(self._record(require_points(spec))))
 
     def _record(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         for name in self.chosen:
@@ -211,18 +211,3 @@ class Pad(Step):
             msg = f"{len(array)} points do not fit into {self.count}: pad to more, or use 'sample: {self.count}'"
             raise DecodeError(msg)
         return Sample(self.count, fill="zero")(array)
-
-
-def _description(dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Describe a record type in plain values, from which ``np.dtype`` makes it again."""
-    fields: Any = dtype.fields or {}
-    formats = [
-        f"({fields[name][0].shape[0]},){fields[name][0].base.str}" if fields[name][0].shape else fields[name][0].str
-        for name in dtype.names or ()
-    ]
-    return {
-        "names": list(dtype.names or ()),
-        "formats": formats,
-        "offsets": [int(fields[name][1]) for name in dtype.names or ()],
-        "itemsize": dtype.itemsize,
-    }

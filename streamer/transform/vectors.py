@@ -110,12 +110,13 @@ class Elements(Step):
     def __post_init__(self) -> None:
         """Check what is chosen."""
         if isinstance(self.chosen, str):
-            if ":" in self.chosen and not _SLICE.fullmatch(self.chosen):
+            match = _SLICE.fullmatch(self.chosen)
+            if ":" in self.chosen and (match is None or int(match[3] or 1) == 0):
                 msg = f"{self.chosen!r} is no slice: write it as 'start:stop' or 'start:stop:step'"
                 raise ConfigError(msg)
             return
         chosen = (self.chosen,) if isinstance(self.chosen, int) else self.chosen
-        fits = isinstance(chosen, list | tuple) and chosen and all(isinstance(each, str | int) for each in chosen)
+        fits = isinstance(chosen, list | tuple) and chosen and all(type(each) in (str, int) for each in chosen)
         if not fits:
             msg = f"it should be names, numbers or a slice, not {self.chosen!r}"
             raise ConfigError(msg)

@@ -137,3 +137,8 @@ def test_the_wide_texts_of_a_recording_are_read(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     found = [frame["it"] for frame in streamer.open(tmp_path / "config.yaml").frames()]
     assert found[:4] == ["", "grün", "grüngrün", ""]
+
+
+def test_a_map_of_a_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'map' is for arrays, which a text is not"):
+        decoder("cdr", map=("gray",))

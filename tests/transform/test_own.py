@@ -68,6 +68,35 @@ def test_a_function_is_a_step_whose_shape_is_found_out() -> None:
     assert chain(np.ones(4, np.float32)).tolist() == [2, 2, 2, 2]
 
 
+def drawn(array: NDArray[Any]) -> NDArray[Any]:
+    return np.repeat((array > 0).astype(np.uint8)[:, None], 3, axis=1)
+
+
+def table(array: NDArray[Any]) -> NDArray[Any]:
+    return np.outer(array, array)
+
+
+def imaginary(array: NDArray[Any]) -> NDArray[Any]:
+    return array * 1j
+
+
+def pairs(array: NDArray[Any]) -> NDArray[Any]:
+    found = np.zeros(len(array), np.dtype([("x", "<f4"), ("n", "<u2")]))
+    found["x"], found["n"] = array, 7
+    return found
+
+
+def test_what_a_function_may_make_of_a_vector() -> None:
+    assert Chain.bind(make_steps([f"{HERE}:drawn"]), VECTOR).spec.shape == (4, 3)
+    chain = Chain.bind(make_steps([f"{HERE}:pairs", {"fields": "n"}]), VECTOR)
+    out = np.zeros(4, np.dtype(chain.spec.dtype))
+    chain.into(np.ones(4, np.float32), out)
+    assert out["n"].tolist() == [7] * 4
+    for name, said in (("table", r"makes an array of \(4, 4\) of a vector"), ("imaginary", "of complex64")):
+        with pytest.raises(ConfigError, match=said):
+            Chain.bind(make_steps([f"{HERE}:{name}"]), VECTOR)
+
+
 def test_a_class_takes_options_and_names_its_elements() -> None:
     chain = Chain.bind(make_steps([{"use": f"{HERE}:Sums", "times": 3.0}]), VECTOR)
     assert (chain.spec.shape, chain.spec.names) == ((2,), ("sum", "times"))
@@ -162,6 +191,10 @@ def test_depth_is_picked_when_it_is_undistorted() -> None:
         ({"model": "omni"}, "the model 'omni' with 5 numbers is not known"),
         ({"d": (1.0, 2.0)}, "the model 'plumb_bob' with 2 numbers is not known"),
         ({"k": (0.0,) * 9}, "the camera is not calibrated"),
+        ({"k": (np.nan,) * 9}, "the calibration has numbers that are not finite"),
+        ({"d": (0.1, 0.1, 0.1, 0.1, np.inf)}, "the calibration has numbers that are not finite"),
+        ({"width": 0}, "the calibration is for images of 0×240: it does not say their size"),
+        ({"binning": (1000, 1)}, "it does not say their size"),
         ({"width": 640}, "the calibration is for images of 640×240, and is given 320×240"),
     ],
 )
@@ -178,3 +211,19 @@ def test_undistort_names_its_topic_and_waits_for_the_calibration() -> None:
         Chain.bind([step], Spec((240, 320), "|u1"))
     info = CameraInfo(320, 240, "plumb_bob", INFOS["plumb_bob"], K, p=P)
     assert Chain.bind([step.calibrated(info)], Spec((240, 320), "|u1")).spec.shape == (240, 320)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
+def test_pictures_of_every_type_are_undistorted_as_by_opencv(dtype: str, channels: tuple[int, ...]) -> None:
+    info = CameraInfo(320, 240, "plumb_bob", INFOS["plumb_bob"], K, p=P)
+    pixels = np.random.default_rng(2).integers(0, 120, (240, 320, *channels)).astype(dtype)
+    found = Chain.bind([Undistort(info=info)], Spec(pixels.shape, pixels.dtype.str))(pixels)
+    maps = cv2.initUndistortRectifyMap(
+        np.reshape(K, (3, 3)), np.array(info.d), np.eye(3), np.reshape(P, (3, 4))[:, :3], (320, 240), cv2.CV_32FC1
+    )
+    light = dtype == "u1" or (dtype == "u2" and len(channels) == 1)
+    right = cv2.remap(pixels, *maps, cv2.INTER_LINEAR if light else cv2.INTER_NEAREST)
+    assert np.array_equal(found, right.reshape(pixels.shape))
+    with pytest.raises(ConfigError, match="it is not for images of uint32"):
+        Chain.bind([Undistort(info=info)], Spec((240, 320), "<u4"))
