@@ -257,7 +257,8 @@ class EpisodeSettings:
 
     ``windows`` is the path of a table; durations are in nanoseconds. Ends in which the stream of ``trim`` rests are cut
     off, and what is shorter than ``shortest`` then is left out; ``unfinished`` (drop, keep, error) says what becomes of
-    one whose start or stop is missing. ``task`` is that of the episodes which have none of their own.
+    one whose start or stop is missing. ``task`` is that of the episodes which have none of their own, after what
+    ``task_file`` says, the path of a file.
     """
 
     markers: Markers | None = None
@@ -269,6 +270,7 @@ class EpisodeSettings:
     trim: Rest | None = None
     unfinished: str = "drop"
     task: str = ""
+    task_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from streamer.episodes import (
     every,
     fired,
     number_spans,
+    read_tasks,
     read_windows,
     speeds,
     trimmed,
@@ -94,7 +95,13 @@ def test_pauses_lengths_and_short_ends_are_as_asked_for() -> None:
     assert [(s.start, s.end) for s in every(5, 5 + 25, 10)] == [(5, 15), (15, 25), (25, 30)]
     cut = number_spans([Span(0, 5), Span(4, 4), Span(6, 20), Span(18, 30)], [], 6)
     assert [(e.number, e.start) for e in cut.episodes] == [(0, 6), (1, 18)]
-    assert [p.text.split()[0] for p in cut.problems] == ["is", "is", "begins"]
+    words = ["long, less than", "is empty, it ends where it begins", "before the one in front of it ends"]
+    assert [text in problem.text for problem, text in zip(cut.problems, words, strict=True)] == [True] * 3
+    assert cut.problems[2].text.endswith("it is kept")
+    assert all(problem.severe for problem in cut.problems)
+    nested = number_spans([Span(0, 50), Span(10, 20), Span(30, 60), Span(50, 70)], [], 6, "drop")
+    assert [(e.number, e.start) for e in nested.episodes] == [(0, 0), (1, 50)]
+    assert [p.stamp for p in nested.problems] == [10, 30]
 
 
 def test_a_robot_that_rests_between_trials_is_cut_there_and_its_idle_ends_are_cut_off() -> None:
@@ -121,13 +128,68 @@ def test_a_table_that_was_written_reads_back_to_the_nanosecond(tmp_path: Path) -
     )
     path = tmp_path / "trials.csv"
     write_windows(path, [("a", begins, cut.episodes), ("b", 0, [])])
-    found = read_windows(path, "a", begins)
+    found, others = read_windows(path, {"a", "a.mcap"}, begins)
+    assert others == []
     assert [(s.start, s.end, s.task, s.label) for s in found] == [
         (e.start, e.end, e.task, e.label) for e in cut.episodes
     ]
-    assert read_windows(path, "b", begins) == []
+    assert read_windows(path, {"b"}, begins) == ([], ["a"])
+    path.write_text("recording,start,end\na.mcap,1,2\n")
+    assert len(read_windows(path, {"a", "a.mcap"}, begins)[0]) == 1
     path.write_text("start,end\n1970-01-01T00:00:05Z,6.5\n")
-    assert [(s.start, s.end) for s in read_windows(path, "c", 0)] == [(5 * S, 6_500_000_000)]
+    assert [(s.start, s.end) for s in read_windows(path, {"c"}, 0)[0]] == [(5 * S, 6_500_000_000)]
     path.write_text("start,end\nsoon,6.5\n")
     with pytest.raises(ConfigError, match="row 2"):
-        read_windows(path, "c", 0)
+        read_windows(path, {"c"}, 0)
+
+
+TASK_FILES = {
+    "all.txt": ("pick the\n  cube\n", [("pick the cube", ""), ("pick the cube", "")]),
+    "both.yaml": ("{task: pick, label: true}", [("pick", "success"), ("pick", "success")]),
+    "a.json": ('{"a": "pick", "b": "place"}', [("pick", ""), ("pick", "")]),
+    "deep.yml": (
+        "a: {task: pick}\na-001: {label: failure}\nb: [one, two]",
+        [("pick", ""), ("pick", "failure")],
+    ),
+    "list.yaml": ("[pick, {task: place, label: partly}]", [("pick", ""), ("place", "partly")]),
+    "own.yaml": ("a.bag: [pick, place]", [("pick", ""), ("place", "")]),
+    "rows.csv": (
+        "recording,number,task,label\na,,pick,\na,1,,failure\nb,0,other,",
+        [("pick", ""), ("pick", "failure")],
+    ),
+    "plain.csv": ("task\npick\n", [("pick", ""), ("pick", "")]),
+}
+
+
+@pytest.mark.parametrize("name", TASK_FILES)
+def test_a_file_tells_task_and_label_of_all_episodes_or_of_each(tmp_path: Path, name: str) -> None:
+    text, right = TASK_FILES[name]
+    (tmp_path / name).write_text(text)
+    tasks = read_tasks(tmp_path / name, {"a", "a.bag"})
+    assert [tuple(tasks.of(number)) for number in range(2)] == right
+    assert not tasks.others
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("t.yaml", "a: 5", "5 is no task"),
+        ("t.yaml", "a: {text: pick}", "is no task"),
+        ("t.yaml", "a: [", "no YAML"),
+        ("t.csv", "recording\na\n", "no column task"),
+        ("t.csv", "number,task\nfirst,pick\n", "'first' is no episode's number"),
+    ],
+)
+def test_a_file_of_tasks_that_makes_no_sense_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_tasks(tmp_path / name, {"a"})
+
+
+def test_a_file_of_tasks_for_other_recordings_says_for_which(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("b: pick\nc-001: place")
+    (tmp_path / "t.csv").write_text("recording,task\nb,pick\n")
+    assert read_tasks(tmp_path / "t.yaml", {"a"}).others == ["b", "c-001"]
+    assert set(read_tasks(tmp_path / "t.csv", {"a"}).others) == {"b"}
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_tasks(tmp_path / "missing.txt", {"a"})

@@ -73,6 +73,10 @@ class EpisodesConfig(_Settings):
         "drop", description="what to do with an episode that is started twice or never stopped"
     )
     task: str = Field("", description="the task of episodes that are told none of their own")
+    task_file: str | None = Field(
+        None,
+        description="a text, YAML or CSV that tells tasks and labels; with {recording} it lies beside the recording",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> EpisodesConfig:

@@ -91,7 +91,15 @@ def episode_settings(config: Config, base: Path) -> EpisodeSettings | None:
         None if e.trim is None else Rest(e.trim.still, e.trim.below),
         e.unfinished,
         e.task,
+        _told_in(e.task_file, base),
     )
+
+
+def _told_in(task_file: str | None, base: Path) -> str | None:
+    """Return where tasks are told; of a file beside each recording, that stays relative."""
+    if task_file is None or "{recording}" in task_file:
+        return task_file
+    return str(base / Path(task_file).expanduser())
 
 
 _DECIDE = ("episodes", "timeline", "streams", "consumers", "chunk_size", "types")

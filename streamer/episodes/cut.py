@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from streamer.records import Episode
@@ -11,6 +10,8 @@ from streamer.units import show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_LEFT_OUT = "it is left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,28 @@ class Cut:
     idle: tuple[tuple[int, int], ...] = ()
 
 
-def number_spans(spans: Sequence[Span], problems: Sequence[Problem], shortest: int) -> Cut:
-    """Leave out what is empty or shorter than ``shortest`` nanoseconds; number the rest, and tell what overlaps."""
-    told, kept = list(problems), []
+def number_spans(spans: Sequence[Span], problems: Sequence[Problem], shortest: int, unfinished: str = "keep") -> Cut:
+    """Leave out what is empty or shorter than ``shortest`` nanoseconds; number the rest, and tell what overlaps.
+
+    One that begins before another ends is left out, too, unless ``unfinished`` says ``keep``.
+    """
+    told = list(problems)
+    kept: list[Span] = []
     for span in sorted(spans, key=lambda s: (s.start, s.end)):
         length = span.end - span.start
         if length <= 0:
-            told.append(Problem(span.start, "is empty: it ends where it begins"))
+            what = "where" if length == 0 else f"{show_duration(-length)} before"
+            told.append(Problem(span.start, f"an episode is empty, it ends {what} it begins; {_LEFT_OUT}", severe=True))
         elif length < shortest:
-            text = f"is {show_duration(length)} long, less than {show_duration(shortest)}"
-            told.append(Problem(span.start, text, until=span.end))
+            text = f"an episode is {show_duration(length)} long, less than {show_duration(shortest)}; {_LEFT_OUT}"
+            told.append(Problem(span.start, text, severe=True, until=span.end))
+        elif kept and span.start < (before := max(one.end for one in kept)):
+            stays = unfinished == "keep"
+            text = f"an episode begins {show_duration(before - span.start)} before the one in front of it ends"
+            text = f"{text}; {'it is kept' if stays else _LEFT_OUT}"
+            told.append(Problem(span.start, text, severe=True, until=None if stays else span.end))
+            kept += [span] if stays else []
         else:
             kept.append(span)
-    for before, span in pairwise(kept):
-        if span.start < before.end:
-            text = f"begins {show_duration(before.end - span.start)} before the one in front of it ends"
-            told.append(Problem(span.start, text, severe=True))
     episodes = [Episode(n, s.start, s.end, s.task, s.label, s.why) for n, s in enumerate(kept)]
     return Cut(tuple(episodes), tuple(sorted(told, key=lambda p: p.stamp)))

@@ -52,14 +52,14 @@ def between_markers(
 
     def leave(begun: Event, until: int, what: str) -> None:
         kept = unfinished == "keep"
-        text = f"{what}; it is {'kept up to there' if kept else 'left out'}"
+        text = f"an episode {what}; it is {'kept up to there' if kept else 'left out'}"
         problems.append(Problem(begun.stamp, text, severe=True, until=None if kept else until))
         if kept:
             spans.append(_span(begun, until, "", what))
 
     for event in events:
         if opened is not None and event.discards:
-            problems.append(Problem(opened.stamp, f"is discarded by {event.shown}", until=event.stamp))
+            problems.append(Problem(opened.stamp, f"an episode is discarded by {event.shown}", until=event.stamp))
             opened = None
         elif opened is not None and event.stops:
             spans.append(_span(opened, event.stamp, event.label, f"{opened.shown} … {event.shown}"))

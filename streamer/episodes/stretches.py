@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Stamps = NDArray[np.int64]
 
+_IDLE = "an episode is left out: nothing moves in it"
 _HALF = 50_000_000  # nanoseconds to either side of a message, over which its speed is taken
 
 
@@ -90,7 +91,7 @@ def trimmed(
     for span in spans:
         low, high = np.searchsorted(moving, [span.start, span.end])
         if low == high:
-            problems.append(Problem(span.start, "is left out: nothing moves in it", until=span.end))
+            problems.append(Problem(span.start, _IDLE, severe=True, until=span.end))
         else:
             start, end = int(moving[low]), int(moving[high - 1]) + 1
             found.append(replace(span, start=start, end=end))

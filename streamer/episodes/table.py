@@ -11,7 +11,7 @@ from streamer.errors import ConfigError
 from streamer.units import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from streamer.records import Episode
@@ -20,8 +20,10 @@ _NEEDED = ("start", "end")
 COLUMNS = ("recording", "number", "start", "end", "task", "label", "why")
 
 
-def read_windows(path: Path, name: str, begins: int) -> list[Span]:
-    """Read the rows of a table that are of the recording ``name`` (or of none in particular).
+def read_windows(path: Path, names: Collection[str], begins: int) -> tuple[list[Span], list[str]]:
+    """Read the rows of a table that are of a recording with one of these ``names`` (or of none in particular).
+
+    Returns them, and the names that the other rows have.
 
     Columns are found by their names: ``start`` and ``end`` (seconds from the recording's first stamp ``begins`` on, or
     ISO 8601 times), and where there are such ``recording``, ``task`` and ``label``; others are left alone.
@@ -43,8 +45,10 @@ def read_windows(path: Path, name: str, begins: int) -> list[Span]:
         msg = f"the table of windows {what}: its first line names recording, start, end, task, label"
         raise ConfigError(msg, path=path, key="episodes.windows")
     spans = []
+    others: dict[str, None] = {}
     for number, row in enumerate(rows, 2):
-        if (row.get("recording") or name) != name:
+        if (whose := (row.get("recording") or "").strip()) and whose not in names:
+            others[whose] = None
             continue
         try:
             start, end = (_instant(row[column], begins) for column in _NEEDED)
@@ -53,7 +57,7 @@ def read_windows(path: Path, name: str, begins: int) -> list[Span]:
             raise ConfigError(msg, path=path, key="episodes.windows") from error
         task, label = ((row.get(column) or "").strip() for column in ("task", "label"))
         spans.append(Span(start, end, task, label, f"row {number}"))
-    return spans
+    return spans, [*others]
 
 
 def _instant(text: str | None, begins: int) -> int:

@@ -111,8 +111,8 @@ def asked_of(config: Config, base: Path) -> str:
     values["source"].pop("path", None)
     if config.episodes is not None:
         values["episodes"] = config.episodes.model_dump(mode="json")
-        table = base / config.episodes.windows if config.episodes.windows is not None else None
-        values["windows"] = hashlib.sha256(table.read_bytes()).hexdigest() if table and table.is_file() else ""
+        files = [base / name for name in (config.episodes.windows, config.episodes.task_file) if name is not None]
+        values["told"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 

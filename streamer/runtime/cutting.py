@@ -21,21 +21,24 @@ from streamer.episodes import (
     Event,
     Problem,
     Span,
+    Tasks,
     between_gaps,
     between_markers,
     between_rests,
     every,
     fired,
     number_spans,
+    read_tasks,
     read_windows,
     speeds,
     trimmed,
 )
 from streamer.errors import ConfigError, DecodeError, RecordingError, nearest_name
+from streamer.source.find import recording_name
 from streamer.units import show_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from streamer.source.types import Types
 
 _STEP = re.compile(r"\.?([A-Za-z_]\w*)|\[(\d+)\]")
+_MOST_TOLD = 5  # problems before a run
 _OF_TRUTH = {True: "success", False: "failure"}  # what a label that is a truth value says
 
 
@@ -64,6 +68,11 @@ class Material:
     computed: Mapping[str, Compute]
     timeline: str
     images: Sequence[str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What tables may call the recording."""
+        return self.name, self.source.path.name
 
     @property
     def followed(self) -> str | None:
@@ -93,21 +102,50 @@ def cut(material: Material, settings: EpisodeSettings) -> Cut:
         stamps, values = _movement(material, settings.trim, "episodes.trim.still")
         spans, resting, idle = trimmed(spans, stamps, speeds(stamps, values), settings.trim.below)
         problems = [*problems, *resting]
-    found = number_spans(spans, problems, settings.shortest)
+    found = number_spans(spans, problems, settings.shortest, settings.unfinished)
     severe = next((problem for problem in found.problems if problem.severe), None)
     if settings.unfinished == "error" and severe is not None:
-        msg = f"the episode at {show_duration(severe.stamp - begin)} {severe.text.partition('; it is ')[0]}"
+        msg = f"{show_duration(severe.stamp - begin)} from the beginning, {severe.text.partition('; it is ')[0]}"
         hint = "'streamer episodes' lists all; 'unfinished: drop' leaves such out, 'keep' ends them there"
         raise RecordingError(msg, key="episodes", hint=hint)
-    texts = [replace(e, task=e.task or settings.task) for e in found.episodes]
-    return Cut(tuple(texts), found.problems, tuple(idle))
+    tasks = Tasks() if settings.task_file is None else _tasks(material, settings.task_file)
+    told = ((e, tasks.of(e.number)) for e in found.episodes)
+    texts = [replace(e, task=e.task or said.task or settings.task, label=e.label or said.label) for e, said in told]
+    if not tasks.others:
+        return Cut(tuple(texts), found.problems, tuple(idle))
+    missing = f"the file of tasks has none for {material.name}; it has some for: {_listed(tasks.others)}"
+    return Cut(tuple(texts), (Problem(begin, missing), *found.problems), tuple(idle))
+
+
+def warnings(found: Cut, begin: int) -> tuple[str, ...]:
+    """Return what is told of episodes before a run, with the seconds from the recording's first stamp ``begin`` on."""
+    lines = [f"at {(p.stamp - begin) / 1e9:.3f} s: {p.text}" for p in found.problems[:_MOST_TOLD]]
+    more = len(found.problems) - _MOST_TOLD
+    lines += [f"of episodes, {more} more problems: 'streamer episodes' lists all"] if more > 0 else []
+    return (*lines, *([] if found.episodes else ["it has no episode: nothing is streamed"]))
+
+
+def _tasks(material: Material, task_file: str) -> Tasks:
+    """Read the tasks of a recording; ``{recording}`` is its name, and such a file lies beside it."""
+    path = Path(task_file)
+    if "{recording}" in task_file:
+        path = material.source.path.parent / task_file.replace("{recording}", recording_name(material.source.path))
+    return read_tasks(path, material.names)
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = sorted(names)[:_MOST_TOLD]
+    return ", ".join(shown) + (", …" if len(names) > len(shown) else "")
 
 
 def _find(material: Material, settings: EpisodeSettings, begin: int, end: int) -> tuple[list[Span], list[Problem]]:
     if settings.markers is not None:
         return _marked(material, settings.markers, end, settings.unfinished)
     if settings.windows is not None:
-        return read_windows(Path(settings.windows), material.name, begin), []
+        spans, others = read_windows(Path(settings.windows), material.names, begin)
+        if spans or not others:
+            return spans, []
+        return [], [Problem(begin, f"no row of the table is of {material.name}; there are some of: {_listed(others)}")]
     if settings.still is not None:
         stamps, values = _movement(material, settings.still, "episodes.still.stream")
         speed = speeds(stamps, values)

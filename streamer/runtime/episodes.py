@@ -87,7 +87,7 @@ def schedule_episodes(
         ticks = np.empty(0, np.int64)
         plan = make_plan(ticks, {s.name: (nothing[s.name].stamps, s.alignment) for s in streams})
         one = Pass(ticks, stamps_of(nothing))
-        return Schedule(ticks, plan, nothing, (one,), (*told, "it has no episode: nothing is streamed"))
+        return Schedule(ticks, plan, nothing, (one,), told)
     return Schedule(
         np.concatenate([one.ticks for one in passes]),
         join_episodes(planned, counts),

@@ -16,7 +16,7 @@ from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.layout import make_layout
 from streamer.records import Index, Spec
-from streamer.runtime.cutting import Material, cut
+from streamer.runtime.cutting import Material, cut, warnings
 from streamer.runtime.episodes import schedule_episodes
 from streamer.runtime.found import find_streams
 from streamer.runtime.mapping import make_chain, reduction
@@ -203,9 +203,10 @@ def _schedule(
     division = cut(material, episodes.settings)
     parts = episodes.mine(division.episodes)
     timed = schedule_episodes(source, parts, timeline, streams, found.images, found.own, found.indexes, found.chains)
+    said = warnings(division, material.bounds()[0])
     if division.episodes and not parts:
-        timed = replace(timed, warnings=("none of its episodes is in this part of the run",))
-    return timed, division
+        said = (*said, "none of its episodes is in this part of the run")
+    return replace(timed, warnings=(*timed.warnings, *said)), division
 
 
 def _make_streams(

@@ -40,7 +40,7 @@ def test_a_recording_alone_is_listed_with_the_setting_that_cuts_it_so(folder: Pa
     assert done.code == 0, done
     assert "episodes: {from: {topic: /trial, start: start*, stop: stop, discard: abort, task: data}}" in done.out
     assert "day: 2 episodes, 4.0 s of 9.9 s" in done.out
-    assert "at 4.000 s: is discarded by 'abort'" in done.out
+    assert "at 4.000 s: an episode is discarded by 'abort'" in done.out
     assert "frames" not in done.out
     rows = (folder / "trials.csv").read_text().splitlines()
     assert [row.split(",")[2:5] for row in rows[1:]] == [
