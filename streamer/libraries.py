@@ -17,6 +17,7 @@ LIBRARIES = (  # as they are called on PyPI; what is decided by their versions c
     *("numpy", "rosbags", "opencv-python-headless", "simplejpeg", "lz4", "isal", "backports.zstd", "pyzmq", "msgpack"),
     *("psutil", "pydantic", "PyYAML", "typer", "rich", "av", "pyarrow", "zarr", "h5py", "mcap", "rerun-sdk"),
     *("huggingface_hub", "matplotlib", "memray", "ray", "structlog", "starlette", "uvicorn", "prometheus-client"),
+    *("pureini", "DracoPy"),
 )
 _MISMATCH = (AttributeError, TypeError, ImportError, NotImplementedError)  # what another version's answer ends in
 _DOTTED = re.compile(r"\b([A-Za-z_]\w*)(?:\.\w+)+")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from streamer.decode.clouds import COMPRESSED_CLOUD, CompressedPointsDecoder
 from streamer.decode.compressed import CompressedDecoder
 from streamer.decode.image import ImageDecoder
 from streamer.decode.points import PointsDecoder
@@ -26,6 +27,7 @@ _BY_TYPE = {
     "sensor_msgs/msg/Image": ImageDecoder,
     "sensor_msgs/msg/CompressedImage": CompressedDecoder,
     "sensor_msgs/msg/PointCloud2": PointsDecoder,
+    COMPRESSED_CLOUD: CompressedPointsDecoder,
     **dict.fromkeys(VIDEO_TYPES, VideoDecoder),
 }
 IMAGE_TYPES = frozenset({"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}) | VIDEO_TYPES
@@ -81,9 +83,9 @@ def make_decoder(topic: Topic, types: Typesdict, how: Decoding) -> Decoder:
             return _text(topic.msgtype, types, encoding, how, path)
         _refuse(how, ("resize", "color"), "images")
         return VectorDecoder(topic.msgtype, types, encoding, how)
-    if special is PointsDecoder:
+    if special in (PointsDecoder, CompressedPointsDecoder):
         _refuse(how, ("resize", "color", "scale", "dtype", "elements", "names_field"), "images or vectors")
-        return PointsDecoder(encoding, how)
+        return special(encoding, how)
     _refuse(how, ("scale", "dtype", "capacity", "elements", "names_field"), "vectors")
     if special is VideoDecoder:
         return VideoDecoder(topic.msgtype, encoding, how)

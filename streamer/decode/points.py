@@ -23,8 +23,8 @@ _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: 
 _MOST_FIELDS = 256
 
 
-class _Cloud(NamedTuple):
-    """The head of a cloud; ``start`` says where the points' bytes lie, ``step`` how far apart rows are.
+class Cloud(NamedTuple):
+    """The head of a cloud; ``start`` and ``length`` say where the points' bytes lie, ``step`` how far apart rows are.
 
     ``dtype`` is the points' type as a little-endian machine has it, ``stored`` as the message has it.
     """
@@ -35,6 +35,7 @@ class _Cloud(NamedTuple):
     stored: np.dtype[Any]
     step: int
     start: int
+    length: int
 
 
 class _Field(NamedTuple):
@@ -53,12 +54,12 @@ class PointsDecoder:
 
     def __init__(self, encoding: str, how: Decoding) -> None:
         """Remember the wire encoding and the capacity, where one is given."""
-        self._wire = encoding
+        self.wire = encoding
         self._how = how
 
     def probe(self, payload: Payload) -> Spec:
         """Read one message's head; without a given capacity, its number of points is the shape's."""
-        cloud = self._cloud(payload)
+        cloud = self.cloud(payload)
         if not cloud.dtype.names:
             msg = "a cloud without fields: its points cannot be read"
             raise DecodeError(msg)
@@ -70,21 +71,15 @@ class PointsDecoder:
 
     def rows(self, payload: Payload) -> int:
         """Return the number of points."""
-        cloud = self._cloud(payload)
+        cloud = self.cloud(payload)
         return cloud.height * cloud.width
 
     def decode(self, payload: Payload, out: NDArray[Any]) -> int:
         """Copy the points' bytes into their place."""
-        cloud = self._cloud(payload)
-        rows, size = cloud.height * cloud.width, cloud.dtype.itemsize
-        if rows == 0 and not cloud.dtype.names:
+        cloud = self.cloud(payload)
+        rows, size = self.room(cloud, out), cloud.dtype.itemsize
+        if rows == 0:
             return 0
-        if cloud.dtype != out.dtype:
-            msg = f"a cloud with the fields {cloud.dtype} in a stream of {out.dtype}: the topic changed"
-            raise DecodeError(msg)
-        if rows > len(out):
-            msg = f"a cloud of {rows} points in a stream with room for {len(out)}: raise 'capacity'"
-            raise DecodeError(msg)
         foreign = cloud.stored != cloud.dtype
         points = np.empty(rows, cloud.stored) if foreign else out[:rows]
         target, packed = points.view(np.uint8).data, cloud.width * size
@@ -98,12 +93,32 @@ class PointsDecoder:
                 out[name][:rows] = points[name]
         return rows
 
-    def _cloud(self, payload: Payload) -> _Cloud:
+    def room(self, cloud: Cloud, out: NDArray[Any]) -> int:
+        """Return the number of a cloud's points, for which there is room.
+
+        Raises:
+            DecodeError: there is not, or they have other fields.
+
+        """
+        rows = cloud.height * cloud.width
+        if rows == 0 and not cloud.dtype.names:
+            return 0
+        if cloud.dtype != out.dtype:
+            msg = f"a cloud with the fields {cloud.dtype} in a stream of {out.dtype}: the topic changed"
+            raise DecodeError(msg)
+        if rows > len(out):
+            msg = f"a cloud of {rows} points in a stream with room for {len(out)}: raise 'capacity'"
+            raise DecodeError(msg)
+        return rows
+
+    def cloud(self, payload: Payload) -> Cloud:
+        """Read a message's head."""
         size = len(payload)
-        return parse_head(payload, self._wire, lambda cursor: _head(cursor, size))
+        return parse_head(payload, self.wire, lambda cursor: cloud_head(cursor, size))
 
 
-def _head(cursor: Cursor, size: int) -> _Cloud:
+def cloud_head(cursor: Cursor, size: int | None) -> Cloud:
+    """Read the head of a cloud in a message of ``size`` bytes; None where its points are compressed."""
     cursor.require_version_1()
     height, width, count = cursor.number(), cursor.number(), cursor.number()
     if count > _MOST_FIELDS:
@@ -113,12 +128,14 @@ def _head(cursor: Cursor, size: int) -> _Cloud:
     big_endian, point_step, row_step = bool(cursor.byte()), cursor.number(), cursor.number()
     length = cursor.number()
     start = cursor.position
-    step = _row_step(height, width, point_step, row_step, min(length, max(size - start, 0)))
+    step = width * point_step
+    if size is not None:
+        step = _row_step(height, width, point_step, row_step, min(length, max(size - start, 0)))
     dtype, stored = (_record(fields, point_step, order) for order in "<>")
     if big_endian and _overlap(fields):
         msg = "a big-endian cloud whose fields overlap: its bytes cannot be put in order"
         raise DecodeError(msg)
-    return _Cloud(height, width, dtype, stored if big_endian else dtype, step, start)
+    return Cloud(height, width, dtype, stored if big_endian else dtype, step, start, length)
 
 
 def _row_step(height: int, width: int, point_step: int, row_step: int, length: int) -> int:

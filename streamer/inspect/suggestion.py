@@ -37,7 +37,7 @@ _MOST_SETS = 8  # of names on one topic
 _SHOWN = 32  # names in a remark
 _LONGEST_TEXT = 1000  # bytes
 _LONGEST = 1 << 16  # numbers in a vector whose length varies
-_SPECIAL = (*IMAGE_TYPES, "sensor_msgs/msg/PointCloud2")
+_SPECIAL = (*IMAGE_TYPES, "sensor_msgs/msg/PointCloud2", "point_cloud_interfaces/msg/CompressedPointCloud2")
 _NOISE = re.compile(
     r"/(?:color|image|image_raw|image_rect|image_rect_raw|image_color|compressed|ffmpeg|compressedDepth|rgb)(?=/|$)"
 )
