@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pureini
 import pytest
 from rosbags.typesys import get_types_from_msg
 
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_EXTRA = "the extra 'clouds' is not installed"
+pureini: Any = pytest.importorskip("pureini", reason=_EXTRA)
+pytest.importorskip("DracoPy", reason=_EXTRA)
 _TEXT = (
     "std_msgs/Header header\nuint32 height\nuint32 width\nsensor_msgs/PointField[] fields\nbool is_bigendian\n"
     "uint32 point_step\nuint32 row_step\nuint8[] compressed_data\nbool is_dense\nstring format\n"
