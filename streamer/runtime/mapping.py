@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streamer.decode.compressed import CompressedDecoder
+from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, RecordingError, nearest_name
 from streamer.transform import CameraInfo, Chain, Undistort, make_steps
 
@@ -45,6 +46,13 @@ def make_chain(settings: StreamSettings, spec: Spec, source: Source, types: Type
 def reduction(chain: Chain | None, decoder: Decoder) -> tuple[int, Chain] | None:
     """Return at one of how many parts of their size JPEGs may be decoded on their way to a map's ``resize``."""
     return chain.reduced() if chain is not None and isinstance(decoder, CompressedDecoder) else None
+
+
+def quaternions(chain: Chain | None, decoder: Decoder) -> tuple[int, ...]:
+    """Return at which of a vector's numbers quaternions begin: by the message's types, or by what its map reads."""
+    if not isinstance(decoder, VectorDecoder):
+        return ()
+    return tuple(sorted({*decoder.quaternions, *(chain.quaternions if chain is not None else ())}))
 
 
 def _calibrated(step: Step, number: int, source: Source, types: Types) -> Step:

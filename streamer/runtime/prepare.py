@@ -19,7 +19,7 @@ from streamer.records import Index, Spec
 from streamer.runtime.cutting import Material, cut, warnings
 from streamer.runtime.episodes import schedule_episodes
 from streamer.runtime.found import find_streams
-from streamer.runtime.mapping import make_chain, reduction
+from streamer.runtime.mapping import make_chain, quaternions, reduction
 from streamer.runtime.names import UNDECODABLE, fit
 from streamer.runtime.schedule import schedule
 from streamer.runtime.video import share_pictures
@@ -81,6 +81,7 @@ class Stream:
     parts: tuple[Stream, ...] = ()  # of which it is put together
     reduced: tuple[int, Chain] | None = None  # at one of how many parts JPEGs may be decoded for them
     packets: Packets | None = None  # of what it is shown where that is not pictures
+    quaternions: tuple[int, ...] = ()  # at which of a vector's numbers they begin
     turns: Sequence[Sequence[NDArray[np.float64]]] = ()  # of a map that unwraps, for each frame its angles
 
     @property
@@ -232,6 +233,7 @@ def _make_streams(
             raw=raw[s.name],
             chain=steps,
             reduced=reduction(steps, decoders[s.name]),
+            quaternions=quaternions(steps, decoders[s.name]),
         )
         for s, p in _zip(streams, plan)
     )

@@ -186,6 +186,22 @@ class Chain:
         return array
 
     @property
+    def quaternions(self) -> tuple[int, ...]:
+        """At which number of the arrays a quaternion begins that the map reads: between two lies no straight line."""
+        columns = list(range(self.shapes[0].shape[0])) if len(self.shapes[0].shape) == 1 else []
+        for step in self.steps:
+            if isinstance(step, Elements) and isinstance(step.chosen, tuple):
+                columns = [columns[int(place)] for place in step.chosen]
+            elif isinstance(step, Rotation):
+                at = step.at or 0
+                found = columns[at : at + 4]
+                whole = step.source.startswith("quaternion") and found == list(range(found[0], found[0] + 4))
+                return (found[0],) if whole else ()
+            else:
+                break
+        return ()
+
+    @property
     def may_fail(self) -> bool:
         """Whether one sample may have a result and another none."""
         return any(isinstance(step, Own | Rotation | Elements | Norm | Pad) for step in self.steps)

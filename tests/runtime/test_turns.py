@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation, Slerp
 
 import streamer
 from tests.bags import FLOAT, START, Message, encoded, make, record
@@ -151,3 +151,27 @@ def test_each_episode_begins_anew(recorded: Path, tmp_path: Path) -> None:
         ticks = rows["tick"].cast("int64").to_numpy()
         right = np.rad2deg(np.unwrap(principal[(ticks - START) // (100 * MS)]))
         np.testing.assert_allclose(rows["base"].to_numpy(), right, atol=1e-9)
+
+
+ARRAY = "std_msgs/msg/Float64MultiArray"
+
+
+def test_between_quaternions_that_only_the_map_knows_lies_a_rotation_too(tmp_path: Path) -> None:
+    turns = Rotation.from_euler("xyz", ANGLES[:8])
+    signs = 1 - 2 * (np.arange(8) % 2)
+    rows = np.concatenate([np.arange(8.0)[:, None], np.roll(turns.as_quat(), 1, axis=1) * signs[:, None]], axis=1)
+    written = [encoded("cdr", ARRAY, data=row) for row in rows]
+    messages = [Message("/row", START + n * 100 * MS, data, ARRAY) for n, data in enumerate(written)]
+    messages += [Message("/clock", START + n * 25 * MS, encoded("cdr", FLOAT, data=n)) for n in range(29)]
+    path = record(tmp_path / "bag", "mcap", sorted(messages, key=lambda message: message.stamp))
+    rotation = {"rotation": {"from": "quaternion wxyz", "to": "matrix"}}
+    row = {"topic": "/row", "field": "data", "align": "linear"}
+    streams = {
+        "clock": {"topic": "/clock"},
+        "whole": {**row, "map": [{"rotation": {**rotation["rotation"], "at": 1}}]},
+        "cut": {**row, "map": [{"elements": "1:5"}, rotation]},
+    }
+    found = shown(tmp_path, {"source": {"path": str(path)}, "timeline": {"from": "clock"}, "streams": streams})
+    right = Slerp(np.arange(8) * 0.1, turns)(np.arange(29) * 0.025).as_matrix().reshape(29, 9)
+    np.testing.assert_allclose([value for value in found["cut"] if value is not None], right, atol=1e-9)
+    np.testing.assert_allclose([value[1:] for value in found["whole"] if value is not None], right, atol=1e-9)
