@@ -45,7 +45,7 @@ def test_one_frame_is_drawn_and_told(tmp_path: Path, commands: Command) -> None:
     assert lines[1] == "  cam: 640×480×3 → crop → 100×80×3 → gray → 100×80, +0.0 ms"
     assert lines[2].startswith("  depth: 64×48 → scale → 64×48, ")
     angles = [f"pose.orientation.{name}" for name in ("roll 1.5708", "pitch 0", "yaw 1.5708")]
-    assert lines[3] == f"  pose: 4 → rotation → 3, +0.0 ms: {', '.join(angles)}"
+    assert lines[3] == f"  pose: 4 → rotation → 3, +0.0 ms: {', '.join(angles)} (rad)"
     assert "points (x, y, z, ring) → crop → 500 points" in lines[4]
     assert lines[5] == "  late: no sample"
     with Image.open(tmp_path / "it.png") as picture:
