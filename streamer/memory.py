@@ -20,6 +20,7 @@ _MB = 10**6
 _STABLE, _LEAKING = 5 * _MB, 10 * _MB  # bytes a chunk: the origin's own bounds
 _WARM_UP = 2  # chunks of a process that fill caches and arenas
 _FEWEST = 3  # samples behind these that make a trend
+_ENOUGH = 8  # that tell a leak from what fills up, such as the pools of an AV1 encoder
 _MOST = 60  # samples of a process that its slope is computed from
 _GENERATIONS = 20  # processes, the last ones, that make a verdict
 
@@ -34,7 +35,8 @@ class Held(NamedTuple):
 class Trend(NamedTuple):
     """How memory goes from chunk to chunk: ``slope`` in bytes a chunk, None where there are too few chunks.
 
-    ``verdict``: stable (below 5 MB a chunk), growing, leaking (above 10 MB a chunk), or unknown.
+    ``verdict``: stable (below 5 MB a chunk), growing, leaking (above 10 MB a chunk), or unknown, where no process lived
+    for ten chunks and so what grows may be what fills up.
     """
 
     slope: float | None
@@ -82,11 +84,16 @@ def trend(generations: Iterable[Samples]) -> Trend:
     (Theil 1950, Sen 1968): a jump or a dip does not change it. Where the later half is flatter, that half counts: what
     fills up, such as an encoder's pools, is no leak. The verdict goes by the median of the processes.
     """
-    slopes = [slope for samples in list(generations)[-_GENERATIONS:] if (slope := _slope(samples)) is not None]
+    judged = list(generations)[-_GENERATIONS:]
+    slopes = [slope for samples in judged if (slope := _slope(samples)) is not None]
     if not slopes:
         return Trend(None, "unknown")
     slope = statistics.median(slopes)
-    return Trend(slope, "stable" if slope < _STABLE else "leaking" if slope > _LEAKING else "growing")
+    if slope < _STABLE:
+        return Trend(slope, "stable")
+    if max(map(len, judged)) < _WARM_UP + _ENOUGH:
+        return Trend(slope, "unknown")
+    return Trend(slope, "leaking" if slope > _LEAKING else "growing")
 
 
 def _slope(samples: Samples) -> float | None:

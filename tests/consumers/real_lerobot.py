@@ -88,6 +88,13 @@ EDITS = {
 }
 
 
+def rows(root: Path) -> int | None:
+    """Return how many rows ``datasets`` finds by the card; what a converter makes has none."""
+    if not (root / "README.md").exists():
+        return None
+    return len(datasets.load_dataset(str(root), split="train", cache_dir=str(root / ".rows")))
+
+
 def read(root: Path) -> dict[str, Any]:
     """Return what a training sees: every item, then batches of a loader with workers and windows of time."""
     dataset = opened(root)
@@ -105,7 +112,7 @@ def read(root: Path) -> dict[str, Any]:
         "windows": torch.cat([batch["observation.state"] for batch in loader]).tolist(),
         "means": {key: [item[key].float().mean().item() for item in items] for key in pictures},
         "stats": {key: np.ravel(dataset.meta.stats[key]["mean"]).tolist() for key in (*pictures, *vectors)},
-        "rows": len(datasets.load_dataset(str(root), split="train", cache_dir=str(root / ".rows"))),
+        "rows": rows(root),
         "count": int(np.ravel(dataset.meta.stats["observation.state"]["count"])[0]),
     }
 
