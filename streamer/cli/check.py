@@ -1,4 +1,4 @@
-"""``streamer check CONFIG``: what would go wrong in a run, and what it would need, before any process starts."""
+"""``streamer check CONFIG|RECORDING…``: what would go wrong in a run and what it would need, before one starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.cli.options import ConfigPath, Overrides, TypesSetting
+from streamer.cli.options import Given, Salvage, TypesSetting
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,31 +19,33 @@ if TYPE_CHECKING:
 
 
 def check(
-    config: ConfigPath,
-    overrides: Overrides = None,
+    given: Given,
     types: TypesSetting = None,
+    salvage: Salvage = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     with_recordings: Annotated[
         bool, typer.Option("--recordings/--no-recordings", help="whether recordings are opened")
     ] = True,
     quick: Annotated[bool, typer.Option("--quick", help="do not look at every planned message")] = False,
 ) -> None:
-    """Check CONFIG against its recordings and consumers: topics, fields, options, memory, disk, expected frames.
+    """Find every mistake before a run: topics, fields, options, memory, disk. Say how many frames to expect.
 
-    All findings are told, not only the first. Nothing is streamed; consumers are asked but not opened. The head of
-    every planned message is read, as its size may differ from that of the first.
-    Exit codes: 0 it would run, 78 mend the configuration, 65 a recording does not hold what is asked of it.
+    Of recordings, check the configuration that 'streamer init' would write for the first against all of them.
+
+    Nothing is streamed or written. Every planned message is looked at, since its size may differ from the first;
+    --quick leaves that out.
+
+    Exit codes: 0 ready to run, 78 mend the configuration, 65 a recording does not hold what is asked of it.
 
     Example: streamer check config.yaml timeline.rate='20 Hz'
     """
     from streamer.cli.screen import screen
-    from streamer.config.lenient import load_leniently
-    from streamer.config.load import with_types
     from streamer.inspect.checks import check_config
     from streamer.inspect.findings import Checked
+    from streamer.inspect.given import given_leniently
 
     try:
-        loaded, mistakes = load_leniently(config, with_types(overrides, types))
+        loaded, mistakes = given_leniently(given, types=types or (), salvage=salvage)
     except ConfigError as error:
         if not as_json:
             raise
@@ -77,18 +79,21 @@ def _show(console: Console, found: Checked) -> None:
         console.print(as_line(f"consumers: {', '.join(found.consumers)}"), soft_wrap=True)
     if found.recordings:
         memory, disk = found.memory, found.disk
-        slots = max(r["slots"] for r in found.recordings)
+        at_once = f"{max(r['slots'] for r in found.recordings)} frames at a time"
         console.print(
-            f"memory: {show_size(memory['pool_bytes'])} shared ({slots} slots), and what {memory['processes']} "
-            f"processes take of their own; {show_size(memory['available_bytes'])} available"
+            f"memory: {show_size(memory['pool_bytes'])} shared ({at_once}), and what {memory['processes']} processes "
+            f"take of their own; {show_size(memory['available_bytes'])} available"
         )
         room = f"; {show_size(disk['free_bytes'])} free at {disk['folder']}" if "folder" in disk else ""
         text = f"disk: all frames as they are take {show_size(disk['frames_bytes'])}{room}"
         console.print(as_line(text), soft_wrap=True)
     errors = [finding for finding in found.findings if finding.code]
+    several = len({finding.recording for finding in found.findings} | {r["path"] for r in found.recordings}) > 1
     for finding in found.findings:
         mark = "error" if finding.code else "warning"
-        console.print(as_line(f"{mark}: {finding.message}"), soft_wrap=True)
+        name = Path(finding.recording).name if finding.recording and several else ""
+        of = f"{name}: " if name and name not in finding.message else ""
+        console.print(as_line(f"{mark}: {of}{finding.message}"), soft_wrap=True)
     console.print(f"{len(errors)} error{'s' * (len(errors) != 1)}" if errors else "ready to run")
 
 

@@ -87,10 +87,13 @@ def _choose(addresses: Sequence[str], wish: Any, *, salvage: bool, types: Sequen
     from streamer.config.load import checked
     from streamer.inspect import open_contents
     from streamer.inspect.conversion import conversion
-    from streamer.pipelines.recordings import recordings
+    from streamer.pipelines.recordings import address_of, recordings
 
     key = hashlib.sha256(json.dumps([wish.to, wish.out]).encode()).hexdigest()[:12]
-    source: dict[str, Any] = {"path": list(addresses), **({"on_damage": "salvage"} if salvage else {})}
+    source: dict[str, Any] = {
+        "path": [address_of(text) for text in addresses],
+        **({"on_damage": "salvage"} if salvage else {}),
+    }
     values: dict[str, Any] = {"source": source, "consumers": {wish.to: {}}, "workdir": str(Path.cwd() / _WORK / key)}
     path = Path.cwd() / "convert.yaml"  # the name under which the work folder remembers it; nobody writes it
     first, *others = recordings(checked(path, {**values, "streams": {"any": {"topic": "/any"}}}))

@@ -13,11 +13,11 @@ import typer
 import yaml
 
 from streamer.cli.options import Recordings, Salvage, Types
-from streamer.cli.recordings import is_demo
 from streamer.cli.talk import is_quiet
 from streamer.errors import RecordingError, UsageError
 from streamer.inspect.conventions import lerobot_features
 from streamer.inspect.datasets import LAYOUTS, keys_of
+from streamer.pipelines.recordings import is_demo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,6 +14,15 @@ Overrides: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="settings that override the file's", show_default=False),
 ]
+Given: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG|RECORDING... [KEY=VALUE]...",
+        help="the YAML configuration; or recordings (files, folders, globs, demo://tabletop), for which one is chosen "
+        "as 'streamer init' would; and settings that override it",
+        show_default=False,
+    ),
+]
 Recordings: TypeAlias = Annotated[
     list[str],
     typer.Argument(metavar="RECORDING...", help="files, folders, globs or demo://tabletop", show_default=False),

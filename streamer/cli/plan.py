@@ -1,4 +1,4 @@
-"""``streamer plan CONFIG``: how well the streams of a configuration fit together in time, before paying for a run."""
+"""``streamer plan CONFIG|RECORDING…``: how well the streams fit together in time, before paying for a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.cli.options import ConfigPath, Overrides, TypesSetting
-from streamer.errors import ConfigError
+from streamer.cli.options import Given, Salvage, TypesSetting
+from streamer.errors import StreamerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +35,9 @@ _LISTED = 5  # spans of each kind
 
 
 def plan(
-    config: ConfigPath,
-    overrides: Overrides = None,
+    given: Given,
     types: TypesSetting = None,
+    salvage: Salvage = False,
     plot: Annotated[
         Path | None, typer.Option(help="draw the timeline, a lane a stream (.png, .svg or .pdf)", show_default=False)
     ] = None,
@@ -53,24 +53,28 @@ def plan(
     """
     from streamer.cli.pictures import check_plot, written
     from streamer.cli.screen import screen
-    from streamer.config.load import load, with_types
     from streamer.inprocess import Opened
     from streamer.inspect.alignment import view, write_csv
+    from streamer.inspect.given import given as read_given
     from streamer.source.find import recording_name
 
     if plot is not None:
         check_plot()
-    loaded = load(config, with_types(overrides, types), consumers_needed=False)
+    loaded = read_given(given, types=types or (), salvage=salvage)
     opened = Opened(loaded)
+    paths = opened.paths()
+    path = paths[0]
     try:
         with ExitStack() as stack:
-            prepared = [(recording_name(path), stack.enter_context(opened.prepared(path))) for path in opened.paths()]
+            prepared = []
+            for path in paths:
+                prepared.append((recording_name(path), stack.enter_context(opened.prepared(path))))
             views = [view(part, name) for name, part in prepared]
             if csv is not None:
                 with written(csv):
                     write_csv(csv, prepared)
-    except ConfigError as error:
-        raise loaded.locate(error) from error
+    except StreamerError as error:
+        raise loaded.locate(error.within(path=path) if len(paths) > 1 else error) from error
     if plot is not None:
         from streamer.cli.plan_plot import draw
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DEMO = "demo://"
-
 
 def find(addresses: Sequence[str], *, salvage: bool = False, folder: Path | None = None) -> list[Path]:
     """Return the recordings, each once; those of the demo are made below ``folder`` (the current one).
@@ -20,22 +18,13 @@ def find(addresses: Sequence[str], *, salvage: bool = False, folder: Path | None
         RecordingError: an address names none. ConfigError: there is no such demo.
 
     """
-    import glob
-
-    from streamer.pipelines.recordings import synthetic
+    from streamer.pipelines.recordings import address_of, is_demo, synthetic
     from streamer.source.find import find_recordings
 
     found: list[Path] = []
     for address in addresses:
-        if address.startswith(_DEMO):
+        if is_demo(address):
             found.append(synthetic(address, (folder or Path.cwd()) / ".streamer" / "demo"))
             continue
-        is_name = glob.has_magic(address) and Path(address).expanduser().exists()
-        pattern = glob.escape(address) if is_name else address
-        found += find_recordings([pattern], Path.cwd(), salvage=salvage)
+        found += find_recordings([address_of(address)], Path.cwd(), salvage=salvage)
     return list(dict.fromkeys(found))
-
-
-def is_demo(address: str) -> bool:
-    """Tell whether a recording is one that the project makes itself."""
-    return address.startswith(_DEMO)

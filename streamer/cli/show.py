@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.cli.options import ConfigPath, Overrides
+from streamer.cli.options import Given
 from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ _LISTED = 12  # elements of a vector that are printed
 
 
 def show(
-    config: ConfigPath,
-    overrides: Overrides = None,
+    given: Given,
     frame: Annotated[int | None, typer.Option(help="the frame's number, from 0", show_default=False)] = None,
     at: Annotated[
         str | None, typer.Option(help="the frame nearest to this time from the first tick, such as '5 s'")
@@ -37,9 +36,9 @@ def show(
     """
     from streamer.cli.pictures import check_plot, written
     from streamer.cli.screen import as_line, screen
-    from streamer.config.load import load
     from streamer.errors import UsageError
     from streamer.inprocess import Opened
+    from streamer.inspect.given import given as read_given
     from streamer.inspect.moment import number_at, show_frame
     from streamer.units import duration
 
@@ -52,7 +51,7 @@ def show(
         msg = f"--at: {error}"
         raise UsageError(msg) from error
     check_plot("show")
-    loaded = load(config, overrides or (), consumers_needed=False)
+    loaded = read_given(given)
     opened = Opened(loaded)
     path = opened.paths()[0]
     try:

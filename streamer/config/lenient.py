@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from streamer.config.load import Where
     from streamer.errors import ConfigError
 
 _ROUNDS = 4  # of leaving out what holds a mistake
@@ -26,7 +27,13 @@ def load_leniently(path: Path, overrides: Iterable[str] = ()) -> tuple[Loaded | 
 
     """
     path = path.absolute()
-    values, lines = read(path, overrides)
+    return leniently(path, *read(path, overrides))
+
+
+def leniently(
+    path: Path, values: dict[str, Any], lines: dict[Where, int | None]
+) -> tuple[Loaded | None, list[ConfigError]]:
+    """Check values as `load_leniently` does those of a file; they are changed."""
     mistakes: list[ConfigError] = []
     left_out: set[str] = set()
     for where, mistake in list(beyond_64_bits(path, values, lines)):

@@ -95,7 +95,7 @@ def read(path: Path, overrides: Iterable[str]) -> tuple[dict[str, Any], dict[Whe
     reader = _Reader(path)
     values = reader.read(text)
     for override in overrides:
-        _apply(values, override, reader.lines)
+        apply(values, override, reader.lines)
     return values, reader.lines
 
 
@@ -228,7 +228,7 @@ def _load(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
 
 
-def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]) -> None:
+def apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]) -> None:
     """Set one ``key.path=value`` of the command line; the value is read as YAML."""
     keys, equals, text = override.partition("=")
     if not equals or not keys:
@@ -241,7 +241,9 @@ def _apply(values: dict[str, Any], override: str, lines: dict[Where, int | None]
         raise ConfigError(msg) from error
     *parents, last = keys.split(".")
     place: Any = values
-    for key in parents:
+    for depth, key in enumerate(parents, 1):
+        if isinstance(place, dict) and key not in place:
+            lines[tuple(parents[:depth])] = None
         place = place.setdefault(key, {}) if isinstance(place, dict) else None
         if not isinstance(place, dict):
             msg = f"{override!r}: {key!r} is no group of settings, nothing lies below it"

@@ -77,29 +77,34 @@ def suggest(path: str | Path, *, salvage: bool = False, types: Sequence[str] = (
 def check(config: str | Path, *overrides: str) -> Checked:
     """Return everything that would go wrong in a run of a configuration; ``overrides`` are ``key.path=value``.
 
+    A recording in its place (or several, the others among the overrides) is checked as ``init`` would configure it.
+
     Raises:
         ConfigError: the file cannot be read or holds a mistake.
 
     """
-    from streamer.config.load import load
     from streamer.inspect.checks import check_config
+    from streamer.inspect.given import given
 
-    return check_config(load(Path(config), overrides))
+    return check_config(given([str(config), *overrides], consumers_needed=True))
 
 
 def plan(config: str | Path, *overrides: str) -> list[View]:
     """Return how the streams of each recording are laid against its ticks; consumers may be left out.
+
+    A recording in the configuration's place is planned as ``init`` would configure it.
 
     Raises:
         ConfigError: the configuration holds a mistake or does not fit a recording.
         RecordingError: a recording does not hold what is asked of it.
 
     """
-    from streamer.inprocess import open as open_config
+    from streamer.inprocess import Opened
     from streamer.inspect.alignment import view
+    from streamer.inspect.given import given
     from streamer.source.find import recording_name
 
-    opened = open_config(config, *overrides)
+    opened = Opened(given([str(config), *overrides]))
     views = []
     for path in opened.paths():
         with opened.prepared(path) as prepared:

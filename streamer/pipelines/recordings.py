@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,9 +11,31 @@ from streamer.errors import ConfigError
 from streamer.source.find import find_recordings, recording_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from streamer.config.load import Loaded
+
+_DEMO = "demo://"
+_ENDINGS = (".bag", ".mcap", ".db3", ".active", ".zstd")
+
+
+def is_demo(address: str) -> bool:
+    """Tell whether a recording is one that the project makes itself."""
+    return address.startswith(_DEMO)
+
+
+def is_recording(address: str) -> bool:
+    """Tell whether what was typed names recordings, and not a configuration: a folder, a pattern, or by its ending."""
+    path = Path(address).expanduser()
+    return (
+        is_demo(address)
+        or path.is_dir()
+        or address.endswith(_ENDINGS)
+        or (glob.has_magic(address) and not path.exists())
+    )
+
+
+def address_of(text: str) -> str:
+    """Return the address that names what was typed: a path that exists is no pattern, also where it looks like one."""
+    return glob.escape(text) if glob.has_magic(text) and Path(text).expanduser().exists() else text
 
 
 def recordings(loaded: Loaded, demo: Path | None = None) -> list[Path]:
@@ -29,7 +53,7 @@ def recordings(loaded: Loaded, demo: Path | None = None) -> list[Path]:
         raise ConfigError(msg, key="source.watch")
     found: list[Path] = []
     for address in source.path:
-        if address.startswith("demo://"):
+        if is_demo(address):
             found.append(synthetic(address, demo or loaded.workdir / "demo"))
         else:
             found += find_recordings([address], loaded.base, salvage=source.salvage)
