@@ -288,6 +288,13 @@ class Ledger(Database):
             msg = f"{self.path}: the ledger is damaged: its {table} do not have their checksum{_MOVE_ASIDE}"
             raise StorageError(msg)
 
+    def mark(self, pipeline: str, path: str, fingerprint: str, plan: str) -> None:
+        """Replace by what a recording, and what was asked of it, are recognised: one that is done is not continued."""
+        self._do(
+            "UPDATE recordings SET fingerprint = ?, plan = ? WHERE pipeline = ? AND path = ? AND state = 'done'",
+            *(fingerprint, plan, pipeline, path),
+        )
+
     def cursor(self, recording: int, consumer: str) -> Cursor:
         """Return a consumer's cursor; chunk 0 and no state at the beginning."""
         self._hold_to_seals("cursors", recording)

@@ -49,7 +49,7 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
     save: Annotated[
         Path | None, typer.Option(help="also write the configuration, for 'streamer run'", show_default=False)
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="forget what an earlier conversion has done")] = False,
+    again: Annotated[bool, typer.Option("--again", "--restart", help="do what an earlier conversion has done")] = False,
     salvage: Salvage = False,
     types: Types = None,
 ) -> None:
@@ -79,7 +79,7 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
     loaded, remarks = _choose(recordings, wish, salvage=salvage, types=types or ())
     if save is not None:
         _save(save, loaded)
-    _run(loaded, target, remarks, restart=restart)
+    _run(loaded, target, remarks, again=again)
 
 
 def _choose(addresses: Sequence[str], wish: Any, *, salvage: bool, types: Sequence[str]) -> tuple[Loaded, list[str]]:
@@ -125,20 +125,21 @@ def _save(path: Path, loaded: Loaded) -> None:
         path.write_text(yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120), encoding="utf-8")
 
 
-def _run(loaded: Loaded, target: Path, remarks: list[str], *, restart: bool) -> None:
+def _run(loaded: Loaded, target: Path, remarks: list[str], *, again: bool) -> None:
     from streamer.cli.progress import make_observer
     from streamer.cli.summary import show_summary
     from streamer.pipelines.run import run, workdir_of
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        anew = restart or not target.exists() or not any(target.iterdir())
+        anew = again or not target.exists() or not any(target.iterdir())
     except OSError as error:
         msg = f"{target}: it cannot be made: {error.strerror}"
         raise OutputError(msg) from error
     began = time.monotonic()
     with make_observer() as observer:
         found = run(loaded, "restart" if anew else "resume", observer)
-    again = "the same command again"
-    show_summary(found, loaded, workdir_of(loaded), time.monotonic() - began, again=again, said=remarks)
+    show_summary(
+        found, loaded, workdir_of(loaded), time.monotonic() - began, again="the same command again", said=remarks
+    )
     raise typer.Exit(found.exit_code)

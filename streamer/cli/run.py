@@ -20,6 +20,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="progress and end as JSON, one a line")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,
+    again: Annotated[bool, typer.Option("--again", help="also do what an earlier run has done")] = False,
     only: Annotated[
         str | None,
         typer.Option(
@@ -28,7 +29,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Stream the recordings of CONFIG to its consumers.
+    """Stream the recordings of CONFIG to its consumers; what an earlier run has done is not done again.
 
     Example: streamer run configs/quickstart.yaml chunk_size=50 'pool=256 MB'
     """
@@ -39,14 +40,14 @@ def run(
     from streamer.pipelines.run import run as run_all
     from streamer.pipelines.run import workdir_of
 
-    if resume and restart:
-        msg = "--resume continues a run and --restart forgets it: give one of them"
+    if resume and (restart or again):
+        msg = "--resume continues a run, --restart and --again forget it: give one of them"
         raise UsageError(msg)
     if report is not None and not report.absolute().parent.is_dir():
         msg = f"--report: {report}: the folder does not exist"
         raise OutputError(msg)
     loaded = load(config, overrides or ())
-    mode = "resume" if resume else "restart" if restart else "fresh"
+    mode = "resume" if resume else "restart" if restart or again else "fresh"
     part = None if only is None else _part(only)
     began = time.monotonic()
     with make_observer(json_lines=json_lines) as observer:

@@ -51,7 +51,7 @@ def show_summary(
     if report.exit_code and not is_quiet() and (len(report.recordings) > 1 or report.error is None):
         begun = any(one.state == "done" or _streamed(one) for one in report.recordings)
         again = again or f"streamer run {_shown(loaded.path)}{' --resume' * begun}"
-        line(f"  to go on: {again}" if begun else f"  nothing was committed; to begin: {again}")
+        line(f"  to go on: {again}" if begun else f"  nothing was committed; once that is mended: {again}")
 
 
 def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
         return  # the error says it all
     if not now:
         which = f"all {len(every)} recordings were" if len(every) > 1 else f"{every[0].path.name} was"
-        yield f"✓ {which} done in an earlier run (--restart does it again){_places(report, loaded)}"
+        yield f"✓ {which} done in an earlier run ({_repeat(loaded)}){_places(report, loaded)}"
         return
     frames, streams = sum(_streamed(one) for one in now), len(loaded.config.streams)
     what = f"{frames} frame{'s' * (frames != 1)}, {streams} stream{'s' * (streams != 1)}"
@@ -76,13 +76,21 @@ def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
     mark = "✗" if report.error is not None else "✓" if not report.exit_code and frames else "!"
     yield f"{mark} {what}{_places(report, loaded)} ({seconds:.1f} s)"
     if earlier := len(every) - len(now):
-        yield f"  {earlier} {'were' if earlier > 1 else 'was'} done in an earlier run (--restart does all again)"
+        yield f"  {earlier} {'were' if earlier > 1 else 'was'} done in an earlier run ({_repeat(loaded)})"
     for one in now:
         name = f"{one.path.name}: " if len(every) > 1 else ""
         if one.error is not None and name:
             yield f"  {name}{one.error}"
-        for text in _flagged(one.values):
+        for text in _flagged(one.values) if one.state == "done" or _streamed(one) else ():
             yield f"  {name}{text}"
+
+
+def _repeat(loaded: Loaded) -> str:
+    """Say how to have done again what is done: a dataset to which recordings are added does not take one twice."""
+    added = [c for name, c in loaded.config.consumers.items() if (c.use or name) == "lerobot"]
+    if not added:
+        return "--again does it again"
+    return f"to do it again, remove {_shown(loaded.base / str(added[0].options.get('out')))}"
 
 
 def _flagged(values: dict[str, Any]) -> Iterator[str]:

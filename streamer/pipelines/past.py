@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from streamer.errors import ConfigError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.continuation import check_settings, note_settings
+from streamer.supervisor.recording import fill_in
 from streamer.supervisor.workdir import Workdir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from streamer.ledger import Known
     from streamer.pipelines.unit import Ended, Work
 
-    Settings: TypeAlias = Mapping[str, Mapping[str, Any]]  # of each consumer
+Settings: TypeAlias = Mapping[str, Mapping[str, Any]]  # of each consumer
+
+
+class Asked(NamedTuple):
+    """What is asked of a run: its ``mode`` (fresh, resume, restart) and its consumers' settings.
+
+    ``base`` is the folder from which the paths of their outputs start.
+    """
+
+    mode: str
+    settings: Settings
+    base: Path
 
 
 class Done(NamedTuple):
@@ -38,33 +51,60 @@ def done(ledger: Ledger, pipeline: str, names: Mapping[Path, str], consumers: fr
     ]
 
 
-def settle(ledger: Ledger, pipeline: str, works: list[Work], mode: str, settings: Settings) -> None:
+def settle(ledger: Ledger, pipeline: str, works: list[Work], asked: Asked) -> None:
     """Decide what an earlier run means: mark what it finished, or forget all.
 
-    A finished run to which recordings were added is gone on with, also with ``mode`` fresh: only these are streamed.
+    With mode ``fresh`` as well, what is done is not done again, and what failed before it committed anything is tried
+    again; where a setting or a recording has changed, or an output is missing, all is done anew.
 
     Raises:
-        UsageError: it is unfinished, and ``mode`` is fresh.
-        ConfigError: it is to be continued, and a consumer has other ``settings`` now.
+        UsageError: it stopped in the midst of a recording, and the mode is fresh.
+        ConfigError: it is to be continued, and a consumer has other settings now.
 
     """
     known = ledger.recordings(pipeline)
     mine = [work for work in works if str(work.path) in known]
-    missing = [work for work in mine if known[str(work.path)].state != "done"]
-    if mode == "fresh" and missing and (len(missing) < len(mine) or any(_has_commits(w, pipeline) for w in missing)):
+    finished = [work for work in mine if known[str(work.path)].state == "done"]
+    missing = [work for work in mine if work not in finished]
+    if asked.mode == "fresh" and (begun := [work for work in missing if _has_commits(work, pipeline)]):
         msg = (
             f"an earlier run of {pipeline} is unfinished: {len(missing)} of its {len(mine)} recordings are missing "
-            f"({missing[0].name} first)"
+            f"({begun[0].name} first)"
         )
         raise UsageError(msg, hint="continue it with --resume, or begin anew with --restart")
-    has_more = bool(mine) and len(mine) < len(works) and all(_is_as_it_was(work, known) for work in mine)
-    if mode != "resume" and not (mode == "fresh" and has_more and _same_settings(ledger, known, mine, settings)):
+    if asked.mode != "resume" and not _stands(ledger, known, works, finished, asked):
         ledger.forget(pipeline)
         return
-    for work in mine:
-        if work not in missing:
-            check_settings(ledger, known[str(work.path)].number, settings)
-            work.state = "earlier"
+    for work in finished:
+        check_settings(ledger, known[str(work.path)].number, asked.settings)
+        work.state = "earlier"
+
+
+def is_done(ledger: Ledger, pipeline: str, work: Work, asked: Asked) -> bool:
+    """Tell whether a run over this recording alone would do again what is done, and still there."""
+    known = ledger.recordings(pipeline)
+    finished = [work] if str(work.path) in known and known[str(work.path)].state == "done" else []
+    return _stands(ledger, known, [work], finished, asked)
+
+
+def _stands(ledger: Ledger, known: Mapping[str, Known], works: list[Work], finished: list[Work], asked: Asked) -> bool:
+    """Tell whether what is finished need not be done again, of the ``works`` that are wanted."""
+    if asked.mode != "fresh" or not all(_is_as_it_was(work, known) for work in finished):
+        return False
+    if not _same_settings(ledger, known, finished, asked.settings):
+        return False
+    outs = [out for work in finished for out in _outs(work, asked)]
+    has_new = len(finished) < len(works)  # else a run that writes nothing is one that is wanted again
+    return all(out.exists() for out in outs) and bool(finished) and (has_new or bool(outs))
+
+
+def _outs(work: Work, asked: Asked) -> Iterator[Path]:
+    """Yield what consumers' options call ``out``, of one recording; of its episodes the folder."""
+    for settings in asked.settings.values():
+        out = fill_in(settings["options"], work.name).get("out")
+        if isinstance(out, str):
+            path = asked.base / Path(out).expanduser()
+            yield path.parent if "{episode}" in path.name else path
 
 
 def _is_as_it_was(work: Work, known: Mapping[str, Known]) -> bool:
@@ -88,6 +128,11 @@ def _has_commits(work: Work, pipeline: str) -> bool:
         return False
     with Ledger(path) as ledger:
         return any(known.committed for known in ledger.recordings(pipeline).values())
+
+
+def note_alone(ledger: Ledger, pipeline: str, work: Work) -> None:
+    """Note of a recording that was streamed alone what `note_done` notes, by which a later run knows it."""
+    ledger.mark(pipeline, str(work.path), work.stamp, work.asked)
 
 
 def note_begun(ledger: Ledger, pipeline: str, work: Work) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streamer.ledger import Ledger
+from streamer.pipelines import past
 from streamer.pipelines.many import Recordings, stream_many
 from streamer.pipelines.merge import merge_episodes
 from streamer.pipelines.recordings import recordings, unique_names
+from streamer.pipelines.unit import Work, asked_of
 from streamer.supervisor.context import RunContext, reported
-from streamer.supervisor.recording import Recording, stream
+from streamer.supervisor.recording import Recording, consumer_settings, stream
 from streamer.supervisor.signals import listen
 from streamer.supervisor.status import Status
 from streamer.supervisor.workdir import open_workdir
@@ -45,15 +48,27 @@ def workdir_of(loaded: Loaded, only: tuple[int, int] | None = None) -> Path:
     return loaded.workdir if only is None else loaded.workdir / f"only-{only[0]}-of-{only[1]}"
 
 
+def _alone(context: RunContext, path: Path, name: str, mode: str) -> Iterator[Streamed]:
+    """Stream the only recording, unless that was done and what it wrote is still there."""
+    config = context.loaded.config
+    work = Work(path, name, context.workdir.path, asked_of(config))
+    asked = past.Asked(mode, consumer_settings(config), context.loaded.base)
+    with Ledger(context.workdir.ledger) as ledger:
+        is_done = past.is_done(ledger, context.pipeline, work, asked)
+    for streamed in stream(context, Recording(path, name), "resume" if is_done else mode):
+        yield streamed
+        if streamed.state == "done":
+            merge_episodes(context, path, name)
+            with Ledger(context.workdir.ledger) as ledger:
+                past.note_alone(ledger, context.pipeline, work)
+
+
 def _streamed(context: RunContext, mode: str, only: tuple[int, int] | None) -> Iterator[Streamed]:
     """Stream a single recording with processes of this one, several each by a process of its own."""
     names = unique_names(recordings(context.loaded))
     if only is None and len(names) == 1 and context.loaded.config.engine == "local":
         ((path, name),) = names.items()
-        for streamed in stream(context, Recording(path, name), mode):
-            yield streamed
-            if streamed.state == "done":
-                merge_episodes(context, path, name)
+        yield from _alone(context, path, name, mode)
         return
     yield from stream_many(context, _chosen(names, only, cut=context.loaded.config.episodes is not None), mode)
 

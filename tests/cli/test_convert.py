@@ -65,7 +65,7 @@ def test_two_recordings_become_a_dataset_whose_action_is_the_next_state(tmp_path
 
     again = command(tmp_path, *what)
     assert again.code == 0, again
-    assert "✓ all 2 recordings were done in an earlier run (--restart does it again) → set" in again.out
+    assert "✓ all 2 recordings were done in an earlier run (to do it again, remove set) → set" in again.out
     saved = yaml.safe_load((tmp_path / "c.yaml").read_text())
     saved["consumers"]["lerobot"]["options"]["out"] = str(tmp_path / "other")
     finished = run(tmp_path / "saved", saved)

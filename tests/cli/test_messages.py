@@ -64,7 +64,11 @@ TYPED = [
     ("runn good.yaml", 64, ["No such command 'runn'", "Did you mean 'run'?"]),
     ("run", 64, ["Missing argument 'CONFIG'", "streamer run -h says"]),
     ("run good.yaml --resme", 64, ["No such option: --resme", "--resume"]),
-    ("run good.yaml --resume --restart", 64, ["--resume continues", "--restart forgets", "give one of them"]),
+    (
+        "run good.yaml --resume --restart",
+        64,
+        ["--resume continues", "--restart and --again forget", "give one of them"],
+    ),
     ("run good.yaml --report none/r.json", 73, ["--report", "none/r.json", "folder does not exist"]),
     ("run good.yaml chunk_size", 78, ["'chunk_size' is not an override", "key.path=value", "chunk_size=50"]),
     ("demo make x.bag --size 3", 64, ["--size: '3'", "two numbers like 848x480"]),
