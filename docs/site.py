@@ -13,11 +13,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from mkdocs.structure.files import File
 
 import streamer
 from streamer import errors
-from streamer.cli import _GROUPS, _VERBS
+from streamer.cli import _GROUPS, _TOLD, _VERBS
+from streamer.cli.talk import Verb, as_paragraphs, talking
 from streamer.config.schema import schema_text
 from streamer.contract import Consumer
 
@@ -73,11 +75,33 @@ def reference() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    yield "## Commands\n\n`streamer VERB -h` lists the options of each.\n\n| verb | what it does |\n| --- | --- |"
+    yield "## Commands\n\n| verb | what it does |\n| --- | --- |"
+    yield from (f"| `{verb}` | {_cell(told)} |" for verb, (_, told) in _TOLD.items())
     for verb, module in _VERBS.items():
         found = getattr(import_module(f"streamer.cli.{module}"), _GROUPS.get(verb, verb))
-        group = getattr(getattr(found, "info", None), "help", None)  # of a verb with verbs of its own
-        yield f"| `{verb}` | {_cell(group or _first(found))} |"
+        if not isinstance(found, typer.Typer):
+            yield from _command(verb, found)
+            continue
+        for one in found.registered_commands:
+            assert one.callback is not None
+            yield from _command(f"{verb} {one.name or one.callback.__name__}", one.callback)
+
+
+def _command(name: str, verb: Any) -> Iterator[str]:
+    """Describe a verb: its line of usage, what its docstring says, a row for each argument and option."""
+    app = typer.Typer(add_completion=False)
+    app.command(cls=Verb)(talking(verb))
+    command = typer.main.get_command(app)
+    with command.make_context(f"streamer {name}", [], resilient_parsing=True) as context:
+        usage = " ".join(command.collect_usage_pieces(context))
+    yield f"\n### streamer {name}\n\n`streamer {name} {usage}`\n\n{as_paragraphs(verb.__doc__ or '')}\n"
+    yield "| option | type | default | meaning |\n| --- | --- | --- | --- |"
+    for one in command.params:
+        is_argument = one.param_type_name == "argument"
+        names = (one.metavar or one.name.upper()) if is_argument else ", ".join([*one.opts, *one.secondary_opts])
+        kind = "" if is_argument or one.is_flag else one.type.name
+        default = "needed" if one.required else "" if one.default in (None, False) else f"`{one.default}`"
+        yield f"| `{_cell(names)}` | {_cell(kind)} | {_cell(default)} | {_cell(one.help or '')} |"
 
 
 def _settings() -> Iterator[str]:

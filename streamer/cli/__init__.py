@@ -12,24 +12,49 @@ from typing import Annotated
 import typer
 
 from streamer.cli.screen import complain, let_go
-from streamer.cli.talk import Verb, is_verbose, talking
+from streamer.cli.talk import Verb, Verbs, as_paragraphs, is_verbose, talking
 from streamer.errors import BusyError, StorageError, StreamerError, UsageError, from_shortage
 from streamer.text import visible
 
 # typer's codes, and ours; 1 is that of rich and click when who was reading has gone: no failure
 _CODES: dict[object, int] = {1: 0, 2: UsageError.exit_code, 130: BusyError.exit_code}
 
-_VERBS = {  # each verb, in the order of the help, and the module in which it is
-    **{
-        verb: verb for verb in ("convert", "init", "info", "survey", "check", "plan", "episodes", "show", "sync", "run")
-    },
-    **{verb: verb for verb in ("run", "debug", "merge", "push", "bench", "memory", "report", "top", "watch")},
-    **dict.fromkeys(("status", "retry", "quarantine", "pause", "resume", "drain", "reload"), "watch"),
-    **{verb: verb for verb in ("schema", "demo")},
+_BEGIN, _LOOK, _RUN, _DAEMON = "Begin here", "Look before you run", "Run", "For months: a daemon"
+_TOLD = {  # each verb, in the order of the help: where it stands there, and what it does, in a line
+    "convert": (_BEGIN, "recordings → a dataset, a table, a video, …: one command"),
+    "info": (_BEGIN, "what is in a recording: topics, rates, gaps, clocks"),
+    "init": (_BEGIN, "write a configuration for a recording, to edit and run"),
+    "survey": (_BEGIN, "which of many recordings one configuration fits"),
+    "demo": (_BEGIN, "make a recording to try things on"),
+    "check": (_LOOK, "every mistake at once; memory, disk, frames to expect"),
+    "plan": (_LOOK, "how well the streams fit together in time"),
+    "show": (_LOOK, "draw one frame, every stream before and after its map"),
+    "episodes": (_LOOK, "where recordings are cut into episodes"),
+    "sync": (_LOOK, "how late a camera is, from the motion in its pictures"),
+    "run": (_RUN, "stream a configuration's recordings to its consumers"),
+    "debug": (_RUN, "one consumer in the foreground, for breakpoints"),
+    "top": (_RUN, "watch what runs"),
+    "report": (_RUN, "what the last run came to, in tables"),
+    "memory": (_RUN, "what each process took, and what came back"),
+    "merge": (_RUN, "put together what parts of a run have written"),
+    "push": (_RUN, "send a LeRobot dataset to the Hugging Face Hub"),
+    "bench": (_RUN, "measure ways to read a recording"),
+    "schema": (_RUN, "the configuration's JSON Schema, for editors"),
+    "watch": (_DAEMON, "convert whatever appears in a folder"),
+    "status": (_DAEMON, "what the daemon does, what became of each recording"),
+    "retry": (_DAEMON, "queue a recording again"),
+    "quarantine": (_DAEMON, "recordings that were put aside"),
+    "pause": (_DAEMON, "begin no further recording, for a while"),
+    "resume": (_DAEMON, "begin recordings again"),
+    "drain": (_DAEMON, "finish the chunks at hand, and end"),
+    "reload": (_DAEMON, "read the configuration again"),
 }
+_ELSEWHERE = dict.fromkeys(("status", "retry", "quarantine", "pause", "resume", "drain", "reload"), "watch")
+_VERBS = {verb: _ELSEWHERE.get(verb, verb) for verb in _TOLD}  # the module in which each is
 _GROUPS = {"demo": "app", "quarantine": "quarantine"}  # verbs with verbs of their own, and what they are called there
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -58,11 +83,11 @@ def streamer(
     ] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, help="print the version and end")] = False,
 ) -> None:
-    """Stream ROS bags as aligned frames to any number of consumers, in bounded memory.
+    """Turn ROS bags into datasets, tables and videos: aligned, in bounded memory, with nothing lost.
 
-    Begin with: streamer convert recording.bag --to lerobot
+    In one command: streamer convert recording.bag --to lerobot
 
-    Step by step: streamer init recording.bag, then streamer check config.yaml, then streamer run config.yaml
+    Step by step: streamer init recording.bag, streamer check config.yaml, streamer run config.yaml
     """
     if verbose and not version:
         msg = "-v goes with --version: streamer --version -v"
@@ -120,16 +145,25 @@ def _run() -> None:
     word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     is_asked_for_all = word not in _VERBS or any(name.endswith("_COMPLETE") for name in os.environ)
     for verb in _VERBS if is_asked_for_all else (word,):
-        module = import_module(f"streamer.cli.{_VERBS[verb]}")
-        if verb in _GROUPS:
-            group: typer.Typer = getattr(module, _GROUPS[verb])
-            for command in group.registered_commands:
-                if command.callback is not None:
-                    command.callback, command.cls = talking(command.callback), Verb
-            app.add_typer(group, name=verb)
-        else:
-            app.command(verb, cls=Verb)(talking(getattr(module, verb)))
+        _add(verb)
     _call()
+
+
+def _add(verb: str) -> None:
+    """Add a verb, or a verb with its own, to the command."""
+    module = import_module(f"streamer.cli.{_VERBS[verb]}")
+    panel, told = _TOLD[verb]
+    if verb in _GROUPS:
+        group: typer.Typer = getattr(module, _GROUPS[verb])
+        for command in group.registered_commands:
+            if command.callback is not None:
+                command.help = as_paragraphs(command.callback.__doc__ or "")
+                command.callback, command.cls = talking(command.callback), Verb
+        app.add_typer(group, name=verb, cls=Verbs, short_help=told, rich_help_panel=panel)
+        return
+    callback = getattr(module, verb)
+    text = as_paragraphs(callback.__doc__ or "")
+    app.command(verb, cls=Verb, help=text, short_help=told, rich_help_panel=panel)(talking(callback))
 
 
 def _call() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamer.cli.options import Recordings, Salvage, Types
+from streamer.cli.options import KINDS, Salvage, ToConvert, Types
 from streamer.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ _WORK = Path(".streamer") / "convert"
 
 
 def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
-    recordings: Recordings,
-    to: Annotated[str, typer.Option("--to", help="lerobot, parquet, zarr, hdf5, video, …", show_default=False)],
+    recordings: ToConvert,
+    to: Annotated[str, typer.Option("--to", metavar="KIND", help=f"one of {KINDS}", show_default=False)],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="the folder for the output; out/KIND where left out")
     ] = None,
@@ -44,7 +44,7 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(help="the output's: aloha or robomimic of hdf5, replay_buffer of zarr, …", show_default=False),
+        typer.Option(help="aloha or robomimic for hdf5, replay_buffer for zarr, tum for images", show_default=False),
     ] = None,
     save: Annotated[
         Path | None, typer.Option(help="also write the configuration, for 'streamer run'", show_default=False)
@@ -53,14 +53,18 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
     salvage: Salvage = False,
     types: Types = None,
 ) -> None:
-    """Convert recordings: streams, timeline and options are chosen by what they hold, as 'streamer init' would.
+    """Convert recordings into a dataset, a table, a video, …: all that is needed is chosen by what they hold.
 
+    Cameras become observation.images.NAME of a LeRobot dataset, joint positions observation.state, commands action.
     Several recordings become episodes of one dataset, or a file each. A conversion that was interrupted goes on
     where it was; what is done is not done again.
+
+    KEY=VALUE changes a setting of the configuration that 'streamer init' would write: pool='1 GB'. --save keeps it.
 
     Example: streamer convert demo://tabletop --to lerobot --task "stack the blocks" --rate 10 -o out/blocks
     """
     from streamer.inspect.conversion import Wish
+    from streamer.inspect.given import split_recordings
 
     target = (out or Path("out") / to).absolute()
     if save is not None and save.exists():
@@ -76,22 +80,25 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
         _with_unit(end, "s"),
         layout,
     )
-    loaded, remarks = _choose(recordings, wish, salvage=salvage, types=types or ())
+    addresses, overrides = split_recordings(recordings)
+    loaded, remarks = _choose(addresses, overrides, wish, salvage=salvage, types=types or ())
     if save is not None:
         _save(save, loaded)
     _run(loaded, target, remarks, again=again)
 
 
-def _choose(addresses: Sequence[str], wish: Any, *, salvage: bool, types: Sequence[str]) -> tuple[Loaded, list[str]]:
+def _choose(
+    addresses: Sequence[str], overrides: Sequence[str], wish: Any, *, salvage: bool, types: Sequence[str]
+) -> tuple[Loaded, list[str]]:
     """Make the configuration from the first recording; the others must hold the same."""
-    from streamer.config.load import checked
+    from streamer.config.load import apply, checked
     from streamer.inspect import open_contents
     from streamer.inspect.conversion import conversion
-    from streamer.pipelines.recordings import address_of, recordings
+    from streamer.pipelines.recordings import recordings
 
     key = hashlib.sha256(json.dumps([wish.to, wish.out]).encode()).hexdigest()[:12]
     source: dict[str, Any] = {
-        "path": [address_of(text) for text in addresses],
+        "path": list(addresses),
         **({"on_damage": "salvage"} if salvage else {}),
     }
     values: dict[str, Any] = {"source": source, "consumers": {wish.to: {}}, "workdir": str(Path.cwd() / _WORK / key)}
@@ -104,7 +111,10 @@ def _choose(addresses: Sequence[str], wish: Any, *, salvage: bool, types: Sequen
     remarks = list(found.remarks)
     if others:
         remarks.append(f"streams were chosen by {first.name}, the first of {len(others) + 1} recordings")
-    return checked(path, values), remarks
+    lines: dict[tuple[str | int, ...], int | None] = {}
+    for override in overrides:
+        apply(values, override, lines)
+    return checked(path, values, lines), remarks
 
 
 def _with_unit(text: str | None, unit: str) -> str | None:

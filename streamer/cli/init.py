@@ -6,7 +6,6 @@ import glob
 import os
 from importlib.metadata import entry_points
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +15,9 @@ from streamer.cli.options import Recordings, Salvage, Types
 from streamer.cli.talk import is_quiet
 from streamer.errors import RecordingError, UsageError
 from streamer.inspect.conventions import lerobot_features
+from streamer.inspect.conversion import NEEDED
 from streamer.inspect.datasets import LAYOUTS, keys_of
+from streamer.inspect.fields import heading_of
 from streamer.pipelines.recordings import is_demo
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from streamer.inspect.suggestion import Suggestion
 
 _SCHEMA = Path(".streamer") / "schema.json"
-_REASON = 160  # characters
 _THIN = 10.5  # Hz; for a camera that is faster, thinning to 10 Hz is offered
 _ACTIVE = {
     "preview": ("{options: {out: out}}", "a contact sheet: look at it first"),
@@ -45,8 +45,6 @@ _OFFERED = {
     "null": ("{}", "counts only: how fast can it be read?"),
 }
 _LARGE = ("rerun",)  # extras that nobody has by chance, or in [all]: offered where they are there
-_CAMERA = {"image", "depth"}
-_NEEDED = {"images": _CAMERA, "video": _CAMERA, "points": {"points"}}  # kinds of streams of which there must be one
 
 
 def init(
@@ -172,27 +170,36 @@ def _write(found: Suggestion, about: str, address: str | list[str], topics: dict
         yield f"types: {_flow(found.values['types'])}"
         yield ""
     yield "streams:"
-    width = max(len(name) for name in streams)
-    for name, settings in streams.items():
-        yield f"  # {found.notes[name]}"
-        yield f"  {_scalar(name)}: {' ' * (width - len(name))}{_flow(settings)}"
-    if found.left_out:
-        yield "  # not read (name a field to read one of them):"
-        for topic, why in found.left_out.items():
-            yield f"  #   {topic}: {shorten(why, _REASON, placeholder=' …')}"
+    yield from _streams(found, topics)
     yield ""
     yield "consumers:                # paths begin at this file's folder"
     installed = {entry.name for entry in entry_points(group="streamer.consumers")}
     for name, (text, what) in _ACTIVE.items():
         yield f"  {name + ':':<10}{text}  # {what}"
     for name, (text, what) in _OFFERED.items():
-        fits = _NEEDED.get(name, {*found.kinds.values()}) & {*found.kinds.values()}
+        fits = NEEDED.get(name, {*found.kinds.values()}) & {*found.kinds.values()}
         if name in installed and fits and not (name in _LARGE and _lacking(name)):
             yield f"  # {name + ':':<10}{text}  # {what}{_lacking(name)}"
     if "lerobot" in installed and "image" in found.kinds.values():
         yield from _dataset(found, {name: facts.type for name, facts in topics.items()})
     for name in sorted(installed - {*_ACTIVE, *_OFFERED, *LAYOUTS, "lerobot"}):
         yield f"  # {name}: {{}}  # installed; its options are in its own documentation"
+
+
+def _streams(found: Suggestion, topics: dict[str, TopicFacts]) -> Iterator[str]:
+    streams = found.values["streams"]
+    width = max(len(name) for name in streams)
+    for name, settings in streams.items():
+        yield f"  # {found.notes[name]}"
+        yield f"  {_scalar(name)}: {' ' * (width - len(name))}{_flow(settings)}"
+        facts = topics[settings["topic"]]
+        if field := heading_of(facts.type):
+            angle = {"topic": facts.name, "field": field, "map": [{"rotation": {"to": "yaw"}}]}
+            yield f"  # {_scalar(name)}_yaw: {_flow({**settings, **angle})}  # its heading, in rad"
+    if found.left_out:
+        yield "  # not read (name a field to read one of them):"
+        for topic, why in found.left_out.items():
+            yield f"  #   {topic}: {' '.join(why.split())}"
 
 
 def _dataset(found: Suggestion, types: dict[str, str]) -> Iterator[str]:

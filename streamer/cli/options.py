@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+KINDS = "lerobot, hdf5, zarr, parquet, csv, mcap, rerun, images, points, video, preview, stats, checksum"
 ConfigPath: TypeAlias = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)
 ]
@@ -20,6 +21,14 @@ Given: TypeAlias = Annotated[
         metavar="CONFIG|RECORDING... [KEY=VALUE]...",
         help="the YAML configuration; or recordings (files, folders, globs, demo://tabletop), for which one is chosen "
         "as 'streamer init' would; and settings that override it",
+        show_default=False,
+    ),
+]
+ToConvert: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RECORDING... [KEY=VALUE]...",
+        help="files, folders, globs or demo://tabletop, and settings that override what is chosen",
         show_default=False,
     ),
 ]

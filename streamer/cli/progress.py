@@ -15,7 +15,7 @@ from streamer.text import paragraph
 from streamer.units import show_duration, show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.progress import Progress
 
@@ -78,6 +78,15 @@ def words(values: dict[str, Any], *, brief: bool = False) -> str:
     return ", ".join([*parts, *(f"{count} {kind}" for kind, count in counts.items() if count)])
 
 
+def grouped(warnings: Sequence[str]) -> list[str]:
+    """Put warnings that say the same of several topics into one."""
+    names: dict[str, list[str]] = {}
+    for warning in warnings:
+        name, colon, text = warning.partition(": ")
+        names.setdefault(text if colon else "", []).append(name)
+    return [f"{', '.join(of)}: {text}" if text else "\n".join(of) for text, of in names.items()]
+
+
 class _Silent:
     """Says nothing: what goes wrong is told at the end."""
 
@@ -99,7 +108,7 @@ class _Bar:
     def planned(self, plan: Planned, recording: str = "") -> None:
         if not recording:  # else one of many, of which `progress` tells the sum
             self._progress.update(self._task, description="streaming", total=plan.frames)
-        for warning in plan.warnings:
+        for warning in grouped(plan.warnings):
             self.note(warning)
 
     def progress(self, values: dict[str, Any]) -> None:
@@ -121,7 +130,7 @@ class _Lines:
         of = f"{recording}: " if recording else ""
         size = f" in {plan.chunks} chunks; in memory at most {plan.slots} of {show_size(plan.slot_size)} each"
         self.note(f"{of}{plan.frames} frames planned{size if is_verbose() else ''}")
-        for warning in plan.warnings:
+        for warning in grouped(plan.warnings):
             self.note(warning)
         import_module("streamer.cli.summary")  # needed at the end: loaded while others work and this process waits
 

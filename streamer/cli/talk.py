@@ -9,7 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from streamer.errors import UsageError
 
@@ -39,7 +39,7 @@ def is_verbose() -> bool:
 
 
 class Verb(TyperCommand):
-    """A command whose help shows no type beside a flag, and its arguments as one types them."""
+    """A command whose help shows its arguments as one types them, and no type beside a flag."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return what stands behind the verb in the line of usage."""
@@ -48,11 +48,37 @@ class Verb(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, ``--help`` among them."""
-        found = super().get_params(ctx)
-        for parameter in found:
-            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
-                parameter.metavar = ""
-        return found
+        return _plain(super().get_params(ctx))
+
+
+class Verbs(TyperGroup):
+    """A verb with verbs of its own, or all of them; its help is as that of a `Verb`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, ``--help`` among them."""
+        return _plain(super().get_params(ctx))
+
+
+def _plain(parameters: list[Any]) -> list[Any]:
+    """Leave out types that say nothing: of flags, of arguments, of options that may be given several times."""
+    for parameter in parameters:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
+        elif getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+        elif getattr(parameter, "multiple", False) and parameter.metavar is None:
+            parameter.metavar = "<str>"
+    return parameters
+
+
+def _no_type(ctx: Any) -> None:
+    """Return what typer shows of an argument's type."""
+    del ctx
+
+
+def as_paragraphs(text: str) -> str:
+    """Return a docstring without the line breaks inside its paragraphs: a terminal breaks lines itself."""
+    return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
 
 
 def _typed(metavar: str, *, is_needed: bool) -> str:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from streamer.config.load import Loaded
 
 _CONFIG = typer.Argument(metavar="CONFIG", help="the YAML configuration", show_default=False)
-_WITH = typer.Option("--config", "-c", metavar="CONFIG", help="the daemon's configuration", show_default=False)
 _JSON = typer.Option("--json", help="print JSON")
 _SECONDS = 1.0
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
@@ -75,21 +74,21 @@ def status(
                 return
             time.sleep(_SECONDS)
     if not live:
-        console.print(_table(_status(loaded)))
+        console.print(_table(_status(loaded), console.width))
         return
-    with Live(_table(_status(loaded)), console=console, auto_refresh=False) as shown:
+    with Live(_table(_status(loaded), console.width), console=console, auto_refresh=False) as shown:
         while True:
             time.sleep(_SECONDS)
-            shown.update(_table(_status(loaded)), refresh=True)
+            shown.update(_table(_status(loaded), console.width), refresh=True)
 
 
 def retry(
+    config: Annotated[Path, _CONFIG],
     recording: Annotated[str, typer.Argument(metavar="RECORDING", help="its name, path or number", show_default=False)],
-    config: Annotated[Path, _WITH],
 ) -> None:
     """Queue a recording again, from its first attempt: one that failed, was put aside, or is done.
 
-    Example: streamer retry run_7 -c watch.yaml
+    Example: streamer retry watch.yaml run_7
     """
     for values in _retry(_load(config), recording):
         say(visible(f"{values['name']}: queued ({values['path']})"))
@@ -149,12 +148,12 @@ def quarantine_list(config: Annotated[Path, _CONFIG], as_json: Annotated[bool, _
 
 @quarantine.command("show")
 def quarantine_show(
+    config: Annotated[Path, _CONFIG],
     recording: Annotated[str, typer.Argument(metavar="RECORDING", help="its name, path or number", show_default=False)],
-    config: Annotated[Path, _WITH],
 ) -> None:
     """Show everything that is known of a recording, with the report of its last attempt.
 
-    Example: streamer quarantine show run_7 -c watch.yaml
+    Example: streamer quarantine show watch.yaml run_7
     """
     loaded = _load(config)
     found = [
@@ -289,13 +288,13 @@ def _hold(loaded: Loaded, verb: str) -> str:
         return HELD if verb == "pause" else RESUMED
 
 
-def _table(found: dict[str, Any]) -> Group:
+def _table(found: dict[str, Any], width: int) -> Group:
     """Put together what `snapshot` has for a person."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     from streamer.cli.progress import words
+    from streamer.cli.screen import table
 
     counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count) or "no recordings yet"
     used = f", {show_size(found['memory']['used'])} of memory" if found["pid"] else ""
@@ -306,26 +305,25 @@ def _table(found: dict[str, Any]) -> Group:
         frames = values.get("frames")
         how = f"{frames['done']}/{frames['all']} frames, {words(values)}" if frames else "opening"
         lines.append(Text(visible(f"{one['name']}: {how}")))
-    table = Table("#", "recording", "state", box=None, pad_edge=False)
-    for heading in ("attempts", "size", "frames"):
-        table.add_column(heading, justify="right")
-    table.add_column("took", justify="right")
-    table.add_column("what", overflow="fold")
-    for values in found["recordings"]:
-        took = (values["ended"] or 0) - (values["began"] or 0) if values["state"] == "done" else 0
-        again = f"; again {_clock(values['next_try'])}" if values["next_try"] else ""
-        cells = (
-            str(values["id"] or ""),
-            Text(visible(values["name"])),
-            values["state"],
-            str(values["attempts"] or ""),
-            show_size(values["size"]),
-            "" if values["frames"] is None else str(values["frames"]),
-            show_duration(round(took * 1e9)) if took > 0 else "",
-            Text(visible("; ".join(text for text in (values["error"], values["note"]) if text) + again)),
-        )
-        table.add_row(*cells)
-    return Group(*lines, *([table] if found["recordings"] else []))
+    headings = ("recording", "#", "state", "attempts", "size", "frames", "took", "what")
+    rows = [_row(values) for values in found["recordings"]]
+    return Group(*lines, *([table(headings, rows, width)] if rows else []))
+
+
+def _row(values: dict[str, Any]) -> tuple[str, ...]:
+    """Describe a recording, in the order of the headings."""
+    took = (values["ended"] or 0) - (values["began"] or 0) if values["state"] == "done" else 0
+    again = f"; again {_clock(values['next_try'])}" if values["next_try"] else ""
+    return (
+        values["name"],
+        str(values["id"] or ""),
+        values["state"],
+        str(values["attempts"] or ""),
+        show_size(values["size"]),
+        "" if values["frames"] is None else str(values["frames"]),
+        show_duration(round(took * 1e9)) if took > 0 else "",
+        "; ".join(text for text in (values["error"], values["note"]) if text) + again,
+    )
 
 
 def _clock(when: float) -> str:

@@ -14,7 +14,7 @@ from streamer.inspect.proof import plan_of, prove
 from streamer.inspect.suggestion import set_timeline, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from streamer.inspect.contents import Contents
     from streamer.inspect.suggestion import Suggestion
@@ -24,6 +24,9 @@ _WHOLE = 0.005  # as a part of the rate: what the writer rounds
 _FASTER = 1.01  # times a stream's own rate: all of its messages are taken still
 _RATE = "10 Hz"  # of a dataset whose timeline has none
 _WITHOUT = ("null",)  # consumers without outputs
+_CAMERA = frozenset({"image", "depth"})
+NEEDED = {"images": _CAMERA, "video": _CAMERA, "points": frozenset({"points"})}  # kinds of which there must be one
+_CALLED = {"images": "camera", "video": "camera", "points": "cloud of points"}
 _LAYOUTS = {"hdf5": "aloha"}  # of consumers that have no layout of their own accord
 
 
@@ -76,14 +79,26 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
     if wish.to == "lerobot" and any(t.name == leader and not t.rate_hz for t in contents.topics):
         found.values["timeline"].setdefault("rate", _RATE)  # of a single picture
     found = prove(contents, found)
-    remarks = [f"{topic} is not read: {why}" for topic, why in found.left_out.items()]
+    remarks = not_read(found.left_out)
     if not found.streams:
         reasons = "; ".join(remarks) or "it has no topic"
         msg = f"no topic can be read as a stream without being asked more: {reasons}"
         raise RecordingError(msg, path=contents.source.path)
+    if (kinds := NEEDED.get(wish.to)) and not kinds & {*found.kinds.values()}:
+        there = ", ".join(f"{name} ({kind})" for name, kind in found.kinds.items())
+        msg = f"it has no {_CALLED[wish.to]}, which --to {wish.to} is made of; it has {there}"
+        raise RecordingError(msg, path=contents.source.path)
     options = _options(contents, found, wish, remarks)
     found.values["consumers"] = {wish.to: {"options": options}}
     return Conversion(found.values, remarks)
+
+
+def not_read(left_out: Mapping[str, str]) -> list[str]:
+    """Say which topics are not read, a line for each reason."""
+    topics: dict[str, list[str]] = {}
+    for topic, why in left_out.items():
+        topics.setdefault(why, []).append(topic)
+    return [f"not read: {', '.join(names)}: {why}" for why, names in topics.items()]
 
 
 def _options(contents: Contents, found: Suggestion, wish: Wish, remarks: list[str]) -> dict[str, Any]:

@@ -25,8 +25,32 @@ _KNOWN: dict[str, str | tuple[str, ...]] = {  # what a person means who names th
     "sensor_msgs/msg/LaserScan": "ranges",
     "sensor_msgs/msg/NavSatFix": ("latitude", "longitude", "altitude"),
 }
+_UNITS = {  # as REP 103 and the types' own comments have them
+    "sensor_msgs/msg/JointState": "rad, of joints that slide m",
+    "nav_msgs/msg/Odometry": "m, quaternion, m/s, rad/s",
+    "geometry_msgs/msg/Pose": "m, quaternion",
+    "geometry_msgs/msg/PoseStamped": "m, quaternion",
+    "geometry_msgs/msg/PoseWithCovarianceStamped": "m, quaternion",
+    "geometry_msgs/msg/Transform": "m, quaternion",
+    "geometry_msgs/msg/TransformStamped": "m, quaternion",
+    "geometry_msgs/msg/Twist": "m/s, rad/s",
+    "geometry_msgs/msg/TwistStamped": "m/s, rad/s",
+    "geometry_msgs/msg/TwistWithCovarianceStamped": "m/s, rad/s",
+    "geometry_msgs/msg/Wrench": "N, Nm",
+    "geometry_msgs/msg/WrenchStamped": "N, Nm",
+    "sensor_msgs/msg/Imu": "quaternion, rad/s, m/s²",
+    "sensor_msgs/msg/LaserScan": "m",
+    "sensor_msgs/msg/NavSatFix": "°, °, m",
+}
+_HEADINGS = {  # where a type has the orientation of something that drives
+    "nav_msgs/msg/Odometry": "pose.pose.orientation",
+    "geometry_msgs/msg/PoseStamped": "pose.orientation",
+    "geometry_msgs/msg/PoseWithCovarianceStamped": "pose.pose.orientation",
+    "sensor_msgs/msg/Imu": "orientation",
+}
 _JOINTS = re.compile(r"position|positions|joint_?(?:q|pos|positions?|angles?)|q|qpos")
 _ARRAYS = re.compile(r"std_msgs/msg/\w+MultiArray")  # whose layout says how the numbers lie, and is none of them
+_LOGS = re.compile(r"(rosgraph_msgs|rcl_interfaces)/msg/(Log|ParameterEvent)")  # of whose numbers nobody learns
 _HEADER = "std_msgs/msg/Header"
 _NUMBERS = frozenset(
     ["bool", "byte", "char", "float32", "float64"] + [f"{k}{n}" for k in ("int", "uint") for n in (8, 16, 32, 64)]
@@ -36,7 +60,7 @@ _DEPTH = 8
 
 
 class Choice(NamedTuple):
-    """Fields that make one vector. A fallback stands for the first element of a list, which is better than nothing."""
+    """Fields that make one vector. A fallback is better than nothing: the first element of a list, a log's lines."""
 
     fields: tuple[str, ...]  # () for the whole message
     varies: bool  # its length
@@ -53,6 +77,26 @@ class _Leaf(NamedTuple):
 
 def choose_fields(msgtype: str, types: Typesdict) -> list[Choice]:
     """Return the vectors that a type offers, the most telling first; none where it has no number."""
+    found = _choices(msgtype, types)
+    return [choice._replace(fallback=True) for choice in found] if is_log(msgtype) else found
+
+
+def unit_of(msgtype: str) -> str:
+    """Return in what a type has its numbers, as `choose_fields` takes them; empty where that is not known."""
+    return _UNITS.get(msgtype, "")
+
+
+def heading_of(msgtype: str) -> str:
+    """Return the field of an orientation that may be wanted as one angle; empty where there is none."""
+    return _HEADINGS.get(msgtype, "")
+
+
+def is_log(msgtype: str) -> bool:
+    """Tell whether messages of a type are lines of a log, and no measurements."""
+    return _LOGS.fullmatch(msgtype) is not None
+
+
+def _choices(msgtype: str, types: Typesdict) -> list[Choice]:
     if known := _KNOWN.get(msgtype):
         return [Choice((known,) if isinstance(known, str) else known, msgtype.endswith(("JointState", "LaserScan")))]
     if _ARRAYS.fullmatch(msgtype):

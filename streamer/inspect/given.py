@@ -35,8 +35,13 @@ def split(words: Sequence[str]) -> Given:
     first, *rest = words
     if not is_recording(first):
         return Given(Path(first), [], rest)
-    overrides = [word for word in rest if _OVERRIDE.match(word) and not Path(word).expanduser().exists()]
-    return Given(None, [address_of(word) for word in words if word not in overrides], overrides)
+    return Given(None, *split_recordings(words))
+
+
+def split_recordings(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell the addresses of recordings from ``key.path=value``."""
+    overrides = [word for word in words if _OVERRIDE.match(word) and not Path(word).expanduser().exists()]
+    return [address_of(word) for word in words if word not in overrides], overrides
 
 
 def given(

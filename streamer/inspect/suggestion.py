@@ -13,8 +13,8 @@ import yaml
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.text import text_path
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import DecodeError, StreamerError
-from streamer.inspect.fields import choose_fields
+from streamer.errors import ConfigError, DecodeError, StreamerError
+from streamer.inspect.fields import choose_fields, is_log, unit_of
 from streamer.records import Decoding
 from streamer.resets import make_arrivals, passes
 from streamer.runtime.names import name_sets
@@ -34,7 +34,8 @@ _EARLY = 1.0  # seconds before the camera's end: such a stream would cut the tim
 _LOOKS = 8  # pictures or clouds of a topic that are looked at
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
 _MOST_SETS = 8  # of names on one topic
-_SHOWN = 32  # names in a remark
+_LOG = "it is a log: name a field to read it"
+_LISTS = "its numbers lie in lists of messages: name one, as in 'field: list[0].value'"
 _LONGEST_TEXT = 1000  # bytes
 _LONGEST = 1 << 16  # numbers in a vector whose length varies
 _SPECIAL = (*IMAGE_TYPES, "sensor_msgs/msg/PointCloud2", "point_cloud_interfaces/msg/CompressedPointCloud2")
@@ -95,7 +96,7 @@ def suggestion(contents: Contents) -> Suggestion:
         try:
             offers[topic.name] = list(_candidates(contents, topic))
         except StreamerError as error:  # text, or a message that cannot be read
-            found.left_out[topic.name] = error.text
+            found.left_out[topic.name] = _why(error, topic)
     only = not any(not c.fallback for candidates in offers.values() for c in candidates)
     found.values["source"] = {"path": str(source.path), **({"on_damage": "salvage"} if source.damage else {})}
     found.values["timeline"] = {}
@@ -104,7 +105,7 @@ def suggestion(contents: Contents) -> Suggestion:
         for candidate in chosen:
             _add(found, topic, candidate, busiest, topics)
         if topic.name in offers and not chosen:
-            found.left_out[topic.name] = "its numbers lie in lists of messages: name one, as in 'field: list[0].value'"
+            found.left_out[topic.name] = _LOG if is_log(topic.type) else _LISTS
     set_timeline(found, busiest.name if busiest else "")
     if resets := _resets(contents, found):
         found.values["source"]["resets"] = resets
@@ -112,6 +113,13 @@ def suggestion(contents: Contents) -> Suggestion:
         found.values["types"] = named
     found.values["consumers"] = {"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}}
     return found
+
+
+def _why(error: StreamerError, topic: TopicFacts) -> str:
+    """Say why a topic is not read, to stand behind its name."""
+    if "'types:'" in error.where.hint and isinstance(error, ConfigError):
+        return f"{topic.type} is not defined in the recording: name a folder with its .msg files (--types, 'types:')"
+    return error.text
 
 
 def set_timeline(found: Suggestion, camera: str) -> None:
@@ -129,7 +137,8 @@ def _add(
     topics: tuple[TopicFacts, ...],
 ) -> None:
     rate = f"{topic.rate_hz:.3g} Hz" if topic.rate_hz else f"{topic.count} message{'s' * (topic.count > 1)}"
-    note = f"{rate}, {topic.type.rpartition('/')[2]}, {candidate.shape}{candidate.remark}"
+    unit = f" ({told})" if candidate.kind == "vector" and (told := unit_of(topic.type)) else ""
+    note = f"{rate}, {topic.type.rpartition('/')[2]}, {candidate.shape}{unit}{candidate.remark}"
     settings = {"topic": topic.name, **candidate.settings}
     if topic is not busiest:
         note += _hold(settings, topic, busiest, topics)
@@ -304,7 +313,7 @@ def _by_names(sets: list[NameSet], *, by_list: bool) -> Iterator[Candidate]:
 
 
 def _named(names: tuple[str, ...]) -> str:
-    return f": {', '.join(names)}" if names and len(names) <= _SHOWN else ""
+    return f": {', '.join(names)}" if names else ""
 
 
 def _stream_name(topic: str, taken: dict[str, Any]) -> str:

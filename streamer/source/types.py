@@ -212,7 +212,9 @@ class Types:
                 why = error
                 continue
             if own is None or types[topic.msgtype] != own.types.get(topic.msgtype) or types.keys() - own.types.keys():
-                self.warnings[topic.name] = f"the recording holds no whole definition of its type; {distro}'s was used"
+                self.warnings[topic.name] = (
+                    f"the recording does not define its whole type, that of ROS is used ({distro})"
+                )
             return types
         if own is not None and own.types.get(topic.msgtype) == ([], []):
             return closure(topic.msgtype, own.types)

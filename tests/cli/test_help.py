@@ -25,7 +25,7 @@ def test_the_version_is_the_packages(tmp_path: Path, commands: Command) -> None:
 def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path, commands: Command) -> None:
     whole = commands(tmp_path, "--help").out
     assert "Exit codes: 0 done" in whole
-    verbs = re.findall(r"^│ (\w+) ", whole.partition("Commands")[2], re.MULTILINE)
+    verbs = re.findall(r"^│ (\w+) ", whole, re.MULTILINE)
     once = {
         "convert",
         "init",
@@ -48,10 +48,13 @@ def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path,
         "demo",
     }
     assert once | {"watch", "status", "retry", "quarantine", "pause", "resume", "drain", "reload"} == set(verbs)
+    assert not [line for line in whole.splitlines() if re.match(r"│ {5,}\w", line)], "a verb in more than a line"
     groups = {"demo": "tabletop", "quarantine": "list"}
     for verb in verbs:
         words = (verb, groups[verb]) if verb in groups else (verb,)
-        assert f"Example: streamer {' '.join(words)}" in " ".join(commands(tmp_path, *words, "--help").out.split())
+        told = commands(tmp_path, *words, "--help").out
+        assert f"Example: streamer {' '.join(words)}" in " ".join(told.split())
+        assert not re.findall(r"<bool>|<list|<path> .*\[required\]", told), "words of the program"
 
 
 def test_completion_installs_itself_into_bash_and_completes_verbs_and_options(tmp_path: Path) -> None:

@@ -262,10 +262,10 @@ def test_a_retry_does_not_read_one_recording_under_the_name_of_another(
         daemon.wait(a="done")
         drop(two, incoming, "a.bag")
         daemon.wait(**{"a": "done", "a-2": "done"})
-        refused = command(tmp_path, "retry", "#1", "-c", "watch.yaml")
+        refused = command(tmp_path, "retry", "watch.yaml", "#1")
         assert refused.returncode == 64
         assert "another recording lies at" in refused.stderr
-        assert "queued" in command(tmp_path, "retry", "a-2", "-c", "watch.yaml").stdout
+        assert "queued" in command(tmp_path, "retry", "watch.yaml", "a-2").stdout
 
 
 # processes

@@ -124,15 +124,15 @@ def test_a_bad_recording_is_tried_put_aside_and_tried_again_on_request(
         daemon.wait(good="done", bad="quarantined")
         listed = command(tmp_path, "quarantine", "list", "watch.yaml")
         assert listed.stdout.startswith(f"#{found['id']} bad: ")
-        shown = json.loads(command(tmp_path, "quarantine", "show", "bad", "-c", "watch.yaml").stdout)
+        shown = json.loads(command(tmp_path, "quarantine", "show", "watch.yaml", "bad").stdout)
         assert shown["report"]["exit_code"] == 65
-        again = command(tmp_path, "retry", str(incoming / "bad.bag"), "-c", "watch.yaml")
+        again = command(tmp_path, "retry", "watch.yaml", str(incoming / "bad.bag"))
         assert "bad: queued" in again.stdout, again
         wait_until(lambda: len(daemon.events("quarantined")) == 2, "the second time")
         daemon.end()
     later = command(tmp_path, "quarantine", "retry", "watch.yaml")
     assert "bad: queued" in later.stdout, later
-    unknown = command(tmp_path, "retry", "nothing", "-c", "watch.yaml")
+    unknown = command(tmp_path, "retry", "watch.yaml", "nothing")
     assert unknown.returncode == 64
     assert "streamer status" in unknown.stderr
 
