@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streamer.supervisor.observer import Display
 
 _LINE_SECONDS = 2.0
+_STILL_SECONDS = 30.0  # while nothing has changed
 
 
 @contextmanager
@@ -57,7 +58,8 @@ def words(values: dict[str, Any], *, brief: bool = False) -> str:
     ``brief`` leaves out what only some want to know: bytes a second, shared memory, restarts. Who is waited
     for is told where it matters: frames fill the shared memory until that consumer has seen them.
     """
-    parts = [f"{values['frames']['per_second']:.0f} frames/s"]
+    speed = values["frames"]["per_second"]
+    parts = [f"{speed:.0f} frames/s"] if speed >= 1 or not brief else []
     if not brief:
         parts[0] += f", {show_size(values['bytes_per_second'])}/s"
     if values["seconds_left"]:
@@ -125,6 +127,7 @@ class _Lines:
     def __init__(self) -> None:
         self._broken = False
         self._said = time.monotonic()
+        self._reached: tuple[int, int | None] = (0, 0)  # frames and recordings, in the last line
 
     def planned(self, plan: Planned, recording: str = "") -> None:
         of = f"{recording}: " if recording else ""
@@ -135,11 +138,13 @@ class _Lines:
         import_module("streamer.cli.summary")  # needed at the end: loaded while others work and this process waits
 
     def progress(self, values: dict[str, Any]) -> None:
-        now = time.monotonic()
-        if now - self._said >= _LINE_SECONDS:
-            self._said = now
-            frames = values["frames"]
-            self.note(f"{frames['done']}/{frames['all']} frames, {words(values, brief=not is_verbose())}")
+        now, frames = time.monotonic(), values["frames"]
+        reached = (frames["done"], values.get("recordings", {}).get("done"))
+        if now - self._said >= (_LINE_SECONDS if reached != self._reached else _STILL_SECONDS):
+            self._said, self._reached = now, reached
+            done = [f"{frames['done']}/{frames['all']} frames"] if frames["all"] else []
+            told = words(values, brief=not is_verbose())
+            self.note(", ".join([*done, *([told] if told else [])]))
 
     def note(self, text: str, **about: Any) -> None:
         del about

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from streamer.cli.options import ConfigPath, Overrides
-from streamer.errors import OutputError, UsageError
+from streamer.errors import ConfigError, OutputError, UsageError
 
 
 def run(
@@ -46,7 +46,12 @@ def run(
     if report is not None and not report.absolute().parent.is_dir():
         msg = f"--report: {report}: the folder does not exist"
         raise OutputError(msg)
-    loaded = load(config, overrides or ())
+    try:
+        loaded = load(config, overrides or ())
+    except ConfigError as mistake:
+        from streamer.inspect.mistakes import all_of_file
+
+        raise all_of_file(config, overrides or (), mistake) from mistake
     mode = "resume" if resume else "restart" if restart or again else "fresh"
     part = None if only is None else _part(only)
     began = time.monotonic()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streamer.cli.screen import as_line, complain, screen
 from streamer.cli.tables import remarks, show_recording
 from streamer.cli.talk import is_quiet, is_verbose
+from streamer.errors import ConfigError
 from streamer.records import Damage
 from streamer.source.find import recording_name
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from streamer.config.load import Loaded
+    from streamer.errors import StreamerError
     from streamer.supervisor.report import Report, Streamed
 
 _NAMED = 3  # outputs that are listed; of more, the folder in which they lie
@@ -46,12 +48,21 @@ def show_summary(
             line(f"  {text}")
         if any(_streamed(one) for one in report.recordings):
             line(f"  more: {_command('report', workdir)}")
+    begun = any(one.state == "done" or _streamed(one) for one in report.recordings)
     if report.error is not None:
-        complain(str(loaded.locate(report.error)))
+        complain(str(_whole(report.error, loaded) if not begun else loaded.locate(report.error)))
     if report.exit_code and not is_quiet() and (len(report.recordings) > 1 or report.error is None):
-        begun = any(one.state == "done" or _streamed(one) for one in report.recordings)
         again = again or f"streamer run {_shown(loaded.path)}{' --resume' * begun}"
         line(f"  to go on: {again}" if begun else f"  nothing was committed; once that is mended: {again}")
+
+
+def _whole(error: StreamerError, loaded: Loaded) -> StreamerError:
+    """Return an error for which nothing was begun, with all other mistakes of the configuration where it is one."""
+    if not isinstance(error, ConfigError):
+        return loaded.locate(error)
+    from streamer.inspect.mistakes import all_of_run
+
+    return all_of_run(loaded, error)
 
 
 def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
@@ -79,8 +90,8 @@ def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
         yield f"  {earlier} {'were' if earlier > 1 else 'was'} done in an earlier run ({_repeat(loaded)})"
     for one in now:
         name = f"{one.path.name}: " if len(every) > 1 else ""
-        if one.error is not None and name:
-            yield f"  {name}{one.error}"
+        if one.error is not None and name and not isinstance(one.error, ConfigError):
+            yield f"  {name}{one.error.at(path='')}"
         for text in _flagged(one.values) if one.state == "done" or _streamed(one) else ():
             yield f"  {name}{text}"
 

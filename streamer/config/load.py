@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Where = tuple[str | int, ...]
 
 _OFFER = "'streamer init RECORDING' writes a configuration to begin with"
+_RECORDINGS = (".bag", ".mcap", ".db3")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _WANTED = {  # in words, by pydantic's type of error and its context
     "literal_error": "{expected}",
@@ -88,15 +89,23 @@ def read(path: Path, overrides: Iterable[str]) -> tuple[dict[str, Any], dict[Whe
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         msg = f"the configuration cannot be read: {error.strerror}"
-        raise ConfigError(msg, path=path, hint=_OFFER) from error
+        raise ConfigError(msg, path=path, hint=_offer(path)) from error
     except UnicodeDecodeError as error:
-        msg = f"the configuration is no text in UTF-8 (at byte {error.start})"
-        raise ConfigError(msg, path=path, hint=_OFFER) from error
+        is_recording = path.name.endswith(_RECORDINGS)
+        msg = "it is a recording" if is_recording else f"the configuration is no text in UTF-8 (at byte {error.start})"
+        raise ConfigError(msg, path=path, hint=_offer(path)) from error
     reader = _Reader(path)
     values = reader.read(text)
     for override in overrides:
         apply(values, override, reader.lines)
     return values, reader.lines
+
+
+def _offer(path: Path) -> str:
+    """Say how to come by a configuration, or by an output without one."""
+    if not path.name.endswith(_RECORDINGS):
+        return _OFFER
+    return f"'streamer convert {path.name} --to KIND' needs no configuration, 'streamer init {path.name}' writes one"
 
 
 def with_types(overrides: Iterable[str] | None, types: Iterable[str] | None) -> list[str]:

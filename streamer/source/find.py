@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # what can be done about a damaged recording
-SALVAGE = "'source.on_damage: salvage' reads what is intact (info, init: --salvage)"
+SALVAGE = "'source.on_damage: salvage' reads what is intact (without a configuration: --salvage)"
 
 
 def recording_name(path: Path) -> str:

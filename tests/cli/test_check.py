@@ -72,6 +72,11 @@ def test_all_findings_are_told_each_with_its_line(tmp_path: Path, config: Config
         (said,) = [line for line in checked.out.splitlines() if f"{name}" in line and f"config.yaml:{at + 1}:" in line]
         assert words in said
     assert "8 errors" in checked.out
+    with Run(tmp_path, "run", "config.yaml") as running:  # which cannot begin, says the same
+        refused = running.end()
+    assert refused.code == 78, refused
+    mistakes = {line.removeprefix("error: ") for line in checked.out.splitlines() if line.startswith("error: ")}
+    assert {line.removeprefix("streamer: ") for line in refused.err.splitlines()} >= mistakes
 
 
 def test_streams_without_samples_are_all_told_and_are_the_recordings_fault(tmp_path: Path) -> None:

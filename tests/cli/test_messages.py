@@ -79,7 +79,7 @@ TYPED = [
     ("top none --once", 64, ["none", "no run has left its status there", "name the work folder"]),
     # what is no configuration
     ("check gone.yaml", 78, ["gone.yaml", "cannot be read: No such file", "'streamer init RECORDING' writes"]),
-    ("check nothing", 78, ["nothing", "cannot be read: Is a directory"]),
+    ("check nothing", 65, ["nothing", "holds no recording"]),
     ("check picture.png", 78, ["picture.png", "no text in UTF-8", "'streamer init RECORDING' writes"]),
     ("check list.yaml", 78, ["list.yaml", "should be a mapping (key: value), it is a list"]),
     ("check broken.yaml", 78, ["broken.yaml:2", "not valid YAML"]),
