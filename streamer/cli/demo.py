@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamer.cli.screen import say
+from streamer.cli.talk import is_quiet
 from streamer.errors import OutputError, UsageError
+from streamer.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +38,7 @@ def tabletop(
 
     with _explained(out):
         write(out, seconds=seconds, seed=seed)
+    _tell(out)
 
 
 @app.command()
@@ -101,6 +105,7 @@ def make(  # noqa: PLR0913, PLR0917 - a command's options are its arguments
     )
     with _explained(out):
         write(out, work)
+    _tell(out)
 
 
 def _pair(text: str, option: str, example: str) -> tuple[int, int]:
@@ -109,6 +114,13 @@ def _pair(text: str, option: str, example: str) -> tuple[int, int]:
         msg = f"{option}: {text!r} is not two numbers like {example}"
         raise UsageError(msg)
     return int(first), int(second)
+
+
+def _tell(out: Path) -> None:
+    """Say what was written."""
+    if not is_quiet():
+        files = [file for file in out.rglob("*") if file.is_file()] if out.is_dir() else [out]
+        say(f"✓ {out}: {show_size(sum(file.stat().st_size for file in files))}")
 
 
 @contextmanager
