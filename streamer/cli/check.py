@@ -108,7 +108,7 @@ def _streams(streams: dict[str, Any], width: int) -> Text:
             array = f"{s['shape'][0]} points" if s["kind"] == "points" else "text"
         numbers = [str(s[key]) for key in ("messages", "held", "gaps", "none")]
         rows.append((f"  {name}", s["topic"], f"({array})", *numbers, f"{s['max_offset_ms']:.1f} ms"))
-    found: Text = table(headings, rows, width)
+    found: Text = table(headings, rows, width, ("topic", "held", "in gaps"))
     for name, s in streams.items():
         if s["map"]:
             found.append(f"\n  {name}: {s['map']}")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streamer.cli.options import KINDS, Salvage, ToConvert, Types
+from streamer.cli.talk import is_quiet
 from streamer.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from streamer.config.load import Loaded
+    from streamer.inspect.conversion import Wish
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _WORK = Path(".streamer") / "convert"
@@ -36,6 +40,10 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
     streams: Annotated[
         str | None, typer.Option(help="only these, by the names of 'streamer init': front,joints", show_default=False)
     ] = None,
+    state: Annotated[
+        str | None, typer.Option(help="the streams that are the state, of a dataset to train on", show_default=False)
+    ] = None,
+    action: Annotated[str | None, typer.Option(help="the streams that are the action", show_default=False)] = None,
     start: Annotated[
         str | None, typer.Option(help="seconds from the beginning, or an ISO 8601 time", show_default=False)
     ] = None,
@@ -63,6 +71,7 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
 
     Example: streamer convert demo://tabletop --to lerobot --task "stack the blocks" --rate 10 -o out/blocks
     """
+    from streamer.inspect.conventions import Said
     from streamer.inspect.conversion import Wish
     from streamer.inspect.given import split_recordings
 
@@ -75,16 +84,43 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
         str(target),
         _with_unit(rate, "Hz"),
         task,
-        [name.strip() for name in streams.split(",") if name.strip()] if streams else (),
+        _names(streams),
         _with_unit(start, "s"),
         _with_unit(end, "s"),
         layout,
+        Said(_names(state), _names(action)),
     )
     addresses, overrides = split_recordings(recordings)
-    loaded, remarks = _choose(addresses, overrides, wish, salvage=salvage, types=types or ())
+    loaded, remarks = _decided(
+        wish, lambda wish: _choose(addresses, overrides, wish, salvage=salvage, types=types or ())
+    )
     if save is not None:
         _save(save, loaded)
     _run(loaded, target, remarks, again=again)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _decided(wish: Wish, choose: Callable[[Wish], tuple[Loaded, list[str]]]) -> tuple[Loaded, list[str]]:
+    """Choose; ask on a terminal what cannot be told.
+
+    Raises:
+        UndecidedError: it is no terminal.
+
+    """
+    from streamer.inspect.conversion import UndecidedError
+
+    while True:
+        try:
+            return choose(wish)
+        except UndecidedError as error:
+            if is_quiet() or not error.choices or not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise
+            answer = str(typer.prompt(f"{error.text}. Which is it ({', '.join(error.choices)})?", err=True))
+            chosen = {"state": "states", "action": "actions"}[error.option]
+            wish = replace(wish, said=replace(wish.said, **{chosen: (answer,)}))
 
 
 def _choose(

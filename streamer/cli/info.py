@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamer.inspect.survey import Looked, Survey
 
 _NUMBERS = ("messages", "size", "rate", "jitter", "begins", "gaps", "largest gap", "skew")
+_LESS_NEEDED = ("jitter", "begins", "gaps", "size")
 _WIDE = 140  # characters, from which a topic takes one line
 
 
@@ -96,7 +97,7 @@ def _show(console: Console, found: Survey, mark: str) -> None:
     headings = ("topic", *(("type",) if wide else ()), *_NUMBERS)
     names = [(t.name, t.type) if wide else (f"{t.name}  {t.type}",) for t in topics]
     rows = [(*name, *_numbers(t, found.looks[t.name])) for name, t in zip(names, topics, strict=True)]
-    for text in table(headings, rows, console.width - len(mark)).plain.splitlines():
+    for text in table(headings, rows, console.width - len(mark), _LESS_NEEDED).plain.splitlines():
         line(text)
     line("size: estimated from a few messages; gaps: distances over three times the median;")
     line("skew: median of receive stamp minus header stamp, of a few messages")

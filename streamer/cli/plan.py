@@ -31,6 +31,7 @@ _HEADINGS = (
     "none",
     "offsets, least … largest",
 )
+_LESS_NEEDED = (_HEADINGS[-1], "95 %", "held")
 _LISTED = 5  # spans of each kind
 
 
@@ -104,7 +105,7 @@ def _show(console: Console, found: View) -> None:
         sizes = [_ms(s["offset_ms"][key]) for key in ("median", "p95", "largest")]
         counts = [str(s[kind]["frames"]) for kind in ("held", "gaps", "none")]
         rows.append((f"  {name}", str(s["messages"]), *sizes, *counts, _bars(s["histogram"])))
-    console.print(table(_HEADINGS, rows, console.width), soft_wrap=True)
+    console.print(table(_HEADINGS, rows, console.width, _LESS_NEEDED), soft_wrap=True)
     for line in _lines(found):
         console.print(as_line(f"  {line}"), soft_wrap=True)
 

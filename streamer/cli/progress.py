@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer.cli.screen import let_go, say, screen
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from streamer.runtime.messages import Planned
     from streamer.supervisor.observer import Display
 
+_NARROW = 60  # columns, below which only the time left stands beside the bar
 _LINE_SECONDS = 2.0
 _STILL_SECONDS = 30.0  # while nothing has changed
 
@@ -43,7 +45,7 @@ def make_observer(*, json_lines: bool = False) -> Iterator[Display]:
 
     console = screen(stderr=True)
     columns = (
-        rich.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        rich.TextColumn("{task.description}", table_column=Column(no_wrap=True), markup=False),
         rich.BarColumn(bar_width=None),
         rich.TaskProgressColumn(),
         rich.TextColumn("{task.fields[more]}", table_column=Column(no_wrap=True), markup=False),
@@ -114,9 +116,14 @@ class _Bar:
             self.note(warning)
 
     def progress(self, values: dict[str, Any]) -> None:
-        frames = values["frames"]
-        total = {"description": "streaming", "total": frames["all"]} if "recordings" in values else {}
-        self._progress.update(self._task, completed=frames["done"], more=words(values, brief=not is_verbose()), **total)
+        frames, width = values["frames"], self._progress.console.width
+        of = {"total": frames["all"]} if "recordings" in values else {}
+        name = Path(values.get("recording", "")).name if "recordings" not in values else ""
+        more = words(values, brief=not is_verbose())
+        if width < _NARROW:
+            name, more = "", more.rpartition(", ")[2]
+        description = f"{name[: width // 4]}" or "streaming"
+        self._progress.update(self._task, completed=frames["done"], description=description, more=more, **of)
 
     def note(self, text: str, **about: Any) -> None:
         del about

@@ -44,43 +44,56 @@ def as_line(text: str) -> Text:
     return Text(visible(text))
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Text:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, less_needed: Sequence[str] = ()) -> Text:
     """Write rows below their headings; numbers to the right.
 
     What is too wide is not folded: a row's first cell stands in a line above the others then, and where these are still
-    too wide, each with its heading before it.
+    too wide, columns are left out: the ``less_needed`` in their order, then from the right. A last line names them.
     """
     from rich.text import Text
 
-    rows = [[visible(cell) for cell in row] for row in rows]
-    columns = list(zip(headings, *rows, strict=True))
-    sizes = [max(map(len, column)) for column in columns]
-    numbers = [all(cell[:1] in "0123456789+-" for cell in column[1:]) for column in columns]  # "" is in it, too
-
-    def line(cells: Sequence[str], begin: int = 0) -> str:
-        laid = zip(cells[begin:], sizes[begin:], numbers[begin:], strict=True)
-        text = "  ".join(cell.rjust(size) if number else cell.ljust(size) for cell, size, number in laid)
-        return f"{'  ' * begin}{text}".rstrip()
-
-    needed = sum(sizes) + 2 * (len(sizes) - 1)
-    if needed <= width:
-        lines = [line(headings), *map(line, rows)]
-    elif needed - sizes[0] <= width:
-        lines = [line(headings, 1), *(text for row in rows for text in (row[0], line(row, 1)))]
-    else:
-        lines = [text for row in rows for text in (row[0], _in_words(headings, row, width))]
-    text = Text("\n".join(lines))
-    if needed - sizes[0] <= width:
-        text.stylize("bold", 0, len(lines[0]))
+    cells = [[visible(cell) for cell in row] for row in rows]
+    columns = [_Column(n, list(column)) for n, column in enumerate(zip(headings, *cells, strict=True))]
+    above = _needed(columns) > width
+    first, shown = columns[0], columns[1:] if above else columns
+    left_out: list[str] = []
+    ranked = [*less_needed, *reversed(headings)]
+    while above and _needed(shown) + 2 > width and len(shown) > 1:
+        worst = min(shown, key=lambda column: ranked.index(column.heading))
+        shown.remove(worst)
+        left_out.append(worst.heading)
+    indent = "  " * above
+    lines = [(indent + "  ".join(column.laid(n) for column in shown)).rstrip() for n in range(len(cells) + 1)]
+    head, *body = lines
+    if above:
+        body = [text for n, line in enumerate(body, 1) for text in (first.cells[n], line)]
+    if left_out:
+        names = f"not shown, as the terminal is narrow: {', '.join(left_out)}"
+        body += textwrap.wrap(names, max(width, 20), initial_indent="  ", subsequent_indent="  ")
+    text = Text("\n".join([head, *body]))
+    text.stylize("bold", 0, len(head))
     return text
 
 
-def _in_words(headings: Sequence[str], row: Sequence[str], width: int) -> str:
-    """Write the cells behind the first, each with its heading, in as many lines as that takes."""
-    told = (f"{heading} {cell}" for heading, cell in zip(headings[1:], row[1:], strict=True) if cell)
-    whole = ", ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in told)  # no line breaks within a part
-    lines = textwrap.fill(whole, width, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
-    return lines.replace("\N{NO-BREAK SPACE}", " ")
+class _Column:
+    """A column of a table: its cells, the heading first, and where they are laid."""
+
+    def __init__(self, number: int, cells: list[str]) -> None:
+        self.number = number
+        self.cells = cells
+        self.heading = cells[0]
+        self.size = max(map(len, cells))
+        self._is_of_numbers = all(cell[:1] in "0123456789+-" for cell in cells[1:])  # "" is in it, too
+
+    def laid(self, row: int) -> str:
+        """Return a cell as wide as the column."""
+        cell = self.cells[row]
+        return cell.rjust(self.size) if self._is_of_numbers else cell.ljust(self.size)
+
+
+def _needed(columns: Sequence[_Column]) -> int:
+    """Return the width of columns side by side."""
+    return sum(column.size for column in columns) + 2 * (len(columns) - 1)
 
 
 def say(text: str) -> None:

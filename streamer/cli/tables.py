@@ -59,7 +59,12 @@ def _consumers(consumers: dict[str, Any], reader: dict[str, Any], width: int) ->
         numbers = [c["frames"], c["chunks"], c["generations"], restarts["planned"], restarts["crash"]]
         rows.append((name, *map(str, numbers), *_memory(c["anon_mb"]), *_verdict(c["memory"])))
     rows.append(("reader", *[""] * 5, *_memory(reader["anon_mb"]), *_verdict(reader["memory"])))
-    return table((*headings, "MB at start", "peak", "end", "given back", "memory"), rows, width)
+    return table(
+        (*headings, "MB at start", "peak", "end", "freed", "memory"),
+        rows,
+        width,
+        ("MB at start", "end", "chunks", "freed"),
+    )
 
 
 def _verdict(memory: dict[str, Any]) -> tuple[str, str]:

@@ -109,7 +109,9 @@ def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
         frames = found["frames"]
         yield Text(f"{frames['done']}/{frames['all']} frames, {words(found)}")
         headings = ("state", "frames", "of", "frames/s", "waits for", "recycled", "crashed", "its work folder")
-        yield table(("recording", *headings), list(_recordings(found["running"])), width)
+        yield table(
+            ("recording", *headings), list(_recordings(found["running"])), width, ("its work folder", "waits for")
+        )
         return
     if not found.keys() >= {"frames", "pool", "consumers"}:  # it opens yet, or is of another version than this
         return
@@ -117,8 +119,8 @@ def _table(found: dict[str, Any], width: int) -> Iterator[Text]:
     yield Text(f"{frames['done']}/{frames['all']} frames, {words(found)}; waits for {found['waits_for']}")
     keys = ("phase", "generation", "position", "behind", "committed_chunks", "holds", "recycled", "crashed")
     rows = [(name, *(str(c.get(key, "")) for key in keys)) for name, c in found["consumers"].items()]
-    headings = ("phase", "process", "position", "behind", "chunks", "holds", "recycled", "crashed")
-    yield table(("consumer", *headings), rows, width)
+    headings = ("phase", "process", "position", "behind", "chunks", "frames in use", "recycled", "crashed")
+    yield table(("consumer", *headings), rows, width, ("frames in use", "position", "chunks", "process"))
 
 
 def _recordings(running: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -305,15 +305,15 @@ def _table(found: dict[str, Any], width: int) -> Group:
         frames = values.get("frames")
         how = f"{frames['done']}/{frames['all']} frames, {words(values)}" if frames else "opening"
         lines.append(Text(visible(f"{one['name']}: {how}")))
-    headings = ("recording", "#", "state", "attempts", "size", "frames", "took", "what")
+    headings = ("recording", "#", "state", "attempts", "size", "frames", "took")
     rows = [_row(values) for values in found["recordings"]]
-    return Group(*lines, *([table(headings, rows, width)] if rows else []))
+    why = [Text(visible(f"{values['name']}: {what}")) for values in found["recordings"] if (what := _why(values))]
+    return Group(*lines, *([table(headings, rows, width, ("took", "size"))] if rows else []), *why)
 
 
 def _row(values: dict[str, Any]) -> tuple[str, ...]:
     """Describe a recording, in the order of the headings."""
     took = (values["ended"] or 0) - (values["began"] or 0) if values["state"] == "done" else 0
-    again = f"; again {_clock(values['next_try'])}" if values["next_try"] else ""
     return (
         values["name"],
         str(values["id"] or ""),
@@ -322,8 +322,13 @@ def _row(values: dict[str, Any]) -> tuple[str, ...]:
         show_size(values["size"]),
         "" if values["frames"] is None else str(values["frames"]),
         show_duration(round(took * 1e9)) if took > 0 else "",
-        "; ".join(text for text in (values["error"], values["note"]) if text) + again,
     )
+
+
+def _why(values: dict[str, Any]) -> str:
+    """Say what is to be known of a recording beyond its numbers."""
+    again = f"again {_clock(values['next_try'])}" if values["next_try"] else ""
+    return "; ".join(text for text in (values["error"], values["note"], again) if text)
 
 
 def _clock(when: float) -> str:

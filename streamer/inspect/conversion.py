@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from streamer.errors import RecordingError, UsageError, nearest_name
-from streamer.inspect.conventions import lerobot_features
+from streamer.inspect.conventions import Said, lerobot_features
 from streamer.inspect.datasets import LAYOUTS, has_features, keys_of
 from streamer.inspect.proof import plan_of, prove
 from streamer.inspect.suggestion import set_timeline, suggestion
@@ -35,7 +35,7 @@ class Wish:
     """What is wanted of a conversion; what is left out is chosen by what the recording holds.
 
     ``rate`` is in Hz, ``start`` and ``end`` as `timeline.start` has them, ``streams`` are names as ``init`` gives them,
-    ``layout`` is the consumer's option of that name.
+    ``layout`` is the consumer's option of that name, ``said`` which streams are state and action.
     """
 
     to: str
@@ -46,6 +46,14 @@ class Wish:
     start: str | None = None
     end: str | None = None
     layout: str | None = None
+    said: Said = field(default_factory=Said)
+
+
+class UndecidedError(UsageError):
+    """It cannot be told which stream is the state or the action: ``option`` of the command says so."""
+
+    option = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +122,10 @@ def _options(contents: Contents, found: Suggestion, wish: Wish, remarks: list[st
     options: dict[str, Any] = {"out": f"{wish.out}/{_FILES[wish.to]}" if wish.to in _FILES else wish.out}
     options |= {} if layout is None else {"layout": layout}
     if has_features(wish.to, layout or ""):
-        features = lerobot_features(found, {t.name: t.type for t in contents.topics})
+        _check_names((*wish.said.states, *wish.said.actions), found)
+        features = lerobot_features(found, {t.name: t.type for t in contents.topics}, wish.said)
+        if wish.to != "lerobot":
+            _decide(wish.to, features.keys, found)
         used = {name for names in features.keys.values() for name in ([names] if isinstance(names, str) else names)}
         found.values["streams"] = {n: s for n, s in (found.streams | features.added).items() if n in used}
         options["features"] = keys_of(features.keys, wish.to, layout or "")
@@ -124,10 +135,30 @@ def _options(contents: Contents, found: Suggestion, wish: Wish, remarks: list[st
         remarks += _whole_rate(contents, found)
         if wish.task is None:
             remarks.append("the task is each recording's name: say what the robot does with --task")
+    elif wish.said != Said() and not has_features(wish.to, layout or ""):
+        msg = f"--state and --action are for lerobot, hdf5 and replay buffers: {wish.to} takes the streams as they are"
+        raise UsageError(msg)
     elif wish.task is not None:
         msg = f"--task is for lerobot: {wish.to} has no tasks"
         raise UsageError(msg)
     return options
+
+
+def _decide(to: str, keys: Mapping[str, Any], found: Suggestion) -> None:
+    """Make sure that there is a state and an action.
+
+    Raises:
+        UndecidedError: conventions do not tell which stream it is.
+
+    """
+    vectors = tuple(name for name, kind in found.kinds.items() if kind == "vector")
+    for key, option in (("observation.state", "--state"), ("action", "--action")):
+        if key not in keys:
+            what = option.removeprefix("--")
+            msg = f"it cannot be told which stream is the {what}, which --to {to} needs"
+            error = UndecidedError(msg, hint=f"say so with {option}: {', '.join(vectors) or 'there is no vector'}")
+            error.option, error.choices = what, vectors
+            raise error
 
 
 def _whole_rate(contents: Contents, found: Suggestion) -> Iterator[str]:
@@ -143,11 +174,7 @@ def _whole_rate(contents: Contents, found: Suggestion) -> Iterator[str]:
 
 def _choose(found: Suggestion, wanted: Sequence[str], counts: dict[str, int]) -> None:
     """Keep the streams that are wanted; the busiest camera among them leads the timeline."""
-    for name in wanted:
-        if name not in found.streams:
-            hint = nearest_name(name, found.streams)
-            msg = f"--streams: there is no {name!r}{hint or '.'} There are {', '.join(found.streams)}"
-            raise UsageError(msg)
+    _check_names(wanted, found)
     for name in [name for name in found.streams if wanted and name not in wanted]:
         topic = found.streams[name]["topic"]
         found.drop(name, "it was not asked for")
@@ -158,6 +185,14 @@ def _choose(found: Suggestion, wanted: Sequence[str], counts: dict[str, int]) ->
     if leader is not None:
         leader.pop("align", None)
         leader.pop("missing", None)
+
+
+def _check_names(wanted: Sequence[str], found: Suggestion) -> None:
+    for name in wanted:
+        if name not in found.streams:
+            hint = nearest_name(name, found.streams)
+            msg = f"there is no stream {name!r}{hint or '.'} There are {', '.join(found.streams)}"
+            raise UsageError(msg)
 
 
 def _window(wish: Wish) -> dict[str, Any]:

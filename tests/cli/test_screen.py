@@ -28,13 +28,21 @@ def test_of_a_wide_table_first_cells_stand_above_the_others() -> None:
     ]
 
 
-def test_what_is_wider_still_is_told_in_words_of_which_none_is_broken() -> None:
-    assert table(HEADINGS, ROWS, 28).plain.splitlines() == [
+def test_of_what_is_wider_still_columns_are_left_out_the_less_needed_first() -> None:
+    assert table(HEADINGS, ROWS, 24, ["kind"]).plain.splitlines() == [
+        "  count    largest gap",
         "a_long_name_of_a_stream",
-        "    kind image, count 7,",
-        "    largest gap 1.5 ms at 3 s",
+        "      7  1.5 ms at 3 s",
         "b",
-        "    kind text, count 1234",
+        "   1234",
+        "  not shown, as the",
+        "  terminal is narrow:",
+        "  kind",
+    ]
+    assert table(HEADINGS, ROWS, 16).plain.splitlines()[:3] == [
+        "  kind   count",
+        "a_long_name_of_a_stream",
+        "  image      7",
     ]
 
 
