@@ -108,7 +108,7 @@ class Status:
         for name, life in lives.items():
             snapshot["consumers"].setdefault(name, {}).update(life)
         self._write(**snapshot)
-        self._inner.progress(snapshot)
+        self._inner.progress(snapshot | {"recording": self._values.get("recording", "")})
 
     def planned_one(self, name: str, plan: Planned) -> None:
         """Take in the plan of one of many recordings that are under way."""

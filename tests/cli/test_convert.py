@@ -112,6 +112,15 @@ def test_what_cannot_be_converted_is_told_with_what_there_is(tmp_path: Path) -> 
         (("a.bag", "--to", "zarr", "--streams", "joint_0"), 64, "did you mean 'joints_0'?"),
         (("a.bag", "--to", "zarr", "--task", "x"), 64, "zarr has no tasks"),
         (("a.bag", "--to", "hdf5", "--layout", "tall"), 64, "hdf5 has aloha, robomimic"),
+        (
+            ("a.bag", "--to", "points"),
+            65,
+            "it has no cloud of points, which --to points is made of; it has camera_0 (image)",
+        ),
+        (("a.bag", "--to", "hdf5", "--streams", "camera_0"), 64, "which stream is the state, which --to hdf5 needs"),
+        (("a.bag", "--to", "hdf5", "--state", "joint_0"), 64, "did you mean 'joints_0'?"),
+        (("a.bag", "--to", "csv", "--action", "joints_0"), 64, "csv takes the streams as they are"),
+        (("a.bag", "--to", "csv", "chunk_size=many"), 78, "the command line: chunk_size: should be a whole number"),
         (("b.bag", "--to", "zarr"), 65, "b.bag: no such file"),
         (("a.bag", "--to", "zarr", "--rate", "fast"), 78, "fast"),
         (("a.bag", "--to", "stats", "--start", "5"), 0, "the plan has no frame"),
@@ -163,3 +172,39 @@ def test_an_array_of_numbers_on_a_command_topic_is_the_action_without_the_offset
     assert json.loads((tmp_path / "set/meta/info.json").read_text())["features"]["observation.state"]["names"] == [
         *"abc"
     ]
+
+
+def test_settings_streams_that_are_state_and_action_and_what_is_not_read_are_said_on_the_command_line(
+    tmp_path: Path,
+) -> None:
+    odometry, log = "nav_msgs/msg/Odometry", "rcl_interfaces/msg/Log"
+    messages = []
+    for n in range(20):
+        stamp = START + n * 10**8
+        about = {"header": header(stamp), "child_frame_id": ""}
+        half = n / 40  # of the turn about z
+        turn = {"x": 0.0, "y": 0.0, "z": float(np.sin(half)), "w": float(np.cos(half))}
+        pose = {"pose": {"position": dict.fromkeys("xyz", float(n)), "orientation": turn}, "covariance": np.zeros(36)}
+        still = {"linear": dict.fromkeys("xyz", 0.0), "angular": dict.fromkeys("xyz", 0.0)}
+        twist = {"twist": still, "covariance": np.zeros(36)}
+        for topic in ("/odom", "/goal"):
+            data = encoded("cdr", odometry, **about, pose=pose, twist=twist)
+            messages.append(Message(topic, stamp, data, odometry))
+    line = {"stamp": {"sec": 0, "nanosec": 0}, "level": 20, "name": "n", "msg": "m", "file": "f", "function": "g"}
+    messages.append(Message("/rosout", START, encoded("cdr", log, **line, line=7), log))
+    record(tmp_path / "r", "mcap", sorted(messages, key=lambda message: message.stamp))
+    yaw = "streams.odom={topic: /odom, field: pose.pose.orientation, map: [{rotation: {to: yaw}}]}"
+    finished = command(tmp_path, "r", "--to", "parquet", "--rate", "5", "--streams", "odom", yaw)
+    assert finished.code == 0, finished
+    assert "not read: /rosout: it is a log" in finished.out
+    table = pq.read_table(tmp_path / "out/parquet/r.parquet")
+    assert np.allclose(table["odom"].to_numpy(), np.arange(0, 20, 2)[: len(table)] / 20)
+
+    refused = command(tmp_path, "r", "--to", "hdf5", "--rate", "5")
+    assert refused.code == 64, refused
+    assert "say so with --state: goal, odom" in refused.err
+    finished = command(tmp_path, "r", "--to", "hdf5", "--rate", "5", "--state", "odom", "--action", "goal")
+    assert finished.code == 0, finished
+    with h5py.File(tmp_path / "out/hdf5/episode_0.hdf5") as root:
+        assert np.array_equal(root["/action"][:, 0], np.arange(0, 20, 2)[: len(root["/action"])])
+        assert np.array_equal(root["/observations/qpos"][()], root["/action"][()])

@@ -52,7 +52,7 @@ def test_the_demo_gets_cameras_depth_and_joints_with_their_names(tmp_path: Path)
     assert {"cam_front", "cam_wrist", "cam_front_depth", "joint_states"} <= set(values["streams"])
     assert values["timeline"] == {"from": "cam_front"}
     text = (tmp_path / "robot.yaml").read_text()
-    assert ", JointState, 6\n" in text
+    assert ", JointState, 6 (rad, of joints that slide m)\n" in text
     assert "elements: [waist, shoulder, elbow, wrist_pitch, wrist_roll, gripper]" in text
     assert text.startswith("# yaml-language-server: $schema=.streamer/schema.json\n")
     assert (tmp_path / ".streamer" / "schema.json").read_text() == (ROOT / "configs" / "schema.json").read_text()
@@ -70,6 +70,19 @@ def test_every_consumer_that_is_offered_as_a_comment_is_a_line_that_loads(tmp_pa
     load(tmp_path / "all.yaml")
     finished = command(tmp_path, "run", "all.yaml", "timeline.rate=10 Hz")
     assert finished.code == 0, finished
+
+
+def test_headings_are_offered_as_comments_that_check_and_nothing_is_cut_short(tmp_path: Path, recordings: Path) -> None:
+    assert command(tmp_path, "init", str(recordings / "gpsnav.db3")).code == 0
+    text = (tmp_path / "config.yaml").read_text()
+    assert "…" not in text
+    names = re.findall(r"^  # (\w+_yaw): ", text, re.MULTILINE)
+    assert names == ["odometry_yaw", "vehicle_pose_yaw"]
+    (tmp_path / "config.yaml").write_text(re.sub(r"^  # (\w+_yaw: )", r"  \1", text, flags=re.MULTILINE))
+    checked = command(tmp_path, "check", "config.yaml", "--json")
+    assert checked.code == 0, checked
+    streams = json.loads(checked.out)["recordings"][0]["streams"]
+    assert [streams[name]["shape"] for name in names] == [[1], [1]]
 
 
 def test_a_file_that_exists_is_kept_unless_forced(tmp_path: Path) -> None:
