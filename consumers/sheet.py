@@ -124,6 +124,9 @@ def _pictures(
         (found[k].shape[0] for k in found if k.startswith("picture ") and k.split(" ", 2)[2] == name), default=0
     )
     row = _paper(height + _CAPTION, total)
+    label = _label(stream, total)
+    if never_changes([found[f"picture {n} {name}"] for n in numbers if f"picture {n} {name}" in found]):
+        _write(label, "no picture differs from the first", (total // 2, 15), _ALARM)
     for column, number in enumerate(numbers):
         left = _left(column, width)
         picture = found.get(f"picture {number} {name}")
@@ -134,7 +137,12 @@ def _pictures(
         offset, held, gap = found[f"about {number} {name}"]
         words = f"{offset / 1e6:+.1f} ms" + (" held" if held else "") + (" GAP" if gap else "")
         _write(row, words, (left, height + 15), _ALARM if gap else _INK)
-    return np.vstack([_label(stream, total), row])
+    return np.vstack([label, row])
+
+
+def never_changes(pictures: list[NDArray[Any]]) -> bool:
+    """Tell whether all pictures, of two or more, are the first: as of a camera that hangs."""
+    return len(pictures) > 1 and all(np.array_equal(picture, pictures[0]) for picture in pictures[1:])
 
 
 def _curves(
@@ -192,7 +200,9 @@ def _legend(stream: StreamInfo, curves: int, total: int) -> list[Picture]:
     """Write the names of a vector's elements in the colours of their curves, in as many rows as they take."""
     rows: list[Picture] = []
     left = total
-    for name, color in zip(stream.names[:curves], _CURVES, strict=False):
+    named = list(zip(stream.names[:curves], _CURVES, strict=False))
+    more = (stream.shape[0] if stream.shape else 0) - curves
+    for name, color in [*named, *([(f"and {more} more elements, not drawn", _FAINT)] if more > 0 < curves else [])]:
         width = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, _LEGEND, 1)[0][0]
         if left + width > total - _GAP:
             rows.append(_paper(_CAPTION - 6, total))
@@ -229,5 +239,6 @@ def _offsets(parts: list[NDArray[Any]], numbers: list[int], frames: int, width: 
         else:
             end = middle - round(offset / max(most, 1e-9) * (middle - 3))
             cv2.line(row, (left, middle), (left, end), _ALARM if state else _FAINT, 1)
-    _write(row, f"offset, at most {most:.3g} ms", (_GAP, 11), _FAINT, 0.36)
+    told = f"{most:.3g} ms" if most < 1000 else f"{most / 1000:.3g} s"
+    _write(row, f"offset, at most {told}", (_GAP, 11), _FAINT, 0.36)
     return row

@@ -51,7 +51,7 @@ def workdir_of(loaded: Loaded, only: tuple[int, int] | None = None) -> Path:
 def _alone(context: RunContext, path: Path, name: str, mode: str) -> Iterator[Streamed]:
     """Stream the only recording, unless that was done and what it wrote is still there."""
     config = context.loaded.config
-    work = Work(path, name, context.workdir.path, asked_of(config))
+    work = Work(path, name, context.workdir.path, asked_of(config, context.loaded.base))
     asked = past.Asked(mode, consumer_settings(config), context.loaded.base)
     with Ledger(context.workdir.ledger) as ledger:
         is_done = past.is_done(ledger, context.pipeline, work, asked)
