@@ -11,7 +11,7 @@ import re
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 from mkdocs.structure.files import File
@@ -83,8 +83,8 @@ def _commands() -> Iterator[str]:
             yield from _command(verb, found)
             continue
         for one in found.registered_commands:
-            assert one.callback is not None
-            yield from _command(f"{verb} {one.name or one.callback.__name__}", one.callback)
+            if one.callback is not None:
+                yield from _command(f"{verb} {one.name or one.callback.__name__}", one.callback)
 
 
 def _command(name: str, verb: Any) -> Iterator[str]:
@@ -92,6 +92,7 @@ def _command(name: str, verb: Any) -> Iterator[str]:
     app = typer.Typer(add_completion=False)
     app.command(cls=Verb)(talking(verb))
     command = typer.main.get_command(app)
+    hints = get_type_hints(verb)
     with command.make_context(f"streamer {name}", [], resilient_parsing=True) as context:
         usage = " ".join(command.collect_usage_pieces(context))
     yield f"\n### streamer {name}\n\n`streamer {name} {usage}`\n\n{as_paragraphs(verb.__doc__ or '')}\n"
@@ -99,9 +100,15 @@ def _command(name: str, verb: Any) -> Iterator[str]:
     for one in command.params:
         is_argument = one.param_type_name == "argument"
         names = (one.metavar or one.name.upper()) if is_argument else ", ".join([*one.opts, *one.secondary_opts])
-        kind = "" if is_argument or one.is_flag else one.type.name
+        kind = "" if is_argument or one.is_flag else _kind_of(hints.get(one.name, ""))
         default = "needed" if one.required else "" if one.default in (None, False) else f"`{one.default}`"
         yield f"| `{_cell(names)}` | {_cell(kind)} | {_cell(default)} | {_cell(one.help or '')} |"
+
+
+def _kind_of(hint: Any) -> str:
+    """Write an option's type in words."""
+    text = inspect.formatannotation(hint) if hint else ""
+    return text.replace(" | None", "").replace("pathlib._local.", "").replace("pathlib.", "")
 
 
 def _settings() -> Iterator[str]:

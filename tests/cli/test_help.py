@@ -71,4 +71,4 @@ def test_completion_installs_itself_into_bash_and_completes_verbs_and_options(tm
     shell = subprocess.run(
         [shutil.which("bash") or "bash", "-c", script], env=environment, check=True, capture_output=True, text=True
     )
-    assert shell.stdout.splitlines() == ["init info", "--resume --restart"]
+    assert shell.stdout.splitlines() == ["info init", "--resume --restart"]
