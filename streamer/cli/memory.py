@@ -24,7 +24,7 @@ def memory(
     ] = Path(".streamer"),
     plot: Annotated[Path | None, typer.Option(help="draw memory over chunks (a .png)", show_default=False)] = None,
 ) -> None:
-    """Show the verdict on each process of a run, its peaks, and what recycling gave back to the system.
+    """Show the verdict on each process of a run, its peaks, and what recycling freed.
 
     Memory is a process's own (anonymous) memory, sampled at each commit. stable is below 5 MB a chunk, leaking above
     10, by the median slope of each process behind its first two chunks.
@@ -94,7 +94,7 @@ def _processes(values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _table(processes: dict[str, dict[str, Any]], width: int) -> Text:
     from streamer.cli.screen import table
 
-    headings = ("process", "generations", "MB at start", "peak", "end", "given back", "MB/chunk", "verdict")
+    headings = ("process", "generations", "MB at start", "peak", "end", "freed", "MB/chunk", "verdict")
     rows = []
     for name, found in processes.items():
         lives = found["generations"]

@@ -68,7 +68,7 @@ def _consumers(consumers: dict[str, Any], reader: dict[str, Any], width: int) ->
 
 
 def _verdict(memory: dict[str, Any]) -> tuple[str, str]:
-    """Say what recycling has given back to the system, and what the trend over the chunks is."""
+    """Say what recycling has freed, and what the trend over the chunks is."""
     returned = f"{memory['returned_mb']:.1f}" if memory["returned_mb"] else ""
     slope = memory["mb_per_chunk"]
     return returned, "" if slope is None else f"{memory['verdict']} ({slope:+.2f} MB/chunk)"

@@ -26,7 +26,7 @@ def test_every_process_is_sampled_at_each_commit_and_what_recycling_gave_back_is
     config["consumers"]["digest"]["recycle"] = {"chunks": 3}
     finished = run(tmp_path, config, "-v")
     assert finished.code == 0, finished
-    assert "given back" in finished.out
+    assert "freed" in finished.out
     (values,) = finished.report["recordings"]
     found = values["consumers"]["digest"]["memory"]
     assert [life["chunks"] for life in found["generations"]] == [[0, 1, 2], [3, 4, 5], [6, 7]]
