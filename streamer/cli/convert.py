@@ -57,11 +57,11 @@ def convert(  # noqa: PLR0913, PLR0917 - an argument for each option
     save: Annotated[
         Path | None, typer.Option(help="also write the configuration, for 'streamer run'", show_default=False)
     ] = None,
-    again: Annotated[bool, typer.Option("--again", "--restart", help="do what an earlier conversion has done")] = False,
+    again: Annotated[bool, typer.Option("--again", "--restart", help="convert again, even what is done")] = False,
     salvage: Salvage = False,
     types: Types = None,
 ) -> None:
-    """Convert recordings into a dataset, a table, a video, …: all that is needed is chosen by what they hold.
+    """Convert recordings into a dataset, a table, a video, …: everything is chosen from what they hold.
 
     Cameras become observation.images.NAME of a LeRobot dataset, joint positions observation.state, commands action.
     Several recordings become episodes of one dataset, or a file each. A conversion that was interrupted goes on

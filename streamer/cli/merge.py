@@ -9,7 +9,7 @@ def merge(
     config: ConfigPath,
     overrides: Overrides = None,
 ) -> None:
-    """Merge the outputs of CONFIG's recordings, as a run over many does at its end.
+    """Merge the outputs of CONFIG's recordings, as a run over several does at its end.
 
     For runs with --only, each of which has a part of the recordings, and after a run that was interrupted. Doing it
     again changes nothing; recordings that are done later come in at their place.

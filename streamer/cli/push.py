@@ -31,7 +31,7 @@ def push(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="tell what would be sent, and send nothing")] = False,
 ) -> None:
-    """Send DATASET to the Hugging Face Hub as the dataset REPO_ID, and tag it as LeRobot looks for it.
+    """Upload DATASET to the Hugging Face Hub as REPO_ID, tagged the way LeRobot expects.
 
     All files come in one commit: readers see the old state or the new one. After an interruption the same command
     sends only what is missing. Log in once with 'hf auth login', or set HF_TOKEN; HF_ENDPOINT names another server.

@@ -15,7 +15,7 @@ def report(
     ] = Path(".streamer"),
     as_json: Annotated[bool, typer.Option("--json", help="print the report as it is")] = False,
 ) -> None:
-    """Show again what the run of a work folder came to. The exit code is that of the run.
+    """Show in tables how the last run in a work folder ended, and exit with its code.
 
     Example: streamer report .streamer
     """

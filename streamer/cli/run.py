@@ -20,7 +20,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="continue an unfinished run")] = False,
     json_lines: Annotated[bool, typer.Option("--json-lines", help="progress and end as JSON, one a line")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="forget an unfinished run and begin anew")] = False,
-    again: Annotated[bool, typer.Option("--again", help="also do what an earlier run has done")] = False,
+    again: Annotated[bool, typer.Option("--again", help="do everything again, even what is done")] = False,
     only: Annotated[
         str | None,
         typer.Option(

@@ -22,7 +22,7 @@ def sync(
         Path | None, typer.Option(help="draw how well each shift fits (.png, .svg or .pdf)", show_default=False)
     ] = None,
 ) -> None:
-    """Estimate a camera's latency: the change from picture to picture is held against the speed of the joints.
+    """Estimate a camera's latency: compare the motion in its pictures with the speed of the joints.
 
     All messages of both streams are read, of each recording by itself. The answer is the 'shift:' of the camera, with
     the interval that holds it in 95 of 100 cases, or "cannot tell" where the motion does not allow it.

@@ -30,7 +30,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="show it once and end")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON: one object, or one a line")] = False,
 ) -> None:
-    """Watch running pipelines: how far, how fast, who is waited for, which process was replaced; ends with them.
+    """Watch what runs: progress, speed, the consumer that others wait for, processes that were replaced.
 
     Without WORKDIR all of yours on this machine are shown (as JSON: a list). Of a run that has ended, its WORKDIR
     shows the last state.

@@ -86,7 +86,7 @@ def retry(
     config: Annotated[Path, _CONFIG],
     recording: Annotated[str, typer.Argument(metavar="RECORDING", help="its name, path or number", show_default=False)],
 ) -> None:
-    """Queue a recording again, from its first attempt: one that failed, was put aside, or is done.
+    """Queue a recording again from its first attempt, whether it failed, was put aside, or is done.
 
     Example: streamer retry watch.yaml run_7
     """
@@ -121,7 +121,7 @@ def drain(config: Annotated[Path, _CONFIG]) -> None:
 
 
 def reload(config: Annotated[Path, _CONFIG]) -> None:
-    """Have a daemon read its configuration again; with a mistake in it the old one stays.
+    """Make a daemon read its configuration again; if that has a mistake, the old one stays.
 
     Example: streamer reload watch.yaml
     """
