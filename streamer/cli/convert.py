@@ -184,7 +184,7 @@ def _run(loaded: Loaded, target: Path, remarks: list[str], *, again: bool) -> No
         raise OutputError(msg) from error
     began = time.monotonic()
     with make_observer() as observer:
-        found = run(loaded, "restart" if anew else "resume", observer)
+        found = run(loaded, "restart" if anew else "go_on", observer)
     show_summary(
         found, loaded, workdir_of(loaded), time.monotonic() - began, again="the same command again", said=remarks
     )

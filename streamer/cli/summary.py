@@ -53,7 +53,8 @@ def show_summary(
         complain(str(_whole(report.error, loaded) if not begun else loaded.locate(report.error)))
     if report.exit_code and not is_quiet() and (len(report.recordings) > 1 or report.error is None):
         again = again or f"streamer run {_shown(loaded.path)}{' --resume' * begun}"
-        line(f"  to go on: {again}" if begun else f"  nothing was committed; once that is mended: {again}")
+        mended = "once that is mended" if report.error is not None else "to begin again"
+        line(f"  to go on: {again}" if begun else f"  nothing was committed; {mended}: {again}")
 
 
 def _whole(error: StreamerError, loaded: Loaded) -> StreamerError:

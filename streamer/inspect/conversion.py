@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from streamer.errors import RecordingError, UsageError, nearest_name
+from streamer.errors import ConfigError, RecordingError, UsageError, nearest_name
 from streamer.inspect.conventions import Said, lerobot_features
 from streamer.inspect.datasets import LAYOUTS, has_features, keys_of
 from streamer.inspect.proof import plan_of, prove
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamer.inspect.suggestion import Suggestion
 
 _FILES = {"checksum": "{recording}.checksum.json"}  # consumers whose ``out`` is a file, and not a folder
+_OPTIONS = {"timeline.rate": "--rate", "timeline.start": "--start", "timeline.end_at": "--end"}
 _WHOLE = 0.005  # as a part of the rate: what the writer rounds
 _FASTER = 1.01  # times a stream's own rate: all of its messages are taken still
 _RATE = "10 Hz"  # of a dataset whose timeline has none
@@ -86,7 +87,14 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
     leader = found.streams.get(found.values["timeline"]["from"], {}).get("topic")
     if wish.to == "lerobot" and any(t.name == leader and not t.rate_hz for t in contents.topics):
         found.values["timeline"].setdefault("rate", _RATE)  # of a single picture
-    found = prove(contents, found)
+    try:
+        found = prove(contents, found)
+    except ConfigError as error:
+        option = _OPTIONS.get(error.where.key)
+        if option is None:
+            raise
+        msg = f"{option}: {error.text}"
+        raise UsageError(msg) from error
     remarks = not_read(found.left_out)
     if not found.streams:
         reasons = "; ".join(remarks) or "it has no topic"

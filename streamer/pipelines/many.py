@@ -65,7 +65,7 @@ def stream_many(context: RunContext, recordings: Recordings, mode: str) -> Itera
         for p, name in names.items()
     ]
     with Ledger(context.workdir.ledger) as ledger, ExitStack() as stack:
-        past.settle(ledger, context.pipeline, works, past.Asked(mode, consumer_settings(config), loaded.base))
+        mode = past.settle(ledger, context.pipeline, works, past.Asked(mode, consumer_settings(config), loaded.base))
         if ray:
             from streamer.pipelines.cluster import cluster
 

@@ -22,7 +22,9 @@ Settings: TypeAlias = Mapping[str, Mapping[str, Any]]  # of each consumer
 
 
 class Asked(NamedTuple):
-    """What is asked of a run: its ``mode`` (fresh, resume, restart) and its consumers' settings.
+    """What is asked of a run: its ``mode`` (fresh, resume, restart, or go_on) and its consumers' settings.
+
+    To go on is to resume what is unfinished, and to do anew what is done with other settings.
 
     ``base`` is the folder from which the paths of their outputs start.
     """
@@ -51,8 +53,8 @@ def done(ledger: Ledger, pipeline: str, names: Mapping[Path, str], consumers: fr
     ]
 
 
-def settle(ledger: Ledger, pipeline: str, works: list[Work], asked: Asked) -> None:
-    """Decide what an earlier run means: mark what it finished, or forget all.
+def settle(ledger: Ledger, pipeline: str, works: list[Work], asked: Asked) -> str:
+    """Decide what an earlier run means: mark what it finished, or forget all; return the mode for what is left.
 
     With mode ``fresh`` as well, what is done is not done again, and what failed before it committed anything is tried
     again; where a setting or a recording has changed, or an output is missing, all is done anew.
@@ -66,18 +68,31 @@ def settle(ledger: Ledger, pipeline: str, works: list[Work], asked: Asked) -> No
     mine = [work for work in works if str(work.path) in known]
     finished = [work for work in mine if known[str(work.path)].state == "done"]
     missing = [work for work in mine if work not in finished]
-    if asked.mode == "fresh" and (begun := [work for work in missing if _has_commits(work, pipeline)]):
+    begun = [work for work in missing if _has_commits(work, pipeline)] if asked.mode in ("fresh", "go_on") else []
+    if asked.mode == "fresh" and begun:
         msg = (
             f"an earlier run of {pipeline} is unfinished: {len(missing)} of its {len(mine)} recordings are missing "
             f"({begun[0].name} first)"
         )
         raise UsageError(msg, hint="continue it with --resume, or begin anew with --restart")
-    if asked.mode != "resume" and not _stands(ledger, known, works, finished, asked):
+    stands = _stands(ledger, known, works, finished, asked) or (bool(begun) and not finished)
+    if asked.mode != "resume" and not stands:
         ledger.forget(pipeline)
-        return
+        return "restart"
     for work in finished:
         check_settings(ledger, known[str(work.path)].number, asked.settings)
         work.state = "earlier"
+    return "resume" if begun else asked.mode
+
+
+def mode_alone(ledger: Ledger, pipeline: str, work: Work, asked: Asked) -> str:
+    """Return the mode for a run over this recording alone: ``resume`` also where all is done and still there."""
+    if is_done(ledger, pipeline, work, asked):
+        return "resume"
+    known = ledger.recordings(pipeline).get(str(work.path))
+    if asked.mode == "go_on":
+        return "restart" if known is not None and known.state == "done" else "resume"
+    return asked.mode
 
 
 def is_done(ledger: Ledger, pipeline: str, work: Work, asked: Asked) -> bool:
@@ -89,7 +104,7 @@ def is_done(ledger: Ledger, pipeline: str, work: Work, asked: Asked) -> bool:
 
 def _stands(ledger: Ledger, known: Mapping[str, Known], works: list[Work], finished: list[Work], asked: Asked) -> bool:
     """Tell whether what is finished need not be done again, of the ``works`` that are wanted."""
-    if asked.mode != "fresh" or not all(_is_as_it_was(work, known) for work in finished):
+    if asked.mode not in ("fresh", "go_on") or not all(_is_as_it_was(work, known) for work in finished):
         return False
     if not _same_settings(ledger, known, finished, asked.settings):
         return False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def run(loaded: Loaded, mode: str, display: Display, only: tuple[int, int] | None = None) -> Report:
-    """Stream every recording of a configuration; ``mode`` is fresh, resume or restart.
+    """Stream every recording of a configuration; ``mode`` is fresh, resume, restart or go_on.
 
     The first SIGINT or SIGTERM lets every consumer finish its chunk, the second stops at once.
 
@@ -54,8 +54,8 @@ def _alone(context: RunContext, path: Path, name: str, mode: str) -> Iterator[St
     work = Work(path, name, context.workdir.path, asked_of(config, context.loaded.base))
     asked = past.Asked(mode, consumer_settings(config), context.loaded.base)
     with Ledger(context.workdir.ledger) as ledger:
-        is_done = past.is_done(ledger, context.pipeline, work, asked)
-    for streamed in stream(context, Recording(path, name), "resume" if is_done else mode):
+        mode = past.mode_alone(ledger, context.pipeline, work, asked)
+    for streamed in stream(context, Recording(path, name), mode):
         yield streamed
         if streamed.state == "done":
             merge_episodes(context, path, name)

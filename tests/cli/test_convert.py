@@ -90,6 +90,10 @@ def test_a_part_of_some_streams_becomes_a_table(tmp_path: Path) -> None:
     ticks = table["tick"].cast("int64").to_numpy()
     assert np.all(np.diff(ticks) == 50_000_000)
     assert 0.9e9 <= ticks[-1] - ticks[0] <= 1e9
+    assert "was done in an earlier run" in command(tmp_path, *what).out
+    other = command(tmp_path, *what[:-1], "10")  # is another conversion, and done
+    assert other.code == 0, other
+    assert pq.read_table(tmp_path / "out/parquet/a.parquet").num_rows == (len(table) + 1) // 2
 
 
 def test_a_recording_becomes_an_episode_as_act_opens_it(tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_what_cannot_be_converted_is_told_with_what_there_is(tmp_path: Path) -> 
         (("a.bag", "--to", "csv", "--action", "joints_0"), 64, "csv takes the streams as they are"),
         (("a.bag", "--to", "csv", "chunk_size=many"), 78, "the command line: chunk_size: should be a whole number"),
         (("b.bag", "--to", "zarr"), 65, "b.bag: no such file"),
-        (("a.bag", "--to", "zarr", "--rate", "fast"), 78, "fast"),
+        (("a.bag", "--to", "zarr", "--rate", "fast"), 64, "--rate: 'fast' is not a rate"),
         (("a.bag", "--to", "stats", "--start", "5"), 0, "the plan has no frame"),
     ):
         finished = command(tmp_path, *options)
