@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 
 def running() -> Iterator[Path]:
-    """Yield the work folders of pipelines that are running, in the order in which they were started."""
+    """Yield the work folders of runs that are under way, each once, in the order in which they were started.
+
+    The pipelines of a run over many recordings lie in its folder, and its status tells of them.
+    """
+    found = list(dict.fromkeys(_held()))
+    yield from (folder for folder in found if not any(other in folder.parents for other in found))
+
+
+def _held() -> Iterator[Path]:
+    """Yield the work folders that a supervisor holds."""
     for process in psutil.process_iter():
         try:
             if process.uids().real != os.getuid():

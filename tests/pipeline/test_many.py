@@ -89,6 +89,10 @@ def test_recordings_side_by_side_give_what_each_gives_alone_in_the_order_of_the_
         assert list(status(tmp_path)["running"]) == ["take-0"]
         with Run(tmp_path, "top", "--once") as top:
             shown = top.end()
+        with Run(tmp_path, "top", "--once", "--json") as top:
+            everything = json.loads(top.end().out)
+        mine = [Path(run["workdir"]) for run in everything if Path(run["workdir"]).is_relative_to(tmp_path)]
+        assert mine == [tmp_path / ".streamer"]  # and not each of its pipelines once more
         assert "2/3 recordings, 1 running" in shown.out
         assert "take-0" in shown.out
         open_gate(tmp_path, "take-0")
