@@ -289,11 +289,9 @@ class Ledger(Database):
             raise StorageError(msg)
 
     def mark(self, pipeline: str, path: str, fingerprint: str, plan: str) -> None:
-        """Replace by what a recording, and what was asked of it, are recognised: one that is done is not continued."""
-        self._do(
-            "UPDATE recordings SET fingerprint = ?, plan = ? WHERE pipeline = ? AND path = ? AND state = 'done'",
-            *(fingerprint, plan, pipeline, path),
-        )
+        """Replace by what a recording that is done, and what was asked of it, are recognised."""
+        update = "UPDATE recordings SET fingerprint = ?, plan = ? WHERE pipeline = ? AND path = ?"
+        self._do(update, fingerprint, plan, pipeline, path)
 
     def cursor(self, recording: int, consumer: str) -> Cursor:
         """Return a consumer's cursor; chunk 0 and no state at the beginning."""

@@ -191,7 +191,7 @@ def test_settings_streams_that_are_state_and_action_and_what_is_not_read_are_sai
         pose = {"pose": {"position": dict.fromkeys("xyz", float(n)), "orientation": turn}, "covariance": np.zeros(36)}
         still = {"linear": dict.fromkeys("xyz", 0.0), "angular": dict.fromkeys("xyz", 0.0)}
         twist = {"twist": still, "covariance": np.zeros(36)}
-        for topic in ("/odom", "/goal"):
+        for topic in ("/odom", "/ahead"):
             data = encoded("cdr", odometry, **about, pose=pose, twist=twist)
             messages.append(Message(topic, stamp, data, odometry))
     line = {"stamp": {"sec": 0, "nanosec": 0}, "level": 20, "name": "n", "msg": "m", "file": "f", "function": "g"}
@@ -206,8 +206,8 @@ def test_settings_streams_that_are_state_and_action_and_what_is_not_read_are_sai
 
     refused = command(tmp_path, "r", "--to", "hdf5", "--rate", "5")
     assert refused.code == 64, refused
-    assert "say so with --state: goal, odom" in refused.err
-    finished = command(tmp_path, "r", "--to", "hdf5", "--rate", "5", "--state", "odom", "--action", "goal")
+    assert "say so with --state: ahead, odom" in refused.err
+    finished = command(tmp_path, "r", "--to", "hdf5", "--rate", "5", "--state", "odom", "--action", "ahead")
     assert finished.code == 0, finished
     with h5py.File(tmp_path / "out/hdf5/episode_0.hdf5") as root:
         assert np.array_equal(root["/action"][:, 0], np.arange(0, 20, 2)[: len(root["/action"])])
