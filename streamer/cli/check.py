@@ -88,7 +88,8 @@ def _show(console: Console, found: Checked) -> None:
         text = f"disk: all frames as they are take {show_size(disk['frames_bytes'])}{room}"
         console.print(as_line(text), soft_wrap=True)
     errors = [finding for finding in found.findings if finding.code]
-    several = len({finding.recording for finding in found.findings} | {r["path"] for r in found.recordings}) > 1
+    paths = {finding.recording for finding in found.findings if finding.recording}
+    several = len(paths | {r["path"] for r in found.recordings}) > 1
     for finding in found.findings:
         mark = "error" if finding.code else "warning"
         name = Path(finding.recording).name if finding.recording and several else ""
