@@ -13,6 +13,7 @@ from streamer.errors import ConfigError
 
 if TYPE_CHECKING:
     from streamer.contract import Sample, StreamInfo
+    from streamer.records import Channel
 
 _ENCODINGS = {  # kind, type, channels
     ("image", "uint8", 1): "mono8",
@@ -149,3 +150,27 @@ class Messages:
         dimension = self._new("std_msgs/msg/MultiArrayDimension", label=label, size=size, stride=size)
         layout = self._new("std_msgs/msg/MultiArrayLayout", dim=[dimension], data_offset=0)
         return self._new(self.type, layout=layout, data=np.ascontiguousarray(values))
+
+
+_FORMS = {("cdr", "msg"): "ros2msg", ("cdr", "idl"): "ros2idl", ("ros1", "msg"): "ros1msg"}
+
+
+def definition_of(channel: Channel) -> tuple[str, str]:
+    """Return how MCAP calls the form of a recorded topic's definition, and its text.
+
+    A recording that has none is believed to mean the standard type of that name.
+
+    Raises:
+        ConfigError: it has none, and the type is no standard one.
+
+    """
+    form = _FORMS.get((channel.encoding, channel.definition_format))
+    if form and channel.definition:
+        return form, channel.definition
+    store = get_typestore(Stores.ROS1_NOETIC if channel.encoding == "ros1" else Stores.ROS2_HUMBLE)
+    if channel.encoding not in ("cdr", "ros1") or channel.msgtype not in store.types:
+        what = f"in {channel.encoding!r}" if channel.encoding not in ("cdr", "ros1") else "without a definition"
+        msg = f"{channel.topic} holds {channel.msgtype} {what}, which cannot be written again so that others read it"
+        raise ConfigError(msg, hint="leave its streams out with the consumer's 'streams'")
+    ros1 = channel.encoding == "ros1"
+    return "ros1msg" if ros1 else "ros2msg", store.generate_msgdef(channel.msgtype, ros_version=1 if ros1 else 2)[0]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamer.records import Copying, Flag
+from streamer.records import MESSAGE_COUNT, MESSAGE_HEAD, Channel, Copying, Flag
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,8 @@ class StreamInfo:
 
     A consumer that asks for it (`Consumer.takes_packets`) sees a video of kind packets: each sample has the bytes (n,)
     uint8 of one picture's packet as it was recorded, ``codec`` names what they are (h264, hevc, av1, vp9) and
-    ``picture`` the shape that the picture would have.
+    ``picture`` the shape that the picture would have. One that asks for messages sees kind messages: `Sample.messages`
+    gives those of a frame as they were recorded, and ``channels`` says what they are.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StreamInfo:
     codec: str = ""
     picture: tuple[int, ...] = ()
     averaged: bool = False
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,14 @@ class Part:
     end: int = 0
 
 
+class Message(NamedTuple):
+    """A message as it was recorded: the number of its channel, its receive stamp, its bytes (valid as the frame is)."""
+
+    channel: int
+    stamp: int
+    data: memoryview
+
+
 class Sample(NamedTuple):
     """One stream's value in a frame.
 
@@ -136,6 +146,16 @@ class Sample(NamedTuple):
     def key(self) -> bool:
         """Whether decoding can begin at this packet of a video."""
         return bool(self.flags & Flag.KEY)
+
+    def messages(self) -> Iterator[Message]:
+        """Give the messages of a stream of that kind, in the order of their stamps."""
+        data = memoryview(self.value)
+        at = MESSAGE_COUNT.size
+        for _ in range(MESSAGE_COUNT.unpack_from(data)[0]):
+            stamp, channel, length = MESSAGE_HEAD.unpack_from(data, at)
+            at += MESSAGE_HEAD.size
+            yield Message(channel, stamp, data[at : at + length])
+            at += length
 
     @property
     def gap(self) -> bool:
@@ -224,7 +244,7 @@ class Consumer:
 
     @staticmethod
     def takes_packets(options: Mapping[str, Any], streams: Sequence[str]) -> Mapping[str, Copying]:
-        """Say which of the ``streams`` it would be shown as packets, where they are videos that allow it.
+        """Say which of the ``streams`` it would be shown as packets, where they are videos that allow it, or messages.
 
         It is asked before anything else, in the reader's process, and only of the consumers that come with the package.
         """

@@ -5,13 +5,13 @@ Stamps, ticks and offsets are int64 nanoseconds everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping  # noqa: TC003 - records are made of plain values by their annotations
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
+from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ class Topic:
     it: ``msg``, ``idl``, or empty where the recording holds none. ``encoding`` says how its messages are
     serialized: ``ros1``, ``cdr``, or what the recording calls it (``json``, ``protobuf``, …). ``md5sum`` is ROS 1's
     checksum of the definition, where the recording has it. A topic whose messages are of several types, encodings or
-    definitions has one of each in ``channels``.
+    definitions has one of each in ``channels``. ``metadata`` is what else the recording says of it.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Topic:
     encoding: str = "cdr"
     md5sum: str = ""
     channels: tuple[Topic, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,34 @@ class Flag(IntFlag):
 class Copying(NamedTuple):
     """A consumer's wish to be shown a video's packets as they are recorded.
 
-    Where it ``must``, the run is refused if that cannot be; ``against`` says why the consumer cannot take them.
+    Where it ``must``, the run is refused if that cannot be; ``against`` says why the consumer cannot take them. With
+    ``messages`` it wants, of any stream, the messages themselves: ``chosen`` are those of which the samples are made,
+    ``all`` those that were received from the first tick to the last.
     """
 
     must: bool = False
     against: str = ""
+    messages: str = ""
+
+
+MESSAGE_COUNT = Struct("<q")  # of a frame's messages, which follow
+MESSAGE_HEAD = Struct("<qii")  # of each: its stamp, the number of its channel, its length
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What a recording says of a topic whose messages are written again.
+
+    ``definition``, ``definition_format`` and ``encoding`` are as in `Topic`; ``metadata`` is what else it says of it,
+    such as ``offered_qos_profiles``.
+    """
+
+    topic: str
+    msgtype: str
+    encoding: str
+    definition: str
+    definition_format: str
+    metadata: Mapping[str, str] = field(hash=False)
 
 
 TEXT = "|S1"  # the type of a text's bytes, of nothing else

@@ -14,6 +14,7 @@ from streamer.contract import Outlook
 from streamer.errors import ConfigError, ConsumerError, StreamerError, from_os_error
 from streamer.libraries import blamed
 from streamer.runtime.about import about_recording, part_of, recording_of, whole
+from streamer.runtime.originals import give_messages
 from streamer.runtime.passthrough import Taker, give_packets
 from streamer.runtime.plugin import importing, make_consumer, of_consumer
 from streamer.supervisor.recording import fill_in
@@ -86,7 +87,7 @@ def _with_packets(loaded: Loaded, prepared: Prepared, names: list[str], found: C
         if name in found.consumers
     ]
     try:
-        given = give_packets(prepared, takers)
+        given = give_messages(give_packets(prepared, takers), takers)
     except ConfigError as error:
         found.add(error, str(prepared.source.path))
         return prepared

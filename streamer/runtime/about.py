@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamer.contract import Recording, StreamInfo
-from streamer.records import Flag, Place, Spec
+from streamer.records import Channel, Flag, Place, Spec
 from streamer.runtime.messages import Alignment
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class AboutStream:
     codec: str = ""
     picture: tuple[int, ...] = ()
     averaged: bool = False
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ def _about_stream(s: Stream, p: Place) -> AboutStream:
         nbytes=p.nbytes,
         codec=s.packets.codec if s.packets else "",
         picture=s.packets.picture if s.packets else (),
+        channels=s.channels,
     )
 
 
@@ -192,6 +194,7 @@ def recording_of(about: AboutRecording) -> tuple[Recording, tuple[Place, ...]]:
             codec=s.codec,
             picture=s.picture,
             averaged=s.averaged,
+            channels=s.channels,
         )
     times = (about.rate, about.start, about.end)
     recording = Recording(

@@ -78,7 +78,10 @@ def give_packets(prepared: Prepared, takers: Sequence[Taker]) -> Prepared:
             raise ConfigError(msg, key=key, hint="'codec: auto' encodes it where it must")
         else:
             warnings.append(f"{one.name}: {name!r} is encoded anew, not copied: {why}")
-    return replace(_shown(prepared, takers, given), warnings=(*prepared.warnings, *warnings))
+    names = {name for _, name in given}
+    packets = {s.settings.name: _packets_of(s, prepared) for s in prepared.streams if s.settings.name in names}
+    shown = show(prepared, takers, {key: packets[key[1]] for key in given})
+    return replace(shown, warnings=(*prepared.warnings, *warnings))
 
 
 def _wishes(prepared: Prepared, takers: Sequence[Taker]) -> Iterator[tuple[Taker, Stream, Any]]:
@@ -87,22 +90,30 @@ def _wishes(prepared: Prepared, takers: Sequence[Taker]) -> Iterator[tuple[Taker
         return
     for one in takers:
         for name, copying in packets_wanted(one.use, one.options, one.streams).items():
-            if name in pictures and name in one.streams:
+            if name in pictures and name in one.streams and not copying.messages:
                 yield one, pictures[name], copying
 
 
-def _shown(prepared: Prepared, takers: Sequence[Taker], given: set[tuple[str, str]]) -> Prepared:
-    """Put streams of packets where nobody is shown the pictures, and behind all where somebody is."""
-    streams, places = list(prepared.streams), dict[tuple[str, str], int]()
-    for number, stream in enumerate(prepared.streams):
-        name = stream.settings.name
-        takes = [key for key in given if key[1] == name]
-        if not takes:
-            continue
-        others = [one for one in takers if name in one.streams and (one.name, name) not in given]
-        place = len(streams) if others else number
-        streams[place : place + 1] = [_packets_of(stream, prepared)]
-        places |= dict.fromkeys(takes, place)
+def show(prepared: Prepared, takers: Sequence[Taker], made: Mapping[tuple[str, str], Stream]) -> Prepared:
+    """Show what is ``made`` to a consumer by the name of a stream, in place of its samples.
+
+    It takes the stream's place where nobody is shown the samples, else it stands behind all.
+    """
+    streams, places = list(prepared.streams), dict(prepared.packets)
+    names = [stream.settings.name for stream in prepared.streams]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            continue  # what other consumers are shown by this name
+        own = {id(new): new for key, new in made.items() if key[1] == name}
+        others = [
+            one for one in takers if name in one.streams and (one.name, name) not in (made.keys() | places.keys())
+        ]
+        free = not others and number not in places.values()
+        for new in own.values():
+            place = number if free else len(streams)
+            streams[place : place + 1] = [new]
+            places |= {key: place for key, taken in made.items() if taken is new}
+            free = False
     if not places:
         return prepared
     layout = make_layout({f"{n}": stream.spec for n, stream in enumerate(streams)})

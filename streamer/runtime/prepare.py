@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from streamer.episodes import Cut
     from streamer.plan import Compute
     from streamer.records import (
+        Channel,
         Episode,
         EpisodeSettings,
         Layout,
@@ -83,6 +84,7 @@ class Stream:
     packets: Packets | None = None  # of what it is shown where that is not pictures
     quaternions: tuple[int, ...] = ()  # at which of a vector's numbers they begin
     turns: Sequence[Sequence[NDArray[np.float64]]] = ()  # of a map that unwraps, for each frame its angles
+    channels: tuple[Channel, ...] = ()  # of the messages that it is shown as they are
 
     @property
     def kind(self) -> str:

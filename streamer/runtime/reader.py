@@ -31,6 +31,7 @@ from streamer.runtime.frames import Told
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.joined import prepare_all
 from streamer.runtime.loader import Loader, as_streamer_error
+from streamer.runtime.originals import give_messages
 from streamer.runtime.passthrough import give_packets, takers
 from streamer.runtime.peer import Peer
 from streamer.runtime.prepare import Episodes
@@ -82,7 +83,8 @@ def main(channel: Channel) -> None:
         cut = None if job.episodes is None else Episodes(job.episodes, job.name, job.share)
         prepared = prepare_all(source, types, job.timeline, job.streams, episodes=cut)
         least = 1 + sum(seat.latest for seat in job.consumers.values())
-        planned, prepared = prepared, give_packets(prepared, takers(job.consumers))
+        planned, seated = prepared, takers(job.consumers)
+        prepared = give_messages(give_packets(prepared, seated), seated)
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger), durable=job.durable))
         recording = begin(ledger, job, planned)

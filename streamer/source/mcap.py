@@ -255,9 +255,8 @@ class McapSource:
         for number, channel in self._inside.channels.items():
             schema = self._inside.schemas.get(channel.schema, _NOTHING)
             count = self._inside.counts.get(number, 0)
-            found.append(
-                Topic(channel.topic, schema.name, count, schema.text, schema.form, channel.encoding, channel.md5sum)
-            )
+            about = (channel.topic, schema.name, count, schema.text, schema.form, channel.encoding, channel.md5sum)
+            found.append(Topic(*about, metadata=channel.metadata))
         return join_topics(found)
 
     @property

@@ -62,6 +62,7 @@ class Channel(NamedTuple):
     schema: int
     encoding: str
     md5sum: str
+    metadata: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -125,19 +126,20 @@ def _channel(record: memoryview) -> tuple[int, Channel]:
     number, schema = struct.unpack_from("<HH", record)
     topic, position = string(record, 4)
     encoding, position = string(record, position)
-    return number, Channel(topic, schema, encoding, _md5sum(record, position))
+    metadata = _metadata(record, position)
+    return number, Channel(topic, schema, encoding, metadata.get("md5sum", ""), metadata)
 
 
-def _md5sum(record: memoryview, position: int) -> str:
-    """Look for the checksum of a ROS 1 definition in a channel's metadata, a map of texts."""
+def _metadata(record: memoryview, position: int) -> dict[str, str]:
+    """Return a channel's metadata, a map of texts."""
     (length,) = struct.unpack_from("<I", record, position)
     position, end = position + 4, position + 4 + length
+    found: dict[str, str] = {}
     while position < min(end, len(record)):
         key, position = string(record, position)
         value, position = string(record, position)
-        if key == "md5sum":
-            return value
-    return ""
+        found.setdefault(key, value)
+    return found
 
 
 def chunk_index(record: memoryview) -> Block:

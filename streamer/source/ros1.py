@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from streamer.records import Damage, Index, Payload
     from streamer.source.blocks import Buffer, Read
 
+_KEPT = ("callerid", "latching", "md5sum")  # of a connection, as MCAP files made of bags have them
+
 
 class Ros1Source:
     """One ``.bag`` file of format 2.0, open for reading; never written to."""
@@ -145,6 +147,7 @@ class Ros1Source:
             "msg",
             "ros1",
             fields.get("md5sum", b"").decode(errors="replace").strip(),
+            metadata={key: fields[key].decode(errors="replace") for key in _KEPT if key in fields},
         )
 
     def _forget_chunks(self) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAGIC = b"SQLite format 3\x00"
 _ROWS = 65_536
 _TABLES = ("topics", "messages")
+_QOS = "offered_qos_profiles"  # a column of topics, and what MCAP calls it
 _LARGE = 64 * 1024  # bytes; a smaller message is read as a whole at once
 _SELECT = f"SELECT length(data), CASE WHEN length(data) <= {_LARGE} THEN data END FROM messages WHERE id = ?"  # noqa: S608
 _SELECT_HEADS = (  # whole numbers of our own are filled in, in numbers that a query cannot take as parameters
@@ -167,16 +168,20 @@ class SqliteSource:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         hashed, definitions = self._read_definitions(tables)
         by_hash = ", type_description_hash" if hashed else ", ''"
+        columns = {name for (name,) in database.execute("SELECT name FROM pragma_table_info('topics')")}
+        qos = f", {_QOS}" if _QOS in columns else ", ''"
         found = []
-        for number, name, msgtype, serialization, digest in database.execute(
-            f"SELECT id, name, type, serialization_format{by_hash} FROM topics ORDER BY id"  # noqa: S608 - one of two texts
+        for number, name, msgtype, serialization, digest, offered in database.execute(
+            f"SELECT id, name, type, serialization_format{by_hash}{qos} FROM topics ORDER BY id"  # noqa: S608 - one of four texts
         ):
             if not all(isinstance(value, str) for value in (name, msgtype, serialization)):
                 msg = f"topic {number} has no name, type or serialization"
                 raise ValueError(msg)
             self._ids[number] = name
             text, form = definitions.get((msgtype, digest)) or definitions.get((msgtype, "")) or ("", "")
-            found.append(Topic(name, full_name(msgtype), counts.get(number, 0), text, form, serialization))
+            metadata = {_QOS: offered} if isinstance(offered, str) and offered else {}
+            about = (name, full_name(msgtype), counts.get(number, 0), text, form, serialization)
+            found.append(Topic(*about, metadata=metadata))
         return join_topics(found)
 
     def _read_definitions(self, tables: Collection[str]) -> tuple[bool, dict[tuple[str, str], tuple[str, str]]]:
