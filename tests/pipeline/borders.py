@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consumers.checksum import Checksum
 
 if TYPE_CHECKING:
-    from streamer.contract import Chunk, Recording
+    from streamer.contract import Chunk, Frame, Recording
 
 
 class Dying(Checksum):
@@ -61,3 +61,17 @@ class Stopping(Checksum):
             self._mark.touch()
             os.kill(os.getppid(), signal.SIGTERM)
         return super().on_chunk(chunk)
+
+
+class Refusing(Checksum):
+    """Takes checksums, but not of one picture: that is refused."""
+
+    def __init__(self, out: str, trial: int, picture: int) -> None:
+        super().__init__(out)
+        self._refused = [trial, picture]
+
+    def on_frame(self, frame: Frame) -> None:
+        if frame["cam"][0, 0, :2].tolist() == self._refused:
+            msg = "no such picture, please"
+            raise ValueError(msg)
+        super().on_frame(frame)
