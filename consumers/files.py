@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from streamer.errors import ConfigError, OutputError, names_differ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -122,11 +122,12 @@ def check_count(path: Path, found: int, committed: int) -> None:
 
 
 def list_recordings(
-    before: list[dict[str, Any]], ours: list[dict[str, Any]], what: str = "file"
+    before: list[dict[str, Any]], ours: list[dict[str, Any]], what: str = "file", without: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """Put ``ours`` in their order, behind those of others that were listed before; ``what`` tells which is which.
 
-    Episodes that an earlier run has cut out of the same recordings, and this one has not, are listed no more.
+    Episodes that an earlier run has cut out of the same recordings, and this one has not, are listed no more, nor those
+    called as one of ``without``.
     """
     mine, cut = {one[what] for one in ours}, {_recording_of(one) for one in ours if "episode" in one}
     endings = {_ending_of(one, what) for one in ours}
@@ -134,6 +135,7 @@ def list_recordings(
         one
         for one in before
         if one.get(what) not in mine
+        and one.get("name") not in without
         and not ("episode" in one and _recording_of(one) in cut and _ending_of(one, what) in endings)
     ] + ours
 
@@ -146,11 +148,11 @@ def _ending_of(listed: dict[str, Any], what: str) -> str:
     return str(listed.get(what, "")).removeprefix(str(listed["name"]))
 
 
-def write_list(folder: Path, ours: list[dict[str, Any]]) -> None:
+def write_list(folder: Path, ours: list[dict[str, Any]], left_out: Sequence[Part] = ()) -> None:
     """List the recordings, or episodes, of which a folder has files (each its ``name`` and ``file``) in their order."""
     path = folder / LIST
     before = json.loads(path.read_text(encoding="utf-8"))["recordings"] if path.exists() else []
-    write_json(path, {"recordings": list_recordings(before, ours)})
+    write_json(path, {"recordings": list_recordings(before, ours, without={part.name for part in left_out})})
 
 
 def about_episode(part: Part) -> dict[str, Any]:

@@ -163,4 +163,4 @@ class Folder(Consumer):
             name = f"{part.name}{self.suffix}"
             rows = count_lines(self._out / name / INDEX)
             listed.append({"name": part.name, "file": name, "rows": rows} | about_episode(part))
-        write_list(self._out, listed)
+        write_list(self._out, listed, self.left_out)

@@ -155,4 +155,5 @@ class Parts(Consumer, ABC):
                 check_same_names(name, stream, names, known, whose)
         about = {part.name: about_episode(part) for part in parts}
         self.finish(files, about)
-        write_list(self._out, [{"name": n, "file": f.name, "rows": self.count(f)} | about[n] for n, f in files.items()])
+        ours = [{"name": n, "file": f.name, "rows": self.count(f)} | about[n] for n, f in files.items()]
+        write_list(self._out, ours, self.left_out)

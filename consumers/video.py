@@ -298,7 +298,7 @@ class Video(Consumer):
             videos = {name: f"{part.name}.{name}.mp4" for name in found.get("videos", [])}
             counts = {"name": part.name, "file": about.name, "rows": found["frames"], "videos": videos}
             listed.append(counts | about_episode(part))
-        write_list(self._out, listed)
+        write_list(self._out, listed, self.left_out)
 
     def _padded(self) -> dict[str, str]:
         """Say which cameras have an odd width or height, and how large their pictures are in the video."""

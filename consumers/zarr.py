@@ -258,7 +258,9 @@ class Zarr(Consumer):
             {"name": name, "group": group.name, "frames": self._open(group, "r")["tick"].shape[0]} | about[name]
             for name, group in groups
         ]
-        attributes["recordings"] = list_recordings(attributes.get("recordings", []), ours, "group")
+        attributes["recordings"] = list_recordings(
+            attributes.get("recordings", []), ours, "group", {part.name for part in self.left_out}
+        )
         write_json(path, there | {"attributes": attributes, "node_type": "group", "zarr_format": 3})
 
     def _join(self, groups: Sequence[tuple[str, Path]], about: dict[str, dict[str, Any]]) -> None:

@@ -234,6 +234,10 @@ class Consumer:
     its result must depend on nothing but the parts and their order. It is not called where ``out``
     holds ``{recording}``, nor for a single recording, nor by ``streamer watch``.
 
+    Of these, a person may have rejected some (``streamer review``). They are not among the parts, but in ``left_out``,
+    which is set before `merge`: an output that has them lets go of them. Of one that is known by its name alone, the
+    state is None.
+
     The constructor must not touch any output: the next process is constructed while this one works.
 
     `check` is asked by ``streamer check`` alone, of an object that is never opened, in the folder in which the
@@ -241,6 +245,7 @@ class Consumer:
     """
 
     many_recordings: bool = False
+    left_out: Sequence[Part] = ()
 
     @staticmethod
     def takes_packets(options: Mapping[str, Any], streams: Sequence[str]) -> Mapping[str, Copying]:

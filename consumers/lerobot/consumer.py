@@ -15,7 +15,7 @@ from consumers.lerobot.card import without_folders
 from consumers.lerobot.dataset import AnyDataset, dataset_at
 from consumers.lerobot.episode import Told
 from consumers.lerobot.features import no_sample
-from consumers.lerobot.layout import V21, VERSIONS, locked
+from consumers.lerobot.layout import INFO, V21, VERSIONS, locked
 from consumers.lerobot.merge import Wanted, leave_part, merge
 from consumers.lerobot.modality import write_modality
 from consumers.lerobot.outcome import FEATURES as OUTCOME
@@ -336,8 +336,9 @@ class LeRobot(Consumer):
     def merge(self, parts: Sequence[Part]) -> None:
         """Join the shares of many recordings into episodes, numbered in this order."""
         found = [(part.name, part.state["key"]) for part in parts if part.state and not part.state["ignored"]]
-        if found:
-            merge(self._out, [Wanted(name, key, _shares(self._out, name, key)) for name, key in found], self._license)
+        if found or (self._out / INFO).exists():  # from which something may have been rejected
+            wanted = [Wanted(name, key, _shares(self._out, name, key)) for name, key in found]
+            merge(self._out, wanted, self._license, frozenset(part.name for part in self.left_out))
             _remove_if_empty(self._out / ".shares")
 
 

@@ -44,8 +44,13 @@ def leave_part(shares: Path, episodes: int, told: Told, origin: dict[str, Any]) 
     write_json(shares / _ABOUT, {"episodes": episodes, "origin": origin} | told._asdict())
 
 
-def merge(root: Path, wanted: Sequence[Wanted], license_: str | None = None) -> None:
+def merge(
+    root: Path, wanted: Sequence[Wanted], license_: str | None = None, rejected: frozenset[str] = frozenset()
+) -> None:
     """Bring the dataset into the order that is wanted; a draft that a killed process left is taken up.
+
+    The episodes of ``rejected`` recordings are put into the dataset ``<root>.rejected`` beside it, from which they come
+    back where they are rejected no more.
 
     Raises:
         OutputError: of one there is neither a part nor an episode.
@@ -54,7 +59,9 @@ def merge(root: Path, wanted: Sequence[Wanted], license_: str | None = None) -> 
     with locked(root):
         settings = Settings.of(root)
         there = dataset_at(root, settings).written()
-        order = _order(root, there, wanted)
+        aside = _Aside(root, settings)
+        aside.take([episode for episode in there if _name(episode) in rejected])
+        order = _order(root, (there, aside.written()), wanted, rejected)
         if [episode.key for episode in order] != [episode.key for episode in there]:
             draft = _draft(root, settings, order, there)
             draft.extend(order[draft.episodes :])
@@ -65,13 +72,50 @@ def merge(root: Path, wanted: Sequence[Wanted], license_: str | None = None) -> 
             remove_folder(one.shares)
 
 
-def _order(root: Path, there: list[Written], wanted: Sequence[Wanted]) -> list[Episode]:
-    by_key = {episode.key: episode for episode in there}
-    ours = {one.key for one in wanted}
-    order: list[Episode] = [episode for episode in there if episode.key.rpartition("/")[0] not in ours]
+class _Aside:
+    """The dataset of what was rejected, beside another; it is there once something was."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self._root, self._settings = root.with_name(f"{root.name}.rejected"), settings
+
+    def written(self) -> list[Written]:
+        """Return its episodes."""
+        return dataset_at(self._root, self._settings).written() if self._root.exists() else []
+
+    def take(self, episodes: Sequence[Written]) -> None:
+        """Take in those that it does not have."""
+        known = {episode.key for episode in self.written()}
+        if new := [episode for episode in episodes if episode.key not in known]:
+            self._root.mkdir(exist_ok=True)
+            dataset = dataset_at(self._root, self._settings)
+            dataset.extend(new)
+            dataset.write_totals()
+
+
+def _name(episode: Written) -> str:
+    return str(episode.origin.get("recording", ""))
+
+
+def _key(episode: Written) -> str:
+    return episode.key.rpartition("/")[0]
+
+
+def _order(
+    root: Path, written: tuple[list[Written], list[Written]], wanted: Sequence[Wanted], rejected: frozenset[str]
+) -> list[Episode]:
+    """Put the episodes of others in front, then those that come back, then what is wanted.
+
+    ``written`` are those of the dataset, and those that were rejected once.
+    """
+    there, aside = written
+    ours, names = {one.key for one in wanted}, {_name(e) for e in there} | {one.name for one in wanted}
+    order: list[Episode] = [e for e in there if _key(e) not in ours and _name(e) not in rejected]
+    order += [episode for episode in aside if _name(episode) not in rejected | names]
+    known = there + [episode for episode in aside if episode.key not in {one.key for one in there}]
+    by_key = {episode.key: episode for episode in known}
     for one in wanted:
         found = [by_key.get(shared.key, shared) for shared in _shared(one)]
-        found = found or [episode for episode in there if episode.key.rpartition("/")[0] == one.key]
+        found = found or [episode for episode in known if _key(episode) == one.key]
         if not found:
             msg = f"{root} has no episode of {one.name}, and its part {one.shares} is gone: stream it again (--restart)"
             raise OutputError(msg)

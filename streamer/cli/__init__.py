@@ -37,6 +37,7 @@ _TOLD = {  # each verb, in the order of the help: where it stands there, and wha
     "report": (_RUN, "what the last run came to, in tables"),
     "memory": (_RUN, "what each process took, and what came back"),
     "merge": (_RUN, "put together what parts of a run have written"),
+    "review": (_RUN, "say which episodes are good; merge leaves the others out"),
     "push": (_RUN, "send a LeRobot dataset to the Hugging Face Hub"),
     "bench": (_RUN, "measure ways to read a recording"),
     "schema": (_RUN, "the configuration's JSON Schema, for editors"),

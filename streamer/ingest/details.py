@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamer.errors import OutputError, UsageError
 from streamer.ingest.queue import Queue
 from streamer.ingest.snapshot import as_json
+from streamer.pipelines.review import ACCEPTED, REJECTED, Verdict, beside, read, say
 from streamer.text import visible
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class Details:
                 pictures = [path.name.removesuffix(_PICTURE) for path in made.pictures()]
                 logs = [path.name for path in self._logs(number)]
                 more = {"outputs": outputs, "pictures": pictures, "logs": logs, "report": self._report(number)}
-                return as_json(entry) | more
+                return as_json(entry) | more | {"review": _said(made)}
         return None
 
     def picture(self, number: int, place: int) -> Shown | None:
@@ -73,6 +75,29 @@ class Details:
         with self._queue() as queue:
             found = [path for entry in queue.with_id(number) for path, _ in _Made(entry, queue).files(consumer)]
         return _opened(found[place]) if place < min(len(found), _MOST_FILES) else None
+
+    def review(self, number: int, name: str, verdict: str, note: str) -> str:
+        """Keep what a person says of a recording or one of its episodes, beside each output that others share.
+
+        Raises:
+            UsageError: there is no such recording, or nothing of it to review. OutputError: it cannot be written.
+
+        """
+        if verdict not in (ACCEPTED, REJECTED, ""):
+            msg = f"a verdict is {ACCEPTED}, {REJECTED} or empty, not {verdict!r}"
+            raise UsageError(msg)
+        with self._queue() as queue:
+            made = [_Made(entry, queue) for entry in queue.with_id(number)]
+            outs = [out for one in made if name in one.names() for out in one.reviewable()]
+        if not outs:
+            msg = f"recording {number} has no output of {name!r} that could be reviewed"
+            raise UsageError(msg)
+        for out in outs:
+            say(out, [name], verdict, note)
+        places = ", ".join(map(str, outs))
+        what = {ACCEPTED: "is accepted", REJECTED: "is rejected: the next 'streamer merge' leaves it out of"}
+        told = f"{what.get(verdict, 'has no verdict')}{f' {places}' if verdict == REJECTED else ''}"
+        return f"{name} {told}. Kept in {', '.join(str(beside(out)) for out in outs)}"
 
     def log(self, number: int, name: str) -> str | None:
         """Return the end of a log of a recording, as it may be shown."""
@@ -124,6 +149,19 @@ class _Made:
         found = [path for consumer in self._entry.outputs for path, _ in self.files(consumer)]
         return list(dict.fromkeys(path for path in found if path.name.endswith(_PICTURE)))
 
+    def names(self) -> list[str]:
+        """Return the names of the recording's episodes of which there are pictures; without, its own."""
+        return [path.name.removesuffix(_PICTURE) for path in self.pictures()] or [self._entry.name]
+
+    def reviewable(self) -> list[Path]:
+        """Return the folders that consumers have added the recording to, but for those of pictures alone."""
+        found = []
+        for consumer, out in self._entry.outputs.items():
+            files = [path.name for path, _ in self.files(consumer)]
+            if os.path.isdir(out) and not (files and all(name.endswith(_PICTURE) for name in files)):  # noqa: PTH112 - never raises
+                found.append(Path(out))
+        return list(dict.fromkeys(found))
+
     def _is_mine(self, name: str) -> bool:
         """Tell whether a file is the recording's, ``NAME.…``, or one of its episodes', ``NAME-007.…``."""
         own = self._entry.name
@@ -132,6 +170,18 @@ class _Made:
         number, _, _ = name[len(own) :].partition(".")
         is_episode = len(number) > 3 and number[0] == "-" and number[1:].isdecimal()
         return number == "" or (is_episode and not self._queue.has_name(own + number))
+
+
+def _said(made: _Made) -> dict[str, Any]:
+    """Return what was said of a recording's episodes, and where that is kept."""
+    outs, said = made.reviewable(), dict.fromkeys(made.names(), Verdict())
+    try:
+        for out in outs:
+            known = read(out)
+            said |= {name: known[name] for name in said if name in known}
+    except OutputError as error:
+        return {"error": str(error)}
+    return {"episodes": {name: one._asdict() for name, one in said.items()} if outs else {}}
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:

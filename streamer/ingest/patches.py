@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LONGEST_ERROR = 300  # letters of it in a row; the whole is among the details
 _ORDER = ("running", "quarantined", "failed", "done", "queued", "settling", "seen")  # what is told first
-_ROW = ("id", "name", "path", "state", "attempts", "size", "frames", "review")
+_ROW = ("id", "name", "path", "state", "attempts", "size", "frames")
 _TIMES = ("seen", "began", "ended", "next_try")
 
 

@@ -140,7 +140,9 @@ def application(view: View, token: str | None, cookie: str, *, is_local: bool) -
             return Response(status_code=204)  # it has none yet, or has just ended: no fault
         return Response(found, media_type="image/png" if found.startswith(b"\x89PNG") else "image/jpeg")
 
-    acts = Acts(None if token is None else view.act)  # without one, every user of this machine can ask
+    acts = Acts(
+        None if token is None else view.act, view.details, aside
+    )  # without one, every user of this machine can ask
     looks = [] if view.details is None else routes_to(view.details, aside, is_private=token is not None)
     routes = [
         Route("/", acts.page),

@@ -6,10 +6,11 @@ import json
 import re
 import selectors
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from streamer.errors import BusyError, StreamerError
+from streamer.errors import BusyError, StreamerError, show_names
 from streamer.ledger import Ledger
+from streamer.pipelines import review
 from streamer.pipelines.past import Done, done
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.course import join_states, unpack_states
@@ -29,29 +30,40 @@ if TYPE_CHECKING:
     from streamer.config.load import Loaded
     from streamer.supervisor.observer import Display
 
+_Part: TypeAlias = "tuple[str, str, bytes | None, int | None, str, str, int, int]"  # as in `MergeJob.parts`
 _PART = re.compile(r"only-(\d+)-of-(\d+)")  # the work folder of a run with --only
 
 
-def merge_all(loaded: Loaded, display: Display) -> tuple[int, int]:
-    """Merge what is done of all recordings, by whatever runs; return how many those are, and how many there are.
+class Combined(NamedTuple):
+    """How many recordings are merged, of how many, and the names of those that a person has rejected."""
+
+    merged: int
+    known: int
+    rejected: list[str]
+
+
+def merge_all(loaded: Loaded, display: Display) -> Combined:
+    """Merge what is done of all recordings, by whatever runs; of a daemon's, take out and in what was reviewed.
 
     Raises:
         StreamerError: a consumer failed, or a run is under way in the work folder.
 
     """
     with listen() as signals, open_workdir(loaded.workdir) as workdir:
+        context = RunContext(loaded, workdir, Status(display, workdir.status, str(loaded.path)), signals)
+        if loaded.config.source.watch is not None:  # its recordings are in the outputs already
+            return Combined(0, 0, merge(context, [], 0))
         names = unique_names(recordings(loaded))
         found: dict[str, list[tuple[str, Done]]] = {}
         for path in sorted([workdir.ledger, *loaded.workdir.glob("only-*/ledger.sqlite")]):
             with Ledger(path) as ledger:
                 for one in done(ledger, loaded.path.name, names, sharing(loaded.config)):
                     found.setdefault(one.path, []).append((path.parent.name, one))
-        context = RunContext(loaded, workdir, Status(display, workdir.status, str(loaded.path)), signals)
         there = [found[str(path)] for path in names if str(path) in found]
         cut = loaded.config.episodes is not None
         whole = sum(not cut or _is_whole([folder for folder, _ in ones]) for ones in there)
-        merge(context, [_together([one for _, one in ones], cut=cut) for ones in there], len(names), whole)
-        return whole, len(names)
+        rejected = merge(context, [_together([one for _, one in ones], cut=cut) for ones in there], len(names), whole)
+        return Combined(whole, len(names), rejected)
 
 
 def _is_whole(folders: list[str]) -> bool:
@@ -70,25 +82,36 @@ def _together(ones: list[Done], *, cut: bool) -> Done:
     return Done(last.path, last.name, states)
 
 
-def merge(context: RunContext, parts: list[Done], count: int, whole: int | None = None) -> None:
+def merge(context: RunContext, parts: list[Done], count: int, whole: int | None = None) -> list[str]:
     """Let every consumer that many recordings share merge the ``parts``, out of ``count`` recordings.
 
-    ``whole`` says how many of the parts have all of their episodes, where not all do.
+    ``whole`` says how many of the parts have all of their episodes, where not all do. What a person has rejected of an
+    output (`streamer.pipelines.review`) is left out of it; return its names.
 
     Raises:
         StreamerError: a consumer failed, or a stop was asked for twice; what was there before is there still.
 
     """
+    left_out: set[str] = set()
     for name in sorted(sharing(context.loaded.config)):
         together: dict[str, tuple[dict[str, Any], list[Done]]] = {}  # by what their options are
         for part in parts:
             options = fill_in(context.loaded.config.consumers[name].options, part.name)
             together.setdefault(json.dumps(options, sort_keys=True, default=str), (options, []))[1].append(part)
+        if not parts:
+            options = context.loaded.config.consumers[name].options
+            together = {"": (options, [])} if _is_reviewed(context.loaded, options) else {}
         for options, found in together.values():
-            _merge(context, name, options, found)
+            left_out |= _merge(context, name, options, found)
     merged = len(parts) if whole is None else whole
     if merged < count:
         context.status.note(f"{merged} of {count} recordings are merged; the others are added once they are done")
+    return sorted(left_out)
+
+
+def _is_reviewed(loaded: Loaded, options: dict[str, Any]) -> bool:
+    """Tell whether somebody has said something of what lies in an output."""
+    return "out" in options and review.beside(loaded.base / str(options["out"])).exists()
 
 
 def merge_episodes(context: RunContext, path: Path, name: str) -> None:
@@ -105,14 +128,31 @@ def merge_episodes(context: RunContext, path: Path, name: str) -> None:
     merge(context, parts, 1)
 
 
-def _parts(part: Done, name: str, *, cut: bool) -> list[tuple[str, str, bytes | None, int | None, str, str, int, int]]:
+def _parts(part: Done, name: str, *, cut: bool) -> list[_Part]:
     """Return a recording as a consumer's merging sees it: each of its episodes where it is cut."""
     if not cut:
         return [(part.name, part.path, part.states[name], None, "", "", 0, 0)]
     return [(e.name, part.path, *e[1:]) for e in unpack_states(part.states[name])]
 
 
-def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[Done]) -> None:
+def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[Done]) -> set[str]:
+    """Have one output merged, and say what is left out of it; return the names of that."""
+    loaded = context.loaded
+    rejected = review.rejected(loaded.base / str(options["out"])) if _is_reviewed(loaded, options) else frozenset()
+    each = [found for part in parts for found in _parts(part, name, cut=loaded.config.episodes is not None)]
+    unknown = sorted(rejected - {part[0] for part in each})  # of an earlier run, or of a daemon
+    each += [(one, "", None, None, "", "", 0, 0) for one in unknown]
+    _merge_in_child(context, name, options, (each, rejected))
+    gone = rejected.intersection(part[0] for part in each)
+    if gone:
+        shown = show_names(sorted(gone))
+        context.status.note(f"{name}: without {len(gone)} that a review has rejected: {shown}")
+    return set(gone)
+
+
+def _merge_in_child(
+    context: RunContext, name: str, options: dict[str, Any], parts: tuple[list[_Part], frozenset[str]]
+) -> None:
     loaded = context.loaded
     config = loaded.config.consumers[name]
     log = context.workdir.logs / f"{name}.merge.log"
@@ -123,8 +163,9 @@ def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[
             config.use or name,
             options,
             import_paths(loaded),
-            tuple(found for part in parts for found in _parts(part, name, cut=loaded.config.episodes is not None)),
+            tuple(parts[0]),
             durable=loaded.config.durable,
+            rejected=tuple(sorted(parts[1])),
         )
         child.channel.send(job)
         heard: list[Any] = []

@@ -96,6 +96,7 @@ class MergeJob:
     paths: tuple[str, ...]
     parts: tuple[tuple[str, str, bytes | None, int | None, str, str, int, int], ...]
     durable: bool = False
+    rejected: tuple[str, ...] = ()  # names of those that are left out
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ def main(channel: Channel) -> None:
     disk = Disk(job.options)
     if job.durable:
         disk.guard()
+    consumer.left_out = [part for part in parts if part.name in job.rejected]
     with calling(job, "merge"):
-        consumer.merge(parts)
+        consumer.merge([part for part in parts if part.name not in job.rejected])
         if job.durable:
             disk.sync()
     channel.send(Merged())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from http.client import HTTPConnection
 from pathlib import Path
@@ -126,6 +127,39 @@ def test_a_person_has_a_recording_done_again_and_drains_the_daemon_and_no_other_
         window.click("#drain")
         assert daemon.process.wait(120) == 0
         assert window.complaints(offline=True) == []
+
+
+def test_a_person_looks_at_an_episode_and_rejects_it_with_a_note(tmp_path: Path, small_bag: Path) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    (incoming / "good.bag").write_bytes(small_bag.read_bytes())
+    config = settings(incoming) | {"http": f"127.0.0.1:{free_port()}", "http_token": TOKEN}
+    config["consumers"] |= {"preview": {"options": {"out": "sheets"}}, "parquet": {"options": {"out": "tables"}}}
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    with browser(tmp_path / "profile") as window, Watch(tmp_path, config) as daemon:
+        daemon.wait(good="done")
+        window.open(f"http://{config['http']}/?token={TOKEN}")
+        window.until_text("40 frames", "#recordings")
+        key = window.run("return document.querySelector('meta[name=act]').content")
+        window.click("#recordings summary")
+        window.until_text("Reject", "#recordings .review")
+        window.click("#recordings .review [data-is=reject]")
+        window.until_text("the next 'streamer merge' leaves it out", "#told")
+        pressed = "return document.querySelector('#recordings .review [data-is=reject]').ariaPressed"
+        window.until(lambda: window.run(pressed) == "true", "the verdict")
+        note = window.driver.find_element("css selector", "#recordings .review input")
+        note.send_keys("gripper <b>slipped</b>", "\n")
+        kept = tmp_path / "tables.review.json"
+        wait_until(lambda: "slipped" in kept.read_text(), "the note")
+        said = {"good": {"verdict": "rejected", "note": "gripper <b>slipped</b>"}}
+        assert json.loads(kept.read_text()) == {"episodes": said}
+        assert not (tmp_path / "sheets.review.json").exists()
+        for headers in ({}, {"X-Streamer-Act": "guessed"}, {"X-Streamer-Act": key, "Origin": "http://evil.example"}):
+            assert post(config["http"], "/review/1?name=good&verdict=accepted", headers | known)[0] == 403, headers
+        for query in ("name=other&verdict=rejected", "name=../x&verdict=rejected", "name=good&verdict=<b>"):
+            assert post(config["http"], f"/review/1?{query}", {"X-Streamer-Act": key} | known)[0] == 409, query
+        assert json.loads(kept.read_text()) == {"episodes": said}
+        assert daemon.end() == 0
 
 
 def test_the_daemon_is_not_ready_while_it_is_paused_and_not_open_to_everybody(tmp_path: Path, small_bag: Path) -> None:

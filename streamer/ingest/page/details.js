@@ -169,24 +169,46 @@ function drawTrouble(at, one, about) {
 
 // ---- pictures and outputs
 
-function drawPictures(at, one, about) {
-  const names = about?.pictures ?? [];
+// Look before you train: a verdict and a note, kept beside the outputs; merging goes by them.
+function drawReview(at, one, name, said, relearn) {
+  at.review.hidden = !said;
+  if (!said) return;
+  at.review.setAttribute("aria-label", `Review of ${visible(name)}`);
+  at.note.setAttribute("aria-label", `Note on ${visible(name)}`);
+  if (document.activeElement !== at.note) at.note.value = said.note;
+  const say = async (verdict, button) => {
+    const query = new URLSearchParams({ name, verdict, note: at.note.value });
+    if (await act(`review/${Number(one.id)}?${query}`, "", button)) relearn();
+  };
+  for (const [button, verdict] of [[at.accept, "accepted"], [at.reject, "rejected"]]) {
+    button.setAttribute("aria-pressed", String(said.verdict === verdict));
+    button.onclick = () => say(said.verdict === verdict ? "" : verdict, button);
+  }
+  at.note.onchange = () => say(said.verdict, at.note);
+}
+
+function drawPictures(at, one, about, relearn) {
+  const drawn = about?.pictures ?? [];
+  const said = Object.assign(Object.create(null), mayAct ? about?.review?.episodes : null);
+  const names = drawn.length ? drawn : Object.keys(said);
   at.pictures.hidden = one.state !== "done" || !about;
-  at.noPicture.hidden = names.length > 0;
+  at.noPicture.hidden = drawn.length > 0;
   const most = at.pictures.most ?? PICTURES;
   list(at.sheets, "sheet", names.slice(0, most).map((name, n) => [name, n]), ([name]) => name, (node, [name, n]) => {
     const inside = parts(node);
     const path = `picture/${Number(one.id)}/${n}?of=${one.ended ?? 0}`;
-    if (inside.link.getAttribute("href") !== path) {
+    inside.link.hidden = !drawn.length;
+    if (drawn.length && inside.link.getAttribute("href") !== path) {
       inside.link.href = path;
       inside.picture.src = path;
     }
     inside.picture.alt = `Pictures and curves of ${visible(name)}: frames side by side, below each stream its curve and how far it is from the tick`;
     text(inside.name, names.length > 1 ? name : "");
+    drawReview(inside, one, name, said[name], relearn);
   });
   at.moreSheets.hidden = names.length <= most;
   text(at.moreSheets, `Show more: ${count(names.length - most)} are left`);
-  at.moreSheets.onclick = () => { at.pictures.most = most + 4 * PICTURES; drawPictures(at, one, about); };
+  at.moreSheets.onclick = () => { at.pictures.most = most + 4 * PICTURES; drawPictures(at, one, about, relearn); };
 }
 
 function drawOutputs(at, one, about) {
@@ -259,7 +281,11 @@ export function drawDetails(node, one, run) {
   learn(node, one, () => drawDetails(node, one, run));
   drawTrouble(at, one, about);
   drawRun(at, one.state === "running" ? run : null);
-  drawPictures(at, one, about);
+  drawPictures(at, one, about, () => {
+    node.mark = "";
+    node.asked = undefined;
+    drawDetails(node, one, run);
+  });
   drawOutputs(at, one, about);
   const skipped = Object.entries(about?.report?.frames?.skipped ?? {}).map(([why, n]) => `${count(n)} ${why}`).join(", ");
   facts(at.facts, [

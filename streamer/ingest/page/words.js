@@ -122,7 +122,12 @@ export async function act(path, question, button) {
   return good;
 }
 
+const TOLD_MS = 15_000;
+let forgetting = 0;
+
 export function tell(words) {
+  clearTimeout(forgetting);
+  if (words) forgetting = setTimeout(() => tell(""), TOLD_MS);
   $("told").hidden = !words;
   text($("told"), words ?? "");
 }
