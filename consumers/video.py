@@ -127,7 +127,7 @@ class Video(Consumer):
 
     def _choose(self, recording: Recording) -> None:
         """Choose the cameras and the files, and hold their sizes against what a video can have."""
-        if not any(map(_is_picture, recording.streams.values())):
+        if recording.frames and not any(map(_is_picture, recording.streams.values())):
             raise none_of(_WHAT, recording.streams)
         self._streams = {name: s for name, s in recording.streams.items() if _is_picture(s) and recording.frames}
         self._texts = [name for name, stream in recording.streams.items() if stream.kind == "text"]

@@ -57,7 +57,7 @@ def _body(info: Mapping[str, Any], origins: list[Mapping[str, Any]]) -> list[str
     streams = origins[-1].get("plan", {}).get("streams", {}) if origins else {}
     if streams:
         lines += ["", "| stream | topic | message | unit |", "| --- | --- | --- | --- |"]
-    for name, stream in streams.items():
+    for name, stream in sorted(streams.items()):  # an origin that was read back has lost its order
         unit = _plain(stream.get("unit") or "")
         lines.append(f"| {_plain(name)} | `{stream['topic']}` | {stream['msgtype']} | {unit} |")
     return lines
