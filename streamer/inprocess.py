@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamer.config.load import load
-from streamer.config.settings import episode_settings, provenance, stream_settings, timeline_settings, trust
+from streamer.config.settings import (
+    episode_settings,
+    provenance,
+    quality_settings,
+    stream_settings,
+    timeline_settings,
+    trust,
+)
 from streamer.delivery import Load
 from streamer.files import scratch_folder
 from streamer.layout import at_once
@@ -31,6 +38,7 @@ from streamer.pipelines.recordings import recordings
 from streamer.runtime.about import about_recording, part_of, recording_of, whole
 from streamer.runtime.frames import Told, make_frame
 from streamer.runtime.joined import prepare_all
+from streamer.runtime.judging import judging_by
 from streamer.runtime.loader import Loader
 from streamer.runtime.plugin import importing
 from streamer.runtime.prepare import Episodes
@@ -135,8 +143,12 @@ class Opened:
         return recordings(self._loaded)
 
     @contextmanager
-    def prepared(self, path: Path, *, mapped: bool = False) -> Iterator[Prepared]:
-        """Open one recording and plan, for the time of the block; ``mapped`` as in `Source`."""
+    def prepared(self, path: Path, *, mapped: bool = False, judge: bool = False) -> Iterator[Prepared]:
+        """Open one recording and plan, for the time of the block; ``mapped`` as in `Source`.
+
+        Pictures and values that only say what is flagged are looked at where ``judge`` is set, those that decide what
+        is left out in any case.
+        """
         config = self._loaded.config
         with ExitStack() as stack:
             scratch = stack.enter_context(scratch_folder())
@@ -146,7 +158,11 @@ class Opened:
             with importing(self._loaded.base):
                 cut = episode_settings(config, self._loaded.base)
                 about = None if cut is None else Episodes(cut, recording_name(path))
-                prepared = prepare_all(source, types, timeline_settings(config), stream_settings(config), None, about)
+                quality = quality_settings(config)
+                decisive = quality is not None and quality.on_low == "drop"
+                judging = judging_by(quality, config.threads, pixels=judge or decisive)
+                streams = stream_settings(config)
+                prepared = prepare_all(source, types, timeline_settings(config), streams, None, about, judging)
             yield prepared
 
 

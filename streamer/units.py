@@ -32,6 +32,7 @@ _RATE_HZ = {"mHz": Fraction(1, 1000), "Hz": Fraction(1), "kHz": Fraction(1000)}
 KNOWN = {"duration": tuple(_DURATION_NS), "size": tuple(_SIZE_BYTES), "rate": tuple(_RATE_HZ)}
 _TICKS = re.compile(r"\s*([0-9]{1,6})\s*ticks?\s*")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
+_PERCENT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*")
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµ]+)\s*")
 
 
@@ -124,6 +125,24 @@ def rate(text: object) -> Fraction:
     value = _parse(text, _RATE_HZ, "a rate", "10 Hz")
     if value <= 0:
         msg = f"{text!r} is not a rate above 0 Hz"
+        raise ValueError(msg)
+    return value
+
+
+def share(text: object) -> float:
+    """Parse a share such as ``10 %`` into a number from 0 to 1.
+
+    Raises:
+        ValueError: no number, no percent sign, or more than all.
+
+    """
+    match = _PERCENT.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        msg = f"{text!r} is not a share: write a number and %, such as '10 %'"
+        raise ValueError(msg)
+    value = float(Fraction(match[1]) / 100)
+    if value > 1:
+        msg = f"{text!r} is more than 100 %"
         raise ValueError(msg)
     return value
 

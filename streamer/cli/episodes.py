@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,7 +101,10 @@ def _configured(config: Path, overrides: Sequence[str], types: Sequence[str] | N
     opened = Opened(loaded)
     try:
         with ExitStack() as stack:
-            return [divide(stack.enter_context(opened.prepared(path)), recording_name(path)) for path in opened.paths()]
+            return [
+                divide(stack.enter_context(opened.prepared(path, judge=True)), recording_name(path))
+                for path in opened.paths()
+            ]
     except ConfigError as error:
         raise loaded.locate(error) from error
 
@@ -151,7 +155,9 @@ def _show(console: Console, found: Division) -> None:
     values: dict[str, Any] = found.as_json()
     seconds = sum(e["seconds"] for e in values["episodes"])
     many = len(values["episodes"])
-    line = f"{found.name}: {many} episode{'s' * (many != 1)}, {seconds:.1f} s of {values['seconds']:.1f} s"
+    judged = Counter(e["verdict"] for e in values["episodes"] if e["verdict"] != "kept")
+    told = "".join(f"; {count} {what}" for what, count in judged.items())
+    line = f"{found.name}: {many} episode{'s' * (many != 1)}, {seconds:.1f} s of {values['seconds']:.1f} s{told}"
     console.print(Text(line), soft_wrap=True)
     unplanned = any(e["frames"] is None for e in values["episodes"])
     rows = [
@@ -169,5 +175,9 @@ def _show(console: Console, found: Division) -> None:
     headings = _HEADINGS if unplanned else (*_HEADINGS[:3], "frames", *_HEADINGS[3:])
     if rows:
         console.print(table(headings, rows, console.width), soft_wrap=True)
+    for e in values["episodes"]:
+        if e["reasons"]:
+            text = f"  episode {e['number']} is {e['verdict']}: {'; '.join(r['text'] for r in e['reasons'])}"
+            console.print(Text(text), soft_wrap=True)
     for problem in values["problems"]:
         console.print(Text(f"  at {problem['at_s']:.3f} s: {problem['text']}"), soft_wrap=True)

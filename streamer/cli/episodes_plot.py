@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+from streamer.quality import FLAGGED, KEPT, LEFT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,10 +15,11 @@ if TYPE_CHECKING:
     from streamer.inspect.episodes import Division
 
 _INK, _FAINT, _LINE = "#22313f", "#8796a5", "#e3e8ec"
-_IDLE, _OUT = "#d5dce2", "#e4572e"
+_IDLE, _OUT, _PALE, _FLAG = "#d5dce2", "#e4572e", "#fbe3dc", "#f2a541"
 _LABELS = {"success": "#3a9d6e", "failure": "#c9463d", "": "#2a6f97"}
 _OTHERS = ("#7b5ea7", "#f2a541", "#1f9eb8", "#9a6b4b")
 _MOST_LANES = 12
+_LINE_LENGTH = 140  # characters of a reason
 _WRAP = 34  # characters of a task in a line
 _MOST_REASONS = 12
 _MANY = 80  # episodes, from which their numbers do not fit any more
@@ -61,6 +65,9 @@ def _lanes(one: Division) -> list[str]:
 
 def _reasons(one: Division) -> list[str]:
     told = [f"{number}  at {one.at(p.stamp):.2f} s: {p.text}" for number, p in enumerate(one.problems, 1)]
+    for e in one.episodes:
+        told += [f"episode {e.episode.number} is {e.verdict}: {reason.text}" for reason in e.reasons]
+    told = [textwrap.shorten(line, _LINE_LENGTH, placeholder="…") for line in told]
     more = len(told) - _MOST_REASONS
     return told if more <= 0 else [*told[:_MOST_REASONS], f"and {more} more: streamer episodes lists them"]
 
@@ -70,16 +77,24 @@ def _recording(axes: Any, one: Division, colors: dict[str, str]) -> None:
     length = one.at(one.ends)
     seconds = sum(e.episode.end - e.episode.start for e in one.episodes) / 1e9
     many = len(one.episodes)
-    title = f"{one.name}: {many} episode{'s' * (many != 1)}, {seconds:.1f} s of {length:.1f} s"
+    judged = Counter(e.verdict for e in one.episodes if e.verdict != KEPT)
+    told = "".join(f"; {count} {what}" for what, count in judged.items())
+    title = f"{one.name}: {many} episode{'s' * (many != 1)}, {seconds:.1f} s of {length:.1f} s{told}"
     axes.set_title(title, loc="left", fontsize=11, color=_INK, fontweight="bold")
     for e in one.episodes:
         episode = e.episode
         lane = lanes.index(episode.task) if episode.task in lanes else len(lanes) - 1
         start, width = one.at(episode.start), (episode.end - episode.start) / 1e9
-        axes.barh(lane, width, left=start, height=0.62, color=colors[episode.label], linewidth=0, zorder=3)
+        out = e.verdict == LEFT_OUT
+        axes.barh(lane, width, left=start, height=0.62, color=_PALE if out else colors[episode.label], zorder=3)
+        if e.verdict != KEPT:
+            style = {"facecolor": "none", "edgecolor": _OUT if out else _FLAG, "hatch": "////" if out else None}
+            axes.barh(lane, width, left=start, height=0.62, linewidth=1.8 - out, zorder=3, **style)
         if many <= _MANY:
             middle = start + width / 2
-            axes.text(middle, lane, episode.number, color="w", fontsize=7, ha="center", va="center", zorder=4)
+            axes.text(
+                middle, lane, episode.number, color=_INK if out else "w", fontsize=7, ha="center", va="center", zorder=4
+            )
         for low, high in one.idle:
             if high == episode.start or low == episode.end:
                 axes.barh(lane, (high - low) / 1e9, left=one.at(low), height=0.62, color=_IDLE, linewidth=0, zorder=2)
@@ -104,7 +119,7 @@ def _left_out(axes: Any, one: Division, lane: int) -> None:
         start = one.at(problem.stamp)
         if problem.until is not None:
             width = (problem.until - problem.stamp) / 1e9
-            bar = {"facecolor": "#fbe3dc", "edgecolor": _OUT, "hatch": "////", "linewidth": 0.6}
+            bar = {"facecolor": _PALE, "edgecolor": _OUT, "hatch": "////", "linewidth": 0.6}
             axes.barh(lane, width, left=start, height=0.5, zorder=3, **bar)
         else:
             axes.plot(start, lane, marker="v", color=_OUT, markersize=5, zorder=3)
@@ -121,10 +136,12 @@ def _legend(found: Sequence[Division], colors: dict[str, str]) -> list[Any]:
     problems = [problem for one in found for problem in one.problems]
     stretches = any(problem.until is not None for problem in problems)
     instants = any(problem.until is None for problem in problems)
-    out = Patch(facecolor="#fbe3dc", edgecolor=_OUT, hatch="////", label="left out")
+    judged = {e.verdict for one in found for e in one.episodes}
+    out = Patch(facecolor=_PALE, edgecolor=_OUT, hatch="////", label="left out")
     return [
         *(Patch(color=color, label=label or "no label") for label, color in colors.items()),
         *([Patch(color=_IDLE, label="idle, cut off")] if any(one.idle for one in found) else []),
-        *([out] if stretches else []),
+        *([Patch(facecolor="none", edgecolor=_FLAG, linewidth=1.8, label="flagged")] if FLAGGED in judged else []),
+        *([out] if stretches or LEFT_OUT in judged else []),
         *([Line2D([], [], color=_OUT, marker="v", linestyle="", label="something is wrong")] if instants else []),
     ]

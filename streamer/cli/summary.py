@@ -11,6 +11,7 @@ from streamer.cli.screen import as_line, complain, screen
 from streamer.cli.tables import remarks, show_recording
 from streamer.cli.talk import is_quiet, is_verbose
 from streamer.errors import ConfigError
+from streamer.quality import FLAGGED, KEPT, LEFT_OUT
 from streamer.records import Damage
 from streamer.source.find import recording_name
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _NAMED = 3  # outputs that are listed; of more, the folder in which they lie
 _STREAMS = 4  # that are named where something is flagged
+_EPISODES = 5  # that are named where they are not kept as they are
 
 
 def show_summary(
@@ -107,6 +109,7 @@ def _repeat(loaded: Loaded) -> str:
 
 def _flagged(values: dict[str, Any]) -> Iterator[str]:
     """Say what a person should know of a recording: what is not in the outputs, or not as it was meant."""
+    yield from _judged(values.get("episodes", ()))
     for reason, count in values["frames"]["skipped"].items():
         yield f"left out: {count} frame{'s' * (count != 1)} ({reason})"
     for kind, words in (("gaps", "in a gap"), ("none", "without a sample")):
@@ -121,6 +124,21 @@ def _flagged(values: dict[str, Any]) -> Iterator[str]:
         if crashes := consumer["restarts"]["crash"]:
             yield f"{name}: crashed {crashes} time{'s' * (crashes > 1)} and went on from its last commit"
     yield from remarks(values["consumers"])
+
+
+def _judged(episodes: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Say how many episodes are kept, flagged and left out, and of those that are not kept, why."""
+    found = Counter(e["verdict"] for e in episodes)
+    if set(found) <= {KEPT}:
+        return
+    if len(episodes) > 1:
+        yield f"episodes: {', '.join(f'{found[what]} {what}' for what in (KEPT, FLAGGED, LEFT_OUT) if found[what])}"
+    low = [e for e in episodes if e["verdict"] != KEPT]
+    for e in low[:_EPISODES]:
+        which = "it is" if e["number"] is None else f"episode {e['number']} is"
+        yield f"{which} {e['verdict']}: {'; '.join(reason['text'] for reason in e['reasons'])}"
+    if len(low) > _EPISODES:
+        yield f"and {len(low) - _EPISODES} more episodes that are not kept as they are"
 
 
 def _places(report: Report, loaded: Loaded) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamer.cli.screen import as_line, table
 from streamer.records import Damage
+from streamer.units import show_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,11 @@ def show_recording(console: Console, name: str, state: str, values: dict[str, An
         console.print(as_line(f"salvaged {Damage(**damage)}"), soft_wrap=True)
     if frames["delivered"] or state == "done":
         console.print(_streams(values["streams"], console.width), soft_wrap=True)
+        if values.get("episodes"):  # a report of an earlier version has none
+            console.print(_episodes(values["episodes"], console.width), soft_wrap=True)
+            for e in values["episodes"]:
+                for reason in e["reasons"]:
+                    console.print(as_line(f"{e['name']} is {e['verdict']}: {reason['text']}"), soft_wrap=True)
         console.print(_consumers(values["consumers"], values["reader"], console.width), soft_wrap=True)
         for remark in remarks(values["consumers"]):
             console.print(as_line(remark), soft_wrap=True)
@@ -48,6 +54,18 @@ def _streams(streams: dict[str, Any], width: int) -> Text:
         for name, s in streams.items()
     ]
     return table(("stream", "held", "interpolated", "in gaps", "none", "largest offset"), rows, width)
+
+
+def _episodes(episodes: list[dict[str, Any]], width: int) -> Text:
+    rows = [
+        (
+            e["name"],
+            show_duration(e["end"] - e["start"]),
+            *(str(e["frames"]), e["task"], e["label"], e["verdict"]),
+        )
+        for e in episodes
+    ]
+    return table(("episode", "length", "frames", "task", "label", "verdict"), rows, width)
 
 
 def _consumers(consumers: dict[str, Any], reader: dict[str, Any], width: int) -> Text:

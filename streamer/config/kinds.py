@@ -32,3 +32,8 @@ Instant = Annotated[
 ]
 Size = Annotated[int, BeforeValidator(units.size), _quantity("size", "512 MB")]
 Rate = Annotated[Fraction, BeforeValidator(units.rate), _quantity("rate", "10 Hz")]
+Share = Annotated[
+    float,
+    BeforeValidator(units.share),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$|\$\{", "examples": ["10 %"]}),
+]

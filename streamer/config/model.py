@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from streamer.config.episodes import EpisodesConfig
 from streamer.config.kinds import Duration, Instant, Later, Rate, Shift, Size
+from streamer.config.quality import QualityConfig
 from streamer.records import MAX_PIXELS
 
 _SCALES = {"deg2rad": math.pi / 180, "rad2deg": 180 / math.pi}
@@ -319,6 +320,7 @@ class Config(_Settings):
     chunk_size: int = Field(100, ge=1, description="frames a chunk: the unit of commit, replay and recycling")
     pool: Size = Field(512 * 10**6, description="shared memory for decoded frames")
     episodes: EpisodesConfig | None = Field(None, description="how one recording is cut into many episodes")
+    quality: QualityConfig | None = Field(None, description="limits by which episodes are judged")
     durable: bool = Field(False, description="bring outputs and ledger to the disk before each commit (slower)")
     workdir: str = Field(".streamer", description="ledger, logs and sockets; relative to this file")
     jobs: int = Field(1, ge=1, description="recordings that are streamed side by side")
@@ -365,9 +367,11 @@ class Config(_Settings):
                 if stream not in self.streams:
                     msg = f"consumers.{name}.streams: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
                     raise ValueError(msg)
-        for stream in self.episodes.streams() if self.episodes else ():
+        named = [("episodes", stream) for stream in (self.episodes.streams() if self.episodes else ())]
+        named += [("quality", stream) for stream in (self.quality.named() if self.quality else ())]
+        for key, stream in named:
             if stream not in self.streams:
-                msg = f"episodes: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
+                msg = f"{key}: there is no stream {stream!r}; streams: {', '.join(self.streams)}"
                 raise ValueError(msg)
         if self.engine == "local" and "ray" in self.model_fields_set:
             msg = "ray says how a cluster is used: it needs 'engine: ray'"

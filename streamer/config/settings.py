@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamer.quality import Limits, QualitySettings
 from streamer.records import (
     MAX_PIXELS,
     Alignment,
@@ -102,15 +104,36 @@ def _told_in(task_file: str | None, base: Path) -> str | None:
     return str(base / Path(task_file).expanduser())
 
 
-_DECIDE = ("episodes", "timeline", "streams", "consumers", "chunk_size", "types")
+def quality_settings(config: Config) -> QualitySettings | None:
+    """Return the limits by which episodes are judged; None where there are none."""
+    q = config.quality
+    if q is None:
+        return None
+    general = Limits(q.max_gap, q.max_held, q.black, q.blur)
+    own = {name: replace(general, **limits.model_dump(exclude_unset=True)) for name, limits in q.streams.items()}
+    still = q.still
+    return QualitySettings(
+        general,
+        own,
+        None if still is None else still.share,
+        None if still is None else still.stream,
+        0.01 if still is None else still.below,
+        q.max_bad,
+        q.on_low,
+        int(10**9 / q.sample),
+    )
+
+
+_DECIDE = ("episodes", "quality", "timeline", "streams", "consumers", "chunk_size", "types")
 _OPERATION = {"recycle", "on_failed", "escape", "trace_malloc", "memray", "deadline"}  # how, not what, is written
 
 
 def fingerprint(loaded: Loaded) -> str:
     """Return 12 hexadecimal digits that change with what the outputs depend on, and with nothing else."""
     values = loaded.config.model_dump(mode="json", include=set(_DECIDE))
-    if values["episodes"] is None:
-        del values["episodes"]
+    for key in ("episodes", "quality"):
+        if values[key] is None:
+            del values[key]
     for consumer in values["consumers"].values():
         for key in _OPERATION:
             consumer.pop(key)

@@ -184,6 +184,8 @@ episodes:
   min: 1 s
   trim: {{still: joints, below: 0.01}}   # idle ends are cut off
 
+quality: {{max_gap: 200 ms, max_held: 10 %, black: 5, still: 80 %, on_low: flag}}   # or drop
+
 streams:
   front:  {{topic: /camera/image_raw/compressed}}
   joints: {{topic: /joint_states, field: position}}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamer.config.settings import episode_settings, stream_settings, timeline_settings, trust
+from streamer.config.settings import episode_settings, quality_settings, stream_settings, timeline_settings, trust
 from streamer.errors import ConfigError, RecordingError, StreamerError
 from streamer.files import scratch_folder
 from streamer.inspect.consumers import ask_consumers, check_consumers
@@ -20,6 +20,7 @@ from streamer.layout import count_slots
 from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.about import alignments, chunk_starts
 from streamer.runtime.joined import prepare_all
+from streamer.runtime.judging import judging_by, low
 from streamer.runtime.plugin import importing
 from streamer.runtime.prepare import Episodes
 from streamer.source.find import find_recordings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from streamer.config.load import Loaded
     from streamer.records import StreamSettings, TimelineSettings
+    from streamer.runtime.judging import Judging
     from streamer.runtime.prepare import Prepared
 
 
@@ -92,8 +94,10 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
             Source(path, scratch, salvage=config.source.salvage, trust=trust(config)) as source,
         ):
             types = Types.of(source, config.types, loaded.base)
+            judging = judging_by(quality_settings(config), config.threads, pixels=False)
+            cut = _episodes(loaded, name)
             with importing(loaded.base):
-                prepared = _prepare(source, types, timeline_settings(config), settings, found, _episodes(loaded, name))
+                prepared = _prepare(source, types, timeline_settings(config), settings, found, cut, judging)
             if prepared is None:
                 return
             if not quick:
@@ -119,20 +123,21 @@ def _prepare(
     streams: Sequence[StreamSettings],
     found: Checked,
     episodes: Episodes | None,
+    judging: Judging | None,
 ) -> Prepared | None:
     """Plan the streams; where one does not fit, go on without it, so that the fault of each is told.
 
     Return the plan of those that fit; None where there is none.
     """
     try:
-        return prepare_all(source, types, timeline, streams, None, episodes)
+        return prepare_all(source, types, timeline, streams, None, episodes, judging)
     except StreamerError as error:
         found.add(error, str(source.path))
         about = error.where.stream or error.where.key.removeprefix("streams.").partition(".")[0]
     others = [stream for stream in streams if stream.name != about]
     if about == timeline.source or not 0 < len(others) < len(streams):
         return None
-    return _prepare(source, types, timeline, others, found, episodes)
+    return _prepare(source, types, timeline, others, found, episodes, judging)
 
 
 def _check_messages(prepared: Prepared, found: Checked) -> None:
@@ -153,7 +158,7 @@ def _describe(loaded: Loaded, path: Path, prepared: Prepared, found: Checked) ->
     config = loaded.config
     plan = prepared.plan
     streams = alignments(prepared)
-    for warning in prepared.warnings:
+    for warning in (*prepared.warnings, *low(prepared)):
         found.warn(warning, str(path))
     waiting = sum(consumer.mode == "latest" for consumer in config.consumers.values())
     slots = count_slots(prepared.layout, config.pool, max(prepared.plan.frames, 1), 1 + waiting)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamer.inspect.markers import guess
+from streamer.quality import KEPT, Verdict
 from streamer.records import EpisodeSettings
 from streamer.runtime.cutting import Material, cut
 from streamer.source.find import recording_name
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from streamer.episodes import Cut, Problem
     from streamer.inspect.contents import Contents
     from streamer.inspect.markers import Guess
+    from streamer.quality import Reason
     from streamer.records import Episode
     from streamer.runtime.prepare import Prepared
     from streamer.source.source import Source
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An episode, and of how many frames it is; None where no stream is known."""
+    """An episode, of how many frames it is (None where no stream is known), and what becomes of it."""
 
     episode: Episode
     frames: int | None = None
+    verdict: str = KEPT
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Division:
                     "task": e.episode.task,
                     "label": e.episode.label,
                     "why": e.episode.why,
+                    "verdict": e.verdict,
+                    "reasons": [asdict(reason) for reason in e.reasons],
                 }
                 for e in self.episodes
             ],
@@ -75,7 +81,10 @@ class Division:
 
 def divide(prepared: Prepared, name: str) -> Division:
     """Describe how a configuration cuts a recording."""
-    found = [Listed(e.episode, e.frames) for e in prepared.episodes]
+    verdicts = {v.number: v for v in prepared.verdicts}
+    usual = Verdict(None, KEPT)
+    judged = [(e, verdicts.get(e.episode.number, usual)) for e in prepared.episodes]
+    found = [Listed(e.episode, e.frames, verdict.outcome, verdict.reasons) for e, verdict in judged]
     return _division(prepared.source, name, found, prepared.cut)
 
 

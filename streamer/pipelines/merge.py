@@ -13,7 +13,7 @@ from streamer.ledger import Ledger
 from streamer.pipelines import review
 from streamer.pipelines.past import Done, done
 from streamer.pipelines.recordings import recordings, unique_names
-from streamer.runtime.course import join_states, unpack_states
+from streamer.runtime.course import NOTHING, join_states, unpack_states
 from streamer.runtime.job import MergeJob
 from streamer.runtime.messages import Failed, Merged
 from streamer.supervisor.child import Child
@@ -130,8 +130,9 @@ def merge_episodes(context: RunContext, path: Path, name: str) -> None:
 
 def _parts(part: Done, name: str, *, cut: bool) -> list[_Part]:
     """Return a recording as a consumer's merging sees it: each of its episodes where it is cut."""
-    if not cut:
-        return [(part.name, part.path, part.states[name], None, "", "", 0, 0)]
+    if not cut:  # and left out as a whole, it is no part of the output
+        left = part.states[name]
+        return [] if left == NOTHING else [(part.name, part.path, left, None, "", "", 0, 0)]
     return [(e.name, part.path, *e[1:]) for e in unpack_states(part.states[name])]
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamer.contract import Recording, StreamInfo
+from streamer.quality import KEPT, Verdict
 from streamer.records import Channel, Flag, Place, Spec
-from streamer.runtime.messages import Alignment
+from streamer.runtime.messages import Alignment, EpisodeTold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,21 @@ def _alignment(plan: StreamPlan, *, mean: bool) -> Alignment:
         max_offset_ms=round(float(np.abs(plan.offset).max(initial=0)) / 1e6, 6),
         averaged=(int(counts.min()), int(counts.max())) if len(counts) else None,
     )
+
+
+def told_episodes(prepared: Prepared, name: str) -> tuple[EpisodeTold, ...]:
+    """Tell what becomes of each episode; of a recording that is not cut, only where it was judged."""
+    verdicts = {verdict.number: verdict for verdict in prepared.verdicts}
+    if None in verdicts:
+        whole, ticks = verdicts[None], prepared.ticks
+        times = (int(ticks[0]), int(ticks[-1])) if len(ticks) else (0, 0)
+        return (EpisodeTold(None, name, *times, "", "", prepared.plan.frames, whole.outcome, whole.reasons),)
+    found = []
+    for e in prepared.episodes:
+        about, verdict = e.episode, verdicts.get(e.episode.number, Verdict(e.episode.number, KEPT))
+        texts = about.task, about.label, e.frames, verdict.outcome, verdict.reasons
+        found.append(EpisodeTold(about.number, episode_name(name, about.number), about.start, about.end, *texts))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from streamer.memory import anonymous
-from streamer.runtime.about import alignments
+from streamer.runtime.about import alignments, told_episodes
 from streamer.runtime.messages import Anonymous, Planned, Position, Progress, Quarantined, Shown, Streamed
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Account:
             cursors={name: self._table.cursor(name) for name in self._peers},
             done=tuple(name for name in self._peers if self._table.is_done(name)),
             opened=opened,
+            episodes=told_episodes(prepared, self._job.name),
         )
 
     def progress(self, now: float) -> Progress:

@@ -27,6 +27,9 @@ class Left(NamedTuple):
     end: int = 0
 
 
+NOTHING: bytes = msgpack.packb([])  # what is left of a recording of which no episode is
+
+
 class Course:
     """The episodes in the order of their chunks; of a recording that is not cut, none."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamer.quality import QualitySettings
 from streamer.records import EpisodeSettings, StreamSettings, TimelineSettings, Trust
 
 
@@ -53,6 +54,7 @@ class ReaderJob:
     paths: tuple[str, ...] = ()  # go in front of ``sys.path``: where a map's modules are
     episodes: EpisodeSettings | None = None
     share: tuple[int, int] | None = None  # which of how many equal parts of the episodes; all of them
+    quality: QualitySettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A stream with parts is planned as its parts are; what it shows of a frame is mad
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from streamer.errors import ConfigError, RecordingError
 from streamer.layout import make_layout
 from streamer.records import Index, Plan, Spec, StreamPlan, Topic
+from streamer.runtime.judging import judged
 from streamer.runtime.loader import check_fit, decode_sample
 from streamer.runtime.mapping import make_chain
 from streamer.runtime.prepare import Episodes, Prepared, Stream, prepare
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.records import Payload, StreamSettings, TimelineSettings
+    from streamer.runtime.judging import Judging
     from streamer.source.source import Source
     from streamer.source.types import Types
 
@@ -94,17 +97,28 @@ def prepare_all(
     streams: Sequence[StreamSettings],
     ticks: NDArray[np.int64] | None = None,
     episodes: Episodes | None = None,
+    judging: Judging | None = None,
 ) -> Prepared:
     """Decide everything about a run as `prepare` does, also of streams that are put together or whose maps unwrap.
 
+    The episodes are judged, too.
+
     Raises:
-        As `prepare` does. ConfigError: a part is no vector of one length.
+        As `prepare` and `judged` do. ConfigError: a part is no vector of one length.
 
     """
-    if not any(settings.parts for settings in streams):
-        return unwrapped(prepare(source, types, timeline, streams, ticks, episodes))
-    followed, parts = _expand(timeline, streams)
-    return unwrapped(_join_all(prepare(source, types, followed, parts, ticks, episodes), streams, types))
+    if any(settings.parts for settings in streams):
+        followed, parts = _expand(timeline, streams)
+        found = _join_all(prepare(source, types, followed, parts, ticks, episodes), streams, types)
+    else:
+        found = prepare(source, types, timeline, streams, ticks, episodes)
+    found = unwrapped(found)
+    if judging is None:
+        return judged(found, None)
+    planned = time.monotonic()
+    found = judged(found, judging)
+    seconds = {**found.seconds, "plan": found.seconds["plan"] + time.monotonic() - planned}
+    return replace(found, seconds=seconds)
 
 
 def _expand(

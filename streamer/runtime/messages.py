@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from streamer.errors import StreamerError
 from streamer.plain import from_plain, to_plain
+from streamer.quality import Reason
 from streamer.records import Damage
 from streamer.runtime.job import MergeJob, PipelineJob, ReaderJob, WorkerJob
 
@@ -85,6 +86,21 @@ class Alignment:
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodeTold:
+    """An episode and what becomes of it; of a recording that is not cut ``number`` is None. Times in nanoseconds."""
+
+    number: int | None
+    name: str
+    start: int
+    end: int
+    task: str
+    label: str
+    frames: int
+    verdict: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """What will be streamed; ``seconds`` say how long opening and planning took, ``opened`` when that began.
 
@@ -107,6 +123,7 @@ class Planned:
     cursors: dict[str, int]
     done: tuple[str, ...]
     opened: float
+    episodes: tuple[EpisodeTold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

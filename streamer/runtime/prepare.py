@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from streamer.decode import Decoder
     from streamer.episodes import Cut
     from streamer.plan import Compute
+    from streamer.quality import Verdict
     from streamer.records import (
         Channel,
         Episode,
@@ -130,6 +131,7 @@ class Prepared:
     passes: tuple[Pass, ...]
     episodes: tuple[EpisodePlan, ...] = ()
     cut: Cut | None = None  # how they were found
+    verdicts: tuple[Verdict, ...] = ()  # on episodes, where there are limits or one has no frame
     packets: Mapping[tuple[str, str], int] = field(default_factory=dict)  # consumer, stream → which one it is shown
 
     def place(self, consumer: str, stream: str) -> int:

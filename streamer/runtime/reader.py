@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +30,7 @@ from streamer.runtime.course import Course
 from streamer.runtime.frames import Told
 from streamer.runtime.job import ReaderJob
 from streamer.runtime.joined import prepare_all
+from streamer.runtime.judging import judging_by
 from streamer.runtime.loader import Loader, as_streamer_error
 from streamer.runtime.originals import give_messages
 from streamer.runtime.passthrough import give_packets, takers
@@ -81,7 +82,8 @@ def main(channel: Channel) -> None:
             source.prove()
         types = Types.of(source, job.types, Path(job.base))
         cut = None if job.episodes is None else Episodes(job.episodes, job.name, job.share)
-        prepared = prepare_all(source, types, job.timeline, job.streams, episodes=cut)
+        judging = judging_by(job.quality, job.threads)
+        prepared = prepare_all(source, types, job.timeline, job.streams, None, cut, judging)
         least = 1 + sum(seat.latest for seat in job.consumers.values())
         planned, seated = prepared, takers(job.consumers)
         prepared = give_messages(give_packets(prepared, seated), seated)
@@ -89,11 +91,8 @@ def main(channel: Channel) -> None:
         ledger = stack.enter_context(Ledger(Path(job.ledger), durable=job.durable))
         recording = begin(ledger, job, planned)
         pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + _CREDIT))
-        context = stack.enter_context(zmq.Context())
-        socket = ReaderSocket(context, job.endpoint)
-        stack.callback(socket.close)
-        loader = Loader(prepared, pool, job.threads)
-        stack.callback(loader.close)
+        socket = stack.enter_context(closing(ReaderSocket(stack.enter_context(zmq.Context()), job.endpoint)))
+        loader = stack.enter_context(closing(Loader(prepared, pool, job.threads)))
         Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)
 
 

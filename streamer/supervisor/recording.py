@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamer import text
-from streamer.config.settings import episode_settings, provenance, stream_settings, timeline_settings, trust
+from streamer.config.settings import (
+    episode_settings,
+    provenance,
+    quality_settings,
+    stream_settings,
+    timeline_settings,
+    trust,
+)
 from streamer.errors import StreamerError, UsageError
 from streamer.ledger import Ledger
 from streamer.runtime.continuation import check_settings
@@ -158,6 +165,7 @@ def _session(context: RunContext, recording: Recording, tallies: Tallies) -> Out
         streams=stream_settings(config),
         episodes=episode_settings(config, loaded.base),
         share=recording.share,
+        quality=quality_settings(config),
         consumers=_seats(config),
         salvage=config.source.salvage,
         trust=trust(config),

@@ -107,6 +107,7 @@ def streamed(path: Path, outcome: Outcome, tallies: Tallies, began: float) -> St
             "remaining": planned - delivered - sum(skipped.values()),
         },
         "streams": {name: asdict(stream) for name, stream in plan.streams.items()} if plan is not None else {},
+        "episodes": [_episode(one) for one in plan.episodes] if plan is not None else [],
         "consumers": {
             name: _consumer(tally, told.consumers.get(name, messages.Shown()))
             | {"quarantined": [_quarantined(q) for q in told.quarantined if q.consumer == name]}
@@ -142,6 +143,11 @@ def already_done(path: Path) -> Streamed:
     return Streamed(
         path, "done", {"frames": {"planned": 0, "delivered": 0, "skipped": {}, "remaining": 0}, "earlier": True}
     )
+
+
+def _episode(told: messages.EpisodeTold) -> dict[str, Any]:
+    values = asdict(told)
+    return {**values, "reasons": [dict(reason) for reason in values["reasons"]]}
 
 
 def _consumer(tally: Tally, told: messages.Shown) -> dict[str, Any]:

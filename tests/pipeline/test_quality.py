@@ -1,0 +1,150 @@
+"""Episodes that are left out for their quality: in no output, whoever dies or is recycled when; told in the report."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.bags import IMAGE, JOINTS, Message, encoded, header, record
+from tests.pipeline.driver import Finished, Run, digests, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+S = 10**9
+ORIGIN = 1_700_000_000 * S
+EPISODES = 6  # of a second each
+BLACK, LOST = 3, 4  # in one it is dark, in one the joints are silent for 300 ms
+GOOD = [n for n in range(EPISODES) if n not in {BLACK, LOST}]
+LIMITS = {"max_gap": "150 ms", "black": 20}
+
+
+def _second(number: int) -> list[Message]:
+    found = []
+    for n in range(20):
+        stamp = ORIGIN + number * S + n * S // 20
+        value = 3 if number == BLACK else 100 + n
+        pixels = np.full(32 * 32, value, np.uint8)
+        fields = {"header": header(stamp), "height": 32, "width": 32, "encoding": "mono8", "step": 32}
+        found.append(Message("/head", stamp, encoded("cdr", IMAGE, data=pixels, **fields), IMAGE))
+        if number == LOST and 8 <= n < 14:
+            continue
+        arm = encoded("cdr", JOINTS, header=header(stamp), name=["a"], position=[float(100 * number + n)])
+        found.append(Message("/arm", stamp, arm, JOINTS))
+    return found
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    messages = [message for number in range(EPISODES) for message in _second(number)]
+    return record(tmp_path_factory.mktemp("quality") / "whole", "mcap", messages)
+
+
+def _config(path: Path, on_low: str, consumers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "source": {"path": str(path)},
+        "timeline": {"from": "head"},
+        "chunk_size": 7,
+        "episodes": {"every": "1 s"},
+        "quality": {**LIMITS, "on_low": on_low},
+        "streams": {"head": {"topic": "/head"}, "arm": {"topic": "/arm", "field": "position"}},
+        "consumers": consumers,
+    }
+
+
+SUMS = {"sums": {"use": "checksum", "options": {"out": "sums/{episode}.json"}}}
+
+
+@pytest.fixture(scope="module")
+def truth(day: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, Any]], Finished]:
+    """Return the digests of every episode, and the run that flagged some of them."""
+    folder = tmp_path_factory.mktemp("flagged")
+    done = run(folder, _config(day, "flag", SUMS))
+    assert done.code == 0, done
+    return {path.stem: digests(path) for path in (folder / "sums").iterdir()}, done
+
+
+def _told(report: dict[str, Any]) -> list[tuple[int, int, str, list[tuple[str, str, int, int]]]]:
+    return [
+        (
+            e["number"],
+            e["frames"],
+            e["verdict"],
+            [(r["limit"], r["stream"], r["count"], r["total"]) for r in e["reasons"]],
+        )
+        for e in report["episodes"]
+    ]
+
+
+def test_what_is_flagged_is_written_and_told_with_its_counts(truth: tuple[dict[str, Any], Finished]) -> None:
+    sums, done = truth
+    assert sorted(sums) == [f"whole-{n:03d}" for n in range(EPISODES)]
+    low = {BLACK: [("black", "head", 5, 5)], LOST: [("max_gap", "arm", 1, 15)]}
+    assert _told(done.report) == [(n, 20, "flagged" if n in low else "kept", low.get(n, [])) for n in range(EPISODES)]
+    lines = done.out.splitlines()
+    assert "  episodes: 4 kept, 2 flagged" in lines
+    assert "  episode 4 is flagged: arm: a pause of 350 ms, longer than 150 ms" in lines
+    with Run(done.folder, "report") as asked:
+        shown = asked.end().out
+    assert "whole-004 is flagged: arm: a pause of 350 ms, longer than 150 ms" in shown
+
+
+def test_what_is_dropped_is_in_no_output_and_the_rest_is_as_it_was(
+    day: Path, truth: tuple[dict[str, Any], Finished], tmp_path: Path
+) -> None:
+    consumers = {
+        "dying": {"use": "tests.pipeline.borders:Dying", "options": {"out": "d/{episode}.json", "folder": "marks"}},
+        "recycled": {"use": "checksum", "options": {"out": "r/{episode}.json"}, "recycle": {"chunks": 2}},
+        "parquet": {"options": {"out": "table"}, "recycle": {"chunks": 3}},
+    }
+    (tmp_path / "marks").mkdir()
+    done = run(tmp_path, _config(day, "drop", consumers))
+    assert done.code == 0, done
+    right = {f"whole-{n:03d}": truth[0][f"whole-{n:03d}"] for n in GOOD}
+    for kind in ("d", "r"):
+        assert {path.stem: digests(path) for path in (tmp_path / kind).iterdir()} == right
+    assert len(list((tmp_path / "marks").iterdir())) == 6  # it has died at five places
+    listed = json.loads((tmp_path / "table" / "_recordings.json").read_text())["recordings"]
+    assert [row["name"] for row in listed] == list(right)
+    frames = done.report["frames"]
+    assert (frames["planned"], frames["delivered"], frames["skipped"]) == (120, 80, {"low quality": 40})
+    assert [(n, f, v) for n, f, v, _ in _told(done.report)] == [
+        (n, 20 if n in GOOD else 0, "kept" if n in GOOD else "left out") for n in range(EPISODES)
+    ]
+
+
+def test_a_run_that_is_killed_leaves_out_the_same_when_it_goes_on(
+    day: Path, truth: tuple[dict[str, Any], Finished], tmp_path: Path
+) -> None:
+    ending = {"use": "tests.pipeline.borders:Ending", "options": {"out": "s/{episode}.json", "folder": "."}}
+    config = _config(day, "drop", {"ending": ending, **SUMS})
+    done = run(tmp_path, config)
+    assert done.code == -signal.SIGKILL, done
+    done = run(tmp_path, config, "--resume")
+    assert done.code == 0, done
+    found = {path.stem: digests(path) for path in (tmp_path / "s").iterdir()}
+    assert found == {f"whole-{n:03d}": truth[0][f"whole-{n:03d}"] for n in GOOD}
+
+
+def test_a_recording_that_is_dropped_as_a_whole_is_no_episode_of_a_dataset(tmp_path: Path) -> None:
+    for number in (0, BLACK, 5):
+        record(tmp_path / f"day-{number}", "mcap", _second(number))
+    options = {"out": "dataset", "features": {"observation.state": "arm"}, "task": "nothing"}
+    config = _config(tmp_path / "day-*", "drop", {"lerobot": {"options": options}})
+    del config["episodes"]
+    config["timeline"]["rate"] = "20 Hz"
+    done = run(tmp_path, config)
+    assert done.code == 0, done
+    info = json.loads((tmp_path / "dataset" / "meta" / "info.json").read_text())
+    assert (info["total_episodes"], info["total_frames"]) == (2, 40)
+    (table,) = (tmp_path / "dataset" / "data").glob("*/*.parquet")
+    states = [float(np.ravel(state)[0]) for state in pq.read_table(table)["observation.state"].to_pylist()]
+    assert states == [100.0 * number + n for number in (0, 5) for n in range(20)]
+    verdicts = [e["verdict"] for one in done.report["recordings"] for e in one["episodes"]]
+    assert verdicts == ["kept", "left out", "kept"]
+    assert "day-3: it is left out: head: 100 % (5 of 5) of its pictures black" in done.out
