@@ -92,7 +92,7 @@ class Share:
                 self._segments[feature.key].add(value)
             else:
                 png = encode_png(value, feature.shape[2])
-                self._rows[feature.key].append({"bytes": png, "path": None})
+                self._rows[feature.key].append({"bytes": png, "path": f"frame-{self.frames:06d}.png"})
                 self._waiting += len(png)
         self.frames += 1
         if self._waiting > _MOST_WAITING:
