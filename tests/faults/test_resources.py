@@ -110,7 +110,7 @@ def test_an_output_folder_that_becomes_a_file_in_mid_run_ends_it_and_it_can_be_c
         finished = running.end()
     assert finished.code == 73, finished
     assert "consumer b: cannot write" in finished.err
-    assert "Not a directory" in finished.err
+    assert "Not a directory" in finished.err or "No such file" in finished.err  # it may write between the two steps
     (tmp_path / "out").unlink()
     (tmp_path / "aside").rename(tmp_path / "out")
     assert run(tmp_path, config, "--resume").code == 0

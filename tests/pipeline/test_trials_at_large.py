@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -84,10 +85,8 @@ def test_a_daemon_makes_the_same_dataset_of_recordings_that_come_one_by_one(
     watching["source"] = {"watch": str(tmp_path / "incoming"), "settle": "300 ms", "scan": "1 s"}
     with Watch(tmp_path, watching) as daemon:
         for day in days:
-            copy = tmp_path / "incoming" / day.path.name
-            copy.mkdir()
-            for file in sorted(day.path.iterdir(), reverse=True):  # the description of the recording comes last
-                (copy / file.name).write_bytes(file.read_bytes())
+            copy = shutil.copytree(day.path, tmp_path / "copies" / day.path.name)
+            copy.rename(tmp_path / "incoming" / day.path.name)  # whole: 300 ms may pass between two files
             daemon.wait(**{day.path.name: "done"})
         assert daemon.end() == 0
     assert episodes(tmp_path / "dataset") == episodes(many / "dataset")

@@ -21,7 +21,7 @@ def test_the_kernels_count_is_read_from_the_own_control_group(tmp_path: Path) ->
     mine, groups = tmp_path / "cgroup", tmp_path / "fs"
     (groups / "user.slice" / "job").mkdir(parents=True)
     mine.write_text("1:name=systemd:/other\n0::/user.slice/job\n")
-    assert out_of_memory_kills(mine, groups) == 0
+    assert out_of_memory_kills(mine, groups, tmp_path / "nowhere") == 0
     (groups / "user.slice" / "job" / "memory.events").write_text("low 0\nhigh 3\nmax 12\noom 5\noom_kill 2\n")
     assert out_of_memory_kills(mine, groups) == 2
 
