@@ -19,9 +19,9 @@ from streamer.chunked.arguments import ArgumentError, TimelineError, by_name, ch
 from streamer.chunked.function import Function
 from streamer.chunked.rospy import Parser
 from streamer.files import scratch_folder
-from streamer.inprocess import Ahead
 from streamer.plan import make_plan
 from streamer.records import Flag, TimelineSettings
+from streamer.runtime.ahead import Ahead
 from streamer.runtime.prepare import prepare
 from streamer.source.source import Source
 from streamer.source.types import Types

@@ -26,7 +26,7 @@ _KNOWN: dict[str, str | tuple[str, ...]] = {  # what a person means who names th
     "sensor_msgs/msg/NavSatFix": ("latitude", "longitude", "altitude"),
 }
 _UNITS = {  # as REP 103 and the types' own comments have them
-    "sensor_msgs/msg/JointState": "rad, of joints that slide m",
+    "sensor_msgs/msg/JointState": "rad, m for sliding joints",
     "nav_msgs/msg/Odometry": "m, quaternion, m/s, rad/s",
     "geometry_msgs/msg/Pose": "m, quaternion",
     "geometry_msgs/msg/PoseStamped": "m, quaternion",

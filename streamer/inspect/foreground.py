@@ -19,8 +19,9 @@ import numpy as np
 from streamer.config.settings import provenance
 from streamer.contract import Chunk, Frame
 from streamer.errors import ConfigError, ConsumerError, EscapedViewError, StreamerError, nearest_name
-from streamer.inprocess import Ahead, Opened
+from streamer.inprocess import Opened
 from streamer.runtime.about import about_recording, recording_of
+from streamer.runtime.ahead import Ahead
 from streamer.runtime.plugin import importing, make_consumer, of_consumer
 from streamer.source.find import recording_name
 from streamer.supervisor.recording import fill_in

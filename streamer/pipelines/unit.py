@@ -102,15 +102,17 @@ class Work:
         return [file for file in files if file.is_file()]
 
 
+_DECIDE = {"source", "types", "timeline", "streams", "chunk_size", "episodes", "quality"}
+
+
 def asked_of(config: Config, base: Path) -> str:
     """Return a digest of what decides the frames of every recording: its streams, its timeline, how it is read and cut.
 
     Paths are relative to ``base``.
     """
-    values = config.model_dump(mode="json", include={"source", "timeline", "streams", "chunk_size"})
+    values = {key: value for key, value in config.model_dump(mode="json", include=_DECIDE).items() if value}
     values["source"].pop("path", None)
     if config.episodes is not None:
-        values["episodes"] = config.episodes.model_dump(mode="json")
         files = [base / name for name in (config.episodes.windows, config.episodes.task_file) if name is not None]
         values["told"] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()

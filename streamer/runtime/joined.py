@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from streamer.decode.copied import CopyDecoder
 from streamer.errors import ConfigError, RecordingError
 from streamer.layout import make_layout
 from streamer.records import Index, Plan, Spec, StreamPlan, Topic
@@ -31,35 +32,6 @@ if TYPE_CHECKING:
     from streamer.runtime.judging import Judging
     from streamer.source.source import Source
     from streamer.source.types import Types
-
-
-class JoinedDecoder:
-    """Copies what the parts' decoders have made."""
-
-    kind = "vector"
-
-    def __init__(self, spec: Spec) -> None:
-        """Take the shape of every sample."""
-        self._spec = spec
-
-    def probe(self, payload: Payload) -> Spec:
-        """Return the shape of every sample."""
-        del payload
-        return self._spec
-
-    def verify(self, payload: Payload) -> Spec:
-        """Return the shape of every sample."""
-        return self.probe(payload)
-
-    def rows(self, payload: Payload) -> int:
-        """Return how many numbers a sample has."""
-        del payload
-        return self._spec.shape[0]
-
-    def decode(self, payload: Payload, out: NDArray[Any]) -> int:
-        """Write a sample."""
-        out[:] = np.frombuffer(payload.all(), out.dtype)
-        return len(out)
 
 
 class Parts:
@@ -158,7 +130,7 @@ def _join(settings: StreamSettings, parts: tuple[Stream, ...], prepared: Prepare
         topic=_topic(parts),
         settings=replace(settings, alignment=replace(settings.alignment, align="nearest")),  # of frames, now
         index=Index(stamps, nothing.astype(np.int32), nothing),
-        decoder=JoinedDecoder(raw),
+        decoder=CopyDecoder("vector", raw),
         plan=plan,
         spec=raw if chain is None else chain.spec,
         repeats=np.all([part.repeats for part in parts], axis=0),

@@ -6,20 +6,16 @@ episode that is left out is never planned, and a run that is stopped, killed or 
 
 from __future__ import annotations
 
-import mmap
-import select
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from streamer.delivery import Load
 from streamer.errors import ConfigError
-from streamer.layout import at_once
 from streamer.quality import FLAGGED, LEFT_OUT, Reason, Verdict, held, judge, pauses, pictures, stillness
+from streamer.runtime.ahead import Ahead
 from streamer.runtime.chosen import choose, leave_out
-from streamer.runtime.loader import Loader, as_streamer_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.quality import Limits, QualitySettings
-    from streamer.records import Layout, Place
-    from streamer.runtime.loader import Rows
     from streamer.runtime.prepare import Prepared, Stream
     from streamer.runtime.schedule import Pass
 
@@ -208,25 +202,26 @@ def _measure(prepared: Prepared, settings: QualitySettings, frames: NDArray[np.i
     names = [stream.settings.name for stream in streams]
     seen = _Seen(*({name: np.full(len(frames), np.nan) for name in names} for _ in range(3)))
     part = choose(prepared, frames, streams)
-    before: list[NDArray[Any] | None] = [None] * len(streams)
-    ticks = part.plan.ticks
-    for number, arrays in _frames(part, threads):
-        for n, (stream, array) in enumerate(zip(streams, arrays, strict=True)):
-            if array is None:
-                continue
-            name = stream.settings.name
-            if stream.kind == "image":
-                gray = _gray(array, stream.settings.decoding.color)
-                seen.brightness[name][number] = gray.mean()
-                seen.sharpness[name][number] = cv2.Laplacian(gray, cv2.CV_64F).var()
-                now = _cells(gray)
-            else:
-                now = array.astype(float)
-            past = before[n]
-            if past is not None and past.shape == now.shape:
-                seconds = 1.0 if stream.kind == "image" else (ticks[number] - ticks[number - 1]) / 1e9
-                seen.change[name][number] = np.abs(now - past).max(initial=0.0) / max(seconds, 1e-9)
-            before[n] = now
+    before: dict[str, tuple[int, Floats]] = {}  # tick and value of the last sample
+    with Ahead(part, part.layout.places, threads) as ahead:
+        for frame in ahead.frames(0, part.plan.frames - 1):
+            for stream in streams:
+                name, number = stream.settings.name, frame.number
+                array = frame[name]
+                if array is None:
+                    continue
+                if stream.kind == "image":
+                    gray = _gray(array, stream.settings.decoding.color)
+                    seen.brightness[name][number] = gray.mean()
+                    seen.sharpness[name][number] = cv2.Laplacian(gray, cv2.CV_64F).var()
+                    now = _cells(gray)
+                else:
+                    now = array.astype(float)
+                then, past = before.get(name, (frame.tick, now))
+                if frame.tick > then and past.shape == now.shape:
+                    seconds = 1.0 if stream.kind == "image" else (frame.tick - then) / 1e9
+                    seen.change[name][number] = np.abs(now - past).max(initial=0.0) / seconds
+                before[name] = frame.tick, now
     return seen
 
 
@@ -273,55 +268,3 @@ def _by_sight(prepared: Prepared, seen: _Seen, looks: slice, settings: QualitySe
             moves |= seen.change[name][looks][1:] >= limit  # nan is no movement
     if (reason := stillness(moves, settings.still, settings.moving or "")) is not None:
         yield reason
-
-
-# ---- frames, one after the other
-
-
-def _frames(prepared: Prepared, threads: int) -> Iterator[tuple[int, list[NDArray[Any] | None]]]:
-    """Yield the frames in order, each with the arrays of its streams, which hold until the next is asked for.
-
-    A frame that cannot be read and is to be left out is passed over.
-    """
-    slots = _Slots(prepared.layout, at_once(prepared.layout, 2 * threads) + 1)
-    loader = Loader(prepared, slots, threads)
-    try:
-        poll = select.poll()
-        poll.register(loader.descriptor, select.POLLIN)
-        rows: dict[int, Rows | None] = {}
-        ordered = 0
-        for number in range(prepared.plan.frames):
-            while ordered < min(number + slots.count, prepared.plan.frames):
-                loader.submit([(Load(ordered, ordered % slots.count, None), None)])
-                ordered += 1
-            while number not in rows:
-                poll.poll()
-                for loaded in loader.finished():
-                    if loaded.error is not None and loaded.reason is None:
-                        raise as_streamer_error(loaded.error) from loaded.error
-                    rows[loaded.frame] = None if loaded.error is not None else loaded.rows
-            counts = rows.pop(number)
-            if counts is not None:
-                places = zip(prepared.layout.places, counts, strict=True)
-                yield number, [None if n is None else slots.sample(number % slots.count, p, n) for p, n in places]
-    finally:
-        loader.close()
-
-
-class _Slots:
-    """Private memory for a few frames."""
-
-    def __init__(self, layout: Layout, count: int) -> None:
-        self.count = count
-        self._memory = [mmap.mmap(-1, max(layout.slot_size, 1)) for _ in range(count)]
-
-    def array(self, slot: int, place: Place) -> NDArray[Any]:
-        """Return the writable array of one stream in one slot."""
-        count = int(np.prod(place.spec.shape))
-        flat = np.frombuffer(self._memory[slot], np.dtype(place.spec.dtype), count, place.offset)
-        return flat.reshape(place.spec.shape)
-
-    def sample(self, slot: int, place: Place, rows: int) -> NDArray[Any]:
-        """Return the array that was written for a stream."""
-        whole = self.array(slot, place)
-        return whole[:rows] if place.spec.variable else whole

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from streamer.decode.copied import CopyDecoder
 from streamer.errors import ConfigError
 from streamer.records import MESSAGE_COUNT, MESSAGE_HEAD, Channel, Index, Spec, StreamPlan
 from streamer.runtime.passthrough import show
@@ -117,7 +118,7 @@ def _messages_of(
         stream,
         # of no message of the index: frames are not told apart by where their first message lies
         index=Index(ticks, np.zeros(frames, np.int32), np.arange(frames, dtype=np.int64)),
-        decoder=_Copy(spec),
+        decoder=CopyDecoder("messages", spec),
         plan=plan,
         spec=spec,
         raw=spec,
@@ -226,36 +227,13 @@ class MessageTable:
             RecordingError: one is damaged.
 
         """
-        found = self._of(number)
-        pieces = [MESSAGE_COUNT.pack(len(found))]
-        for stamp, channel, of_topic, place in found:
-            data = bytes(self._source.payload(of_topic, place).all())
-            pieces += [MESSAGE_HEAD.pack(stamp, channel, len(data)), data]
-        return MemoryPayload(memoryview(b"".join(pieces)))
-
-
-class _Copy:
-    """Copies messages."""
-
-    kind = "messages"
-
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
-
-    def probe(self, payload: Payload) -> Spec:
-        """Return what every sample looks like."""
-        del payload
-        return self._spec
-
-    def verify(self, payload: Payload) -> Spec:
-        """Return what every sample looks like."""
-        return self.probe(payload)
-
-    def rows(self, payload: Payload) -> int:
-        """Return how many bytes there are."""
-        return len(payload)
-
-    def decode(self, payload: Payload, out: NDArray[Any]) -> int:
-        """Write them."""
-        out[: len(payload)] = np.frombuffer(payload.all(), np.uint8)
-        return len(payload)
+        found = [(stamp, channel, self._source.payload(of, place)) for stamp, channel, of, place in self._of(number)]
+        made = memoryview(bytearray(MESSAGE_COUNT.size + sum(MESSAGE_HEAD.size + len(one) for *_, one in found)))
+        MESSAGE_COUNT.pack_into(made, 0, len(found))
+        at = MESSAGE_COUNT.size
+        for stamp, channel, payload in found:
+            MESSAGE_HEAD.pack_into(made, at, stamp, channel, len(payload))
+            at += MESSAGE_HEAD.size
+            payload.into(0, made[at : at + len(payload)])
+            at += len(payload)
+        return MemoryPayload(made)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamer.decode.copied import CopyDecoder
 from streamer.decode.packets import Kind
 from streamer.errors import ConfigError
 from streamer.layout import make_layout
@@ -136,7 +137,7 @@ def _packets_of(stream: Stream, prepared: Prepared) -> Stream:
     spec = Spec((int(source.lengths[numbers].max()),), "|u1", variable=True)
     return replace(
         stream,
-        decoder=PacketDecoder(spec),
+        decoder=CopyDecoder("packets", spec),
         plan=replace(stream.plan, flags=flags.astype(np.uint8)),
         spec=spec,
         raw=spec,
@@ -169,34 +170,6 @@ class PacketSource:
         """
         packet = self._pictures.packet(number)
         return MemoryPayload(memoryview(self._sets.get(packet, b"") + self._pictures.data(packet)))
-
-
-class PacketDecoder:
-    """Copies packets."""
-
-    kind = "packets"
-
-    def __init__(self, spec: Spec) -> None:
-        """Take the largest packet's length."""
-        self._spec = spec
-
-    def probe(self, payload: Payload) -> Spec:
-        """Return what every sample looks like."""
-        del payload
-        return self._spec
-
-    def verify(self, payload: Payload) -> Spec:
-        """Return what every sample looks like."""
-        return self.probe(payload)
-
-    def rows(self, payload: Payload) -> int:
-        """Return a packet's length."""
-        return len(payload)
-
-    def decode(self, payload: Payload, out: NDArray[Any]) -> int:
-        """Write a packet."""
-        out[: len(payload)] = np.frombuffer(payload.all(), np.uint8)
-        return len(payload)
 
 
 # ---- why not

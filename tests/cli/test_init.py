@@ -52,7 +52,7 @@ def test_the_demo_gets_cameras_depth_and_joints_with_their_names(tmp_path: Path)
     assert {"cam_front", "cam_wrist", "cam_front_depth", "joint_states"} <= set(values["streams"])
     assert values["timeline"] == {"from": "cam_front"}
     text = (tmp_path / "robot.yaml").read_text()
-    assert ", JointState, 6 (rad, of joints that slide m)\n" in text
+    assert ", JointState, 6 (rad, m for sliding joints)\n" in text
     assert "elements: [waist, shoulder, elbow, wrist_pitch, wrist_roll, gripper]" in text
     assert text.startswith("# yaml-language-server: $schema=.streamer/schema.json\n")
     assert (tmp_path / ".streamer" / "schema.json").read_text() == (ROOT / "configs" / "schema.json").read_text()

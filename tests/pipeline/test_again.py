@@ -76,6 +76,9 @@ def test_what_is_done_is_done_again_where_that_is_said_or_something_has_changed(
         ({}, ["--again"], count),
         ({"timeline": {"from": "grid", "rate": "5 Hz"}}, [], (count + 1) // 2),
         ({"consumers": {"parquet": {"options": {"out": "table", "compression": "gzip"}}}}, [], (count + 1) // 2),
+        ({"quality": {"max_held": "50 %", "on_low": "drop"}}, [], (count + 1) // 2),
+        ({}, [], 0),
+        ({"types": "noetic"}, [], (count + 1) // 2),
     ):
         plain |= change
         finished = run(tmp_path, plain, *words)
