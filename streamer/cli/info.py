@@ -104,7 +104,7 @@ def _show(console: Console, found: Survey, mark: str) -> None:
     for warning in found.warnings:
         line(f"warning: {warning}")
     if not found.suggestion.streams:
-        line("no topic can be read as a stream without being asked more:")
+        line("no topic can be read as a stream without further settings:")
         for topic, why in found.suggestion.left_out.items():
             line(f"  {topic}: {why}")
         return

@@ -81,7 +81,7 @@ def init(
         )
     if not found.values["streams"]:
         reasons = "\n".join(f"  {topic}: {why}" for topic, why in found.left_out.items())
-        msg = f"no topic can be read as a stream without being asked more:\n{reasons}" if reasons else "it has no topic"
+        msg = f"no topic can be read as a stream without further settings:\n{reasons}" if reasons else "it has no topic"
         raise RecordingError(msg, path=path)
     if len(paths) == 1 and is_demo(recordings[0]):
         address: str | list[str] = recordings[0]

@@ -74,7 +74,7 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
     """Choose streams, timeline and the consumer's options by what a recording holds.
 
     Raises:
-        UsageError: there is no such output or stream. RecordingError: nothing can be read without being asked more.
+        UsageError: there is no such output or stream. RecordingError: nothing can be read without further settings.
 
     """
     if wish.to not in outputs():
@@ -98,7 +98,7 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
     remarks = not_read(found.left_out)
     if not found.streams:
         reasons = "; ".join(remarks) or "it has no topic"
-        msg = f"no topic can be read as a stream without being asked more: {reasons}"
+        msg = f"no topic can be read as a stream without further settings: {reasons}"
         raise RecordingError(msg, path=contents.source.path)
     if (kinds := NEEDED.get(wish.to)) and not kinds & {*found.kinds.values()}:
         there = ", ".join(f"{name} ({kind})" for name, kind in found.kinds.items())

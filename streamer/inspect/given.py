@@ -92,7 +92,7 @@ def _chosen(
         chosen = prove(inside, suggestion(inside))
     if not chosen.streams:
         why = "; ".join(f"{topic}: {reason}" for topic, reason in chosen.left_out.items()) or "it has no topic"
-        msg = f"no topic can be read as a stream without being asked more: {why}"
+        msg = f"no topic can be read as a stream without further settings: {why}"
         raise RecordingError(msg, path=found)
     values = chosen.values
     values["source"] |= source

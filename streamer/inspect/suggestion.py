@@ -18,6 +18,7 @@ from streamer.inspect.fields import choose_fields, is_log, unit_of
 from streamer.records import Decoding
 from streamer.resets import make_arrivals, passes
 from streamer.runtime.names import name_sets
+from streamer.runtime.poses import TF_TYPES
 from streamer.runtime.video import ORDER, find_video
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _LOOKS = 8  # pictures or clouds of a topic that are looked at
 _SPARSE = 1 / 3  # of the timeline's rate: below it, a value holds until the next
 _MOST_SETS = 8  # of names on one topic
 _LOG = "it is a log: name a field to read it"
+_TRANSFORMS = "it holds transforms: name two frames, as in 'tf: {from: base_link, to: tool0}'"
 _LISTS = "its numbers lie in lists of messages: name one, as in 'field: list[0].value'"
 _LONGEST_TEXT = 1000  # bytes
 _LONGEST = 1 << 16  # numbers in a vector whose length varies
@@ -86,7 +88,7 @@ class Candidate:
 
 
 def suggestion(contents: Contents) -> Suggestion:
-    """Find the streams that can be read without being asked more, and a timeline for them."""
+    """Find the streams that can be read without further settings, and a timeline for them."""
     source, topics = contents.source, contents.topics
     images = [t for t in topics if t.type in IMAGE_TYPES and t.count]
     busiest = max(images, key=lambda t: t.count, default=None)
@@ -105,7 +107,7 @@ def suggestion(contents: Contents) -> Suggestion:
         for candidate in chosen:
             _add(found, topic, candidate, busiest, topics)
         if topic.name in offers and not chosen:
-            found.left_out[topic.name] = _LOG if is_log(topic.type) else _LISTS
+            found.left_out[topic.name] = _why_not(topic.type)
     set_timeline(found, busiest.name if busiest else "")
     if resets := _resets(contents, found):
         found.values["source"]["resets"] = resets
@@ -113,6 +115,13 @@ def suggestion(contents: Contents) -> Suggestion:
         found.values["types"] = named
     found.values["consumers"] = {"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}}
     return found
+
+
+def _why_not(msgtype: str) -> str:
+    """Say why a topic whose messages hold numbers makes no stream by itself."""
+    if msgtype in TF_TYPES:
+        return _TRANSFORMS
+    return _LOG if is_log(msgtype) else _LISTS
 
 
 def _why(error: StreamerError, topic: TopicFacts) -> str:
