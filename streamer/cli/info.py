@@ -104,9 +104,11 @@ def _show(console: Console, found: Survey, mark: str) -> None:
     for warning in found.warnings:
         line(f"warning: {warning}")
     if not found.suggestion.streams:
+        from streamer.inspect.suggestion import reasons
+
         line("no topic can be read as a stream without further settings:")
-        for topic, why in found.suggestion.left_out.items():
-            line(f"  {topic}: {why}")
+        for reason in reasons(found.suggestion.left_out):
+            line(f"  {reason}")
         return
     console.print(f"\n{mark}A configuration to begin with:\n")
     console.print(Text(found.suggestion.as_yaml()), soft_wrap=True)

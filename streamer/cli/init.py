@@ -63,7 +63,7 @@ def init(
     from streamer.cli.recordings import find
     from streamer.inspect import open_contents
     from streamer.inspect.proof import prove
-    from streamer.inspect.suggestion import suggestion
+    from streamer.inspect.suggestion import no_stream, suggestion
 
     to_screen = str(out) == "-"
     folder = Path.cwd() if to_screen else out.absolute().parent
@@ -80,9 +80,7 @@ def init(
             f"{path.name}: {inside.source.kind}, {len([t for t in topics if t.count])} topics, {inside.seconds:.1f} s"
         )
     if not found.values["streams"]:
-        reasons = "\n".join(f"  {topic}: {why}" for topic, why in found.left_out.items())
-        msg = f"no topic can be read as a stream without further settings:\n{reasons}" if reasons else "it has no topic"
-        raise RecordingError(msg, path=path)
+        raise no_stream(found.left_out, path)
     if len(paths) == 1 and is_demo(recordings[0]):
         address: str | list[str] = recordings[0]
     else:

@@ -11,7 +11,7 @@ from streamer.errors import ConfigError, RecordingError, UsageError, nearest_nam
 from streamer.inspect.conventions import Said, lerobot_features
 from streamer.inspect.datasets import LAYOUTS, has_features, keys_of
 from streamer.inspect.proof import plan_of, prove
-from streamer.inspect.suggestion import set_timeline, suggestion
+from streamer.inspect.suggestion import no_stream, reasons, set_timeline, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,11 +95,9 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
             raise
         msg = f"{option}: {error.text}"
         raise UsageError(msg) from error
-    remarks = not_read(found.left_out)
     if not found.streams:
-        reasons = "; ".join(remarks) or "it has no topic"
-        msg = f"no topic can be read as a stream without further settings: {reasons}"
-        raise RecordingError(msg, path=contents.source.path)
+        raise no_stream(found.left_out, contents.source.path)
+    remarks = [f"not read: {reason}" for reason in reasons(found.left_out)]
     if (kinds := NEEDED.get(wish.to)) and not kinds & {*found.kinds.values()}:
         there = ", ".join(f"{name} ({kind})" for name, kind in found.kinds.items())
         msg = f"it has no {_CALLED[wish.to]}, which --to {wish.to} is made of; it has {there}"
@@ -107,14 +105,6 @@ def conversion(contents: Contents, wish: Wish) -> Conversion:
     options = _options(contents, found, wish, remarks)
     found.values["consumers"] = {wish.to: {"options": options}}
     return Conversion(found.values, remarks)
-
-
-def not_read(left_out: Mapping[str, str]) -> list[str]:
-    """Say which topics are not read, a line for each reason."""
-    topics: dict[str, list[str]] = {}
-    for topic, why in left_out.items():
-        topics.setdefault(why, []).append(topic)
-    return [f"not read: {', '.join(names)}: {why}" for why, names in topics.items()]
 
 
 def _options(contents: Contents, found: Suggestion, wish: Wish, remarks: list[str]) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamer.config.lenient import leniently, load_leniently
 from streamer.config.load import apply, checked, load, with_types
-from streamer.errors import ConfigError, RecordingError
 from streamer.inspect.proof import prove
-from streamer.inspect.suggestion import suggestion
+from streamer.inspect.suggestion import no_stream, suggestion
 from streamer.pipelines.recordings import address_of, is_recording, recordings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamer.config.load import Loaded, Where
+    from streamer.errors import ConfigError
 
 _NONE: dict[str, Any] = {"null": {}}  # consumers, where only recordings are looked for
 _OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.[^=/]+)*=")
@@ -91,9 +91,7 @@ def _chosen(
     with open_contents(found, salvage=salvage, types=types) as inside:
         chosen = prove(inside, suggestion(inside))
     if not chosen.streams:
-        why = "; ".join(f"{topic}: {reason}" for topic, reason in chosen.left_out.items()) or "it has no topic"
-        msg = f"no topic can be read as a stream without further settings: {why}"
-        raise RecordingError(msg, path=found)
+        raise no_stream(chosen.left_out, found)
     values = chosen.values
     values["source"] |= source
     lines: dict[Where, int | None] = {}

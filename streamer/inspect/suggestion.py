@@ -13,7 +13,7 @@ import yaml
 from streamer.decode import IMAGE_TYPES, make_decoder
 from streamer.decode.text import text_path
 from streamer.decode.vector import VectorDecoder
-from streamer.errors import ConfigError, DecodeError, StreamerError
+from streamer.errors import ConfigError, DecodeError, RecordingError, StreamerError
 from streamer.inspect.fields import choose_fields, is_log, unit_of
 from streamer.records import Decoding
 from streamer.resets import make_arrivals, passes
@@ -22,7 +22,8 @@ from streamer.runtime.poses import TF_TYPES
 from streamer.runtime.video import ORDER, find_video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from streamer.decode import Decoder
     from streamer.inspect.contents import Contents, TopicFacts
@@ -115,6 +116,21 @@ def suggestion(contents: Contents) -> Suggestion:
         found.values["types"] = named
     found.values["consumers"] = {"preview": {"options": {"out": "out"}}, "stats": {"options": {"out": "out"}}}
     return found
+
+
+def reasons(left_out: Mapping[str, str]) -> list[str]:
+    """Say why topics make no stream, a line for each reason."""
+    topics: dict[str, list[str]] = {}
+    for topic, why in left_out.items():
+        topics.setdefault(why, []).append(topic)
+    return [f"{', '.join(names)}: {why}" for why, names in topics.items()]
+
+
+def no_stream(left_out: Mapping[str, str], path: Path) -> RecordingError:
+    """Return the error of a recording of which nothing can be suggested."""
+    lines = "".join(f"\n  {reason}" for reason in reasons(left_out))
+    text = f"no topic can be read as a stream without further settings:{lines}" if lines else "it has no topic"
+    return RecordingError(text, path=path)
 
 
 def _why_not(msgtype: str) -> str:
