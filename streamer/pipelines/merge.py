@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from streamer.supervisor.observer import Display
 
 _Part: TypeAlias = "tuple[str, str, bytes | None, int | None, str, str, int, int]"  # as in `MergeJob.parts`
+_LOOK_SECONDS = 0.5
 _PART = re.compile(r"only-(\d+)-of-(\d+)")  # the work folder of a run with --only
 
 
@@ -195,7 +196,7 @@ def _wait(context: RunContext, child: Child) -> None:
     with selectors.DefaultSelector() as selector:
         for what in (*child.watched(), context.stops):
             selector.register(what, selectors.EVENT_READ)
-        selector.select()
+        selector.select(_LOOK_SECONDS)  # not every system announces the end of a process
     before = context.stops.asked
     context.stops.clear()
     if context.stops.asked > 1:

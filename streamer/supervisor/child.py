@@ -34,8 +34,11 @@ class Process:
             raise
 
     def watched(self) -> list[Channel | int]:
-        """Return what becomes readable when the child says something or ends."""
-        end: list[Channel | int] = [] if self._end is None or self.ended() is not None else [self._end]
+        """Return what becomes readable when the child says something or ends, until `ended` has told of its end.
+
+        Not until it has ended, which may be after the caller asked `ended`: nothing would wake whoever waits then.
+        """
+        end: list[Channel | int] = [] if self._end is None or self._code is not None else [self._end]
         return [self.channel, *end] if self.channel.open else end
 
     def heard(self) -> list[Any]:

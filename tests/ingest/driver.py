@@ -99,7 +99,12 @@ class Watch:
 
     def wait(self, **states: str) -> None:
         """Wait until each of the recordings has its state."""
-        wait_until(lambda: states.items() <= self.states().items(), f"{states}")
+        try:
+            wait_until(lambda: states.items() <= self.states().items(), f"{states}")
+        except TimeoutError as error:
+            tail = (self.folder / "daemon.log").read_text()[-4000:]
+            msg = f"{error}; there are {self.status()['recordings']}; last logged:\n{tail}"
+            raise AssertionError(msg) from error
 
     def log(self) -> list[dict[str, Any]]:
         """Return what it has logged: JSON objects, one a line."""
