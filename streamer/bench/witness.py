@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.contract import Frame, Recording
+    from streamer.contract import Chunk, Frame, Recording
 
 _SETTLED = 64  # frames that were loaded ahead of the first callback do not count for the steady state
 
@@ -57,6 +57,15 @@ class Callback:
         """Return what there is to tell, fit for JSON."""
         return {"frames": self.frames, "steady": self.steady, "checks": self.checks}
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a process that goes on behind this one needs; their clock is the same."""
+        return {"frames": self.frames, "times": [self._from, self._to], "checks": self.checks}
+
+    def go_on(self, state: Mapping[str, Any]) -> None:
+        """Continue behind the process whose ``state`` it was."""
+        self.frames, (self._from, self._to), self.checks = state["frames"], state["times"], state["checks"]
+
 
 class Witness(Consumer):
     """The callback as a consumer; it writes what it saw to the file ``out``."""
@@ -67,13 +76,19 @@ class Witness(Consumer):
         self._callback = Callback(0)
 
     def open(self, recording: Recording, state: dict[str, Any] | None) -> None:
-        """Begin to count."""
-        del state
+        """Begin to count, or go on where a process before this one was replaced."""
         self._callback = Callback(recording.frames)
+        if state is not None:
+            self._callback.go_on(state)
 
     def on_frame(self, frame: Frame) -> None:
         """Take in one frame."""
         self._callback(frame.number, frame)
+
+    def on_chunk(self, chunk: Chunk) -> dict[str, Any]:
+        """Hand over what was seen so far."""
+        del chunk
+        return self._callback.state
 
     def close(self, recording: Recording) -> None:
         """Write the file."""

@@ -76,6 +76,16 @@ def test_all_methods_show_the_same_frames_of_every_format(tmp_path: Path, form: 
         assert m["memory"], m["method"]
 
 
+def test_the_frames_of_processes_that_were_replaced_count(tmp_path: Path) -> None:
+    make(tmp_path / "arm.bag", Workload(cameras=0, joint_topics=1, joint_hz=100, seconds=3))
+    finished = bench(tmp_path, "arm.bag", "--methods", "process,stream", "--chunk-size", "1", "--json", "bench.json")
+    assert finished.code == 0, finished
+    assert "all methods show the same" in finished.out
+    process, stream = json.loads((tmp_path / "bench.json").read_text())["methods"]
+    assert stream["frames"] == process["frames"] > 25, "more than the 20 chunks of one process"
+    assert stream["steady_frames_per_s"]
+
+
 @pytest.mark.slow
 def test_a_baseline_aligns_a_command_that_holds_as_the_others_do_whatever_the_chunk(tmp_path: Path) -> None:
     tabletop(tmp_path / "arm.bag", seconds=6)  # a gripper's command every two seconds, longer than a chunk
