@@ -78,6 +78,18 @@ class Gate(Consumer):
             self._wait()
 
 
+class Gates(Consumer):
+    """Waits at several frames, each with its own files: ``here-9`` and ``go-9``."""
+
+    def __init__(self, at: list[int]) -> None:
+        self._at = at
+
+    def on_frame(self, frame: Frame) -> None:
+        if frame.number in self._at:
+            Path(f"here-{frame.number}").touch()
+            wait_until(Path(f"go-{frame.number}").exists)
+
+
 class Slow(Gate):
     """Waits at the gate while it is constructed."""
 
