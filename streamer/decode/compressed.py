@@ -6,6 +6,7 @@ is said by the message's ``format``; no picture is turned by what its EXIF data 
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class _Scratch(threading.local):
         self.buffer = np.empty(0, np.uint8)
 
     def image(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         if len(self.buffer) < size:
             self.buffer = np.empty(size, np.uint8)
         return self.buffer[:size].reshape(shape)

@@ -102,9 +102,8 @@ class Ahead:
         def array(slot: int, place: Place, count: int) -> NDArray[Any]:
             del slot
             spec = place.spec
-            flat: NDArray[Any] = root[place.offset : place.offset + place.nbytes].view(np.dtype(spec.dtype))
             shape = (count, *spec.shape[1:]) if spec.variable else spec.shape
-            return flat[: int(np.prod(shape))].reshape(shape)
+            return np.ndarray(shape, spec.dtype, root, place.offset)
 
         descriptor = Descriptor(number - origin, plan.numbers.item(number), plan.ticks.item(number), 0, samples)
         return make_frame(descriptor, self._places, array)
@@ -131,9 +130,7 @@ class _Slots:
 
     def array(self, slot: int, place: Place) -> NDArray[Any]:
         """Return the writable array of one stream in one slot."""
-        count = int(np.prod(place.spec.shape))
-        flat = np.frombuffer(self._memory[slot], np.dtype(place.spec.dtype), count, place.offset)
-        return flat.reshape(place.spec.shape)
+        return np.ndarray(place.spec.shape, place.spec.dtype, self._memory[slot], place.offset)
 
     def _make(self) -> int:
         self._made += 1
