@@ -236,6 +236,8 @@ class Zarr(Consumer):
         with warnings.catch_warnings():  # that format 3 does not specify it yet: readers may leave it aside
             warnings.simplefilter("ignore", UserWarning)
             self._zarr.consolidate_metadata(path)
+        collected = path / ("zarr.json" if self._layout.zarr_format == 3 else ".zmetadata")
+        write_json(collected, json.loads(collected.read_text(encoding="utf-8")))  # sorted: zarr 3.0 has any order
 
     def merge(self, parts: Sequence[Part]) -> None:
         """List the recordings in this order; put their episodes together, in the layout of replay buffers."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from streamer.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ENCAPSULATION = 4  # bytes before the message itself
 PLAIN = {b"\x00\x00": True, b"\x00\x01": False}  # is it big-endian?
@@ -68,12 +68,25 @@ def chain(first: Stride, second: Stride) -> Stride:
     return tuple(ahead + second[(start + ahead) & 7] for start, ahead in enumerate(first))
 
 
-def repeat(one: Stride, count: int) -> Stride:
-    """Return the stride of ``count`` alike, in as many steps as the number has digits."""
-    whole: Stride = (0,) * 8
-    while count:
-        if count & 1:
-            whole = chain(whole, one)
-        one = chain(one, one)
-        count >>= 1
-    return whole
+def repeat(one: Stride) -> Callable[[int, int], int]:
+    """Return a function: an alignment and a count of things alike → how many bytes further the last of them ends.
+
+    There are eight alignments, so after eight things at most one comes again, and with it all that follows.
+    """
+    table = []
+    for start in range(8):
+        ends, met, end = [0], {start: 0}, one[start]
+        while (at := (start + end) & 7) not in met:
+            met[at] = len(ends)
+            ends.append(end)
+            end += one[at]
+        table.append((ends, met[at], end - ends[met[at]]))
+
+    def reach(start: int, count: int) -> int:
+        ends, first, size = table[start]
+        if count < len(ends):
+            return ends[count]
+        turns, rest = divmod(count - first, len(ends) - first)
+        return ends[first + rest] + turns * size
+
+    return reach

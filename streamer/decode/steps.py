@@ -83,7 +83,7 @@ class Steps:
             return self._stride_of_type(str(desc[1]))
         if desc[0] == Nodetype.ARRAY:
             element = self._stride(desc[1][0])
-            return None if element is None else repeat(element, desc[1][1])
+            return None if element is None else tuple(map(repeat(element), range(8), [desc[1][1]] * 8))
         return None
 
     def _stride_of_type(self, msgtype: str) -> Stride | None:
@@ -149,10 +149,11 @@ class Steps:
 
     def _skip_alike(self, one: Stride) -> Step:
         """Step over a list whose elements have no length of their own, however many it claims."""
+        reach = repeat(one)
 
         def step(message: memoryview, position: int) -> int:
             length, position = self._length(message, position)
-            return position + repeat(one, length)[position & 7]
+            return position + reach(position & 7, length)
 
         return step
 
