@@ -13,7 +13,7 @@ import streamer
 from consumers.checksum import Checksum
 from streamer.contract import Chunk
 from streamer.errors import ConfigError, RecordingError
-from tests.bags import numbers, record
+from tests.bags import Message, encoded, numbers, record
 from tests.pipeline.driver import digests, run
 
 if TYPE_CHECKING:
@@ -130,3 +130,25 @@ def test_what_a_run_would_do_about_damage_is_done_here(tmp_path: Path, config: C
     assert numbers_seen == [n for n in range(40) if n != 10]
     nothing = [f.number for f in streamer.open(path, "streams.camera.undecodable=none").frames() if f["camera"] is None]
     assert nothing == [10]
+
+
+def test_whoever_goes_on_behind_a_frame_that_cannot_be_shown_gets_all_other_chunks(tmp_path: Path) -> None:
+    kind = "std_msgs/msg/String"
+    said = [Message("/says", n * 10**8, encoded("ros1", kind, data=f"no. {n:02}"), kind) for n in range(24)]
+    said[9] = said[9]._replace(data=said[9].data.replace(b"no", b"n\xff"))  # no UTF-8
+    config = {
+        "source": {"path": str(record(tmp_path / "a", "ros1", said))},
+        "timeline": {"from": "says"},
+        "chunk_size": 4,
+        "streams": {"says": {"topic": "/says"}},
+    }
+    seen: list[int] = []
+    why = ""
+    for chunk in streamer.open(written(tmp_path, config), "threads=2").chunks():
+        try:
+            seen.extend(frame.number for frame in chunk)
+        except RecordingError as error:
+            seen.append(-chunk.number)
+            why = str(error)
+    assert seen == [*range(8), 8, -2, *range(12, 24)]
+    assert "message 9, needed for frame 9" in why

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import selectors
+import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -18,8 +19,8 @@ from streamer.runtime.job import MergeJob
 from streamer.runtime.messages import Failed, Merged
 from streamer.supervisor.child import Child
 from streamer.supervisor.context import RunContext
-from streamer.supervisor.endings import how_it_ended
-from streamer.supervisor.recording import fill_in, import_paths, sharing
+from streamer.supervisor.endings import MemoryKills, given_up, how_it_ended
+from streamer.supervisor.recording import fill_in, import_paths, pause, sharing
 from streamer.supervisor.signals import listen
 from streamer.supervisor.status import Status
 from streamer.supervisor.workdir import open_workdir
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _Part: TypeAlias = "tuple[str, str, bytes | None, int | None, str, str, int, int]"  # as in `MergeJob.parts`
 _LOOK_SECONDS = 0.5
+_MOST_KILLS = 5  # of a merging process, by others
+_FIRST_WAIT = 0.1  # seconds until it is started again, doubled each time
 _PART = re.compile(r"only-(\d+)-of-(\d+)")  # the work folder of a run with --only
 
 
@@ -155,20 +158,40 @@ def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[
 def _merge_in_child(
     context: RunContext, name: str, options: dict[str, Any], parts: tuple[list[_Part], frozenset[str]]
 ) -> None:
-    loaded = context.loaded
+    """Merge in a process, which is started again where it is killed from outside: merging may be repeated.
+
+    Raises:
+        StreamerError: the consumer failed, or its process was killed too often.
+
+    """
+    loaded, starved = context.loaded, 0
     config = loaded.config.consumers[name]
-    log = context.workdir.logs / f"{name}.merge.log"
-    child = Child("streamer.runtime.merge", f"merge {name}", folder=loaded.base, log=log)
+    job = MergeJob(
+        name,
+        config.use or name,
+        options,
+        import_paths(loaded),
+        tuple(parts[0]),
+        durable=loaded.config.durable,
+        rejected=tuple(sorted(parts[1])),
+    )
+    memory_kills = MemoryKills()
+    for kills in range(1, _MOST_KILLS + 1):
+        code = _run_child(context, job)
+        if code == 0:
+            return
+        starved += memory_kills.just_now()
+        context.status.note(f"{name}: its merging process was killed by SIGKILL; it is started again", consumer=name)
+        pause(context, _FIRST_WAIT * 2 ** (kills - 1))
+    raise given_up(_MOST_KILLS, starved, consumer=name)
+
+
+def _run_child(context: RunContext, job: MergeJob) -> int:
+    """Run a merging process to its end; return 0 where it has merged, else the status of a SIGKILL from outside."""
+    loaded = context.loaded
+    log = context.workdir.logs / f"{job.name}.merge.log"
+    child = Child("streamer.runtime.merge", f"merge {job.name}", folder=loaded.base, log=log)
     try:
-        job = MergeJob(
-            name,
-            config.use or name,
-            options,
-            import_paths(loaded),
-            tuple(parts[0]),
-            durable=loaded.config.durable,
-            rejected=tuple(sorted(parts[1])),
-        )
         child.channel.send(job)
         heard: list[Any] = []
         while (code := child.ended()) is None:
@@ -181,9 +204,12 @@ def _merge_in_child(
         if isinstance(message, Failed):
             failure = message.cause.within(hint=f"its log: {log}")
             raise failure
-    if not any(isinstance(message, Merged) for message in heard):
+    if any(isinstance(message, Merged) for message in heard):
+        return 0
+    if code != -signal.SIGKILL:
         msg = f"its merging process ended ({how_it_ended(code)})"
-        raise StreamerError(msg, consumer=name, hint=f"its log: {log}")
+        raise StreamerError(msg, consumer=job.name, hint=f"its log: {log}")
+    return code
 
 
 def _wait(context: RunContext, child: Child) -> None:

@@ -142,6 +142,7 @@ class _Asked:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self.asked = 0
+        self.clear()  # what came together with the job is announced by no descriptor
 
     def fileno(self) -> int:
         return self._channel.fileno()

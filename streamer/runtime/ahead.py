@@ -53,6 +53,7 @@ class Ahead:
         self._last: tuple[int, NDArray[np.uint8] | None] = (0, None)
         self._pending: dict[int, _Pending] = {}
         self._rows: dict[int, Rows | None] = {}  # of frames that are loaded: None where it is left out
+        self._failed: dict[int, Exception] = {}  # of frames that cannot be, told when their turn comes
         heavy = [s.repeats for s in prepared.streams if s.decoder.kind not in ("vector", "text")]
         self._repeats = np.any(heavy, axis=0) if heavy else np.zeros(prepared.plan.frames, bool)
 
@@ -63,7 +64,12 @@ class Ahead:
         self._loader.close()
 
     def frames(self, first: int, last: int, origin: int = 0) -> Iterator[Frame]:
-        """Yield the frames from ``first`` to ``last``, counted from ``origin``, the first of their episode."""
+        """Yield the frames from ``first`` to ``last``, counted from ``origin``, the first of their episode.
+
+        Frames before them are dropped. Whoever goes on behind an error gets what is behind it.
+        """
+        for number in [number for number in self._pending if number < origin + first]:
+            del self._pending[number]  # and the memory that it holds
         for number in range(origin + first, origin + last + 1):
             if self._ordered < min(number + 1 + self._window // 2, self._prepared.plan.frames):
                 self._order(number + self._window)
@@ -72,6 +78,8 @@ class Ahead:
                 self._take()
             pending, rows = self._pending.pop(number), self._rows[number]
             self._rows.pop(number - 1, None)
+            if (error := self._failed.pop(number, None)) is not None:
+                raise error
             if rows is not None:
                 yield self._frame(number, origin, pending.root, rows)
 
@@ -87,9 +95,9 @@ class Ahead:
         self._loader.submit(orders)
 
     def _take(self) -> None:
-        for loaded in self._loader.finished():
+        for loaded in self._loader.finished():  # all of them: nobody is told of them again
             if loaded.error is not None and loaded.reason is None:
-                raise loaded.error
+                self._failed[loaded.frame] = loaded.error
             self._rows[loaded.frame] = None if loaded.error is not None else loaded.rows
 
     def _frame(self, number: int, origin: int, root: NDArray[np.uint8], rows: Rows) -> Frame:

@@ -55,8 +55,8 @@ class Channel:
 
     def ready(self) -> bool:
         """Tell whether something has come, or the peer is gone; does not wait."""
-        if not self.open:
-            return False
+        if self._waiting or not self.open:
+            return bool(self._waiting)
         poll = select.poll()  # select() fails for descriptors above 1,023
         poll.register(self._end, select.POLLIN)
         return bool(poll.poll(0))
@@ -83,7 +83,7 @@ class Channel:
         return found
 
     def receive_one(self, kind: type[M]) -> M:
-        """Return the next message alone; those behind it stay for `waiting`, which no poll announces.
+        """Return the next message alone; those behind it stay for `waiting` or `receive`, and no poll announces them.
 
         Raises:
             EOFError: the peer is gone. StreamerError: it is of another kind.

@@ -122,7 +122,7 @@ def _stream(context: RunContext, recording: Recording) -> report.Streamed:
         if deaths >= _MOST_DEATHS or kills >= _MOST_KILLS:
             outcome.error, outcome.state = _given_up(context, deaths, kills, starved), "failed"
             break
-        _pause(context, min(_FIRST_WAIT * 2 ** (deaths + kills - 1), _LONGEST_WAIT))
+        pause(context, min(_FIRST_WAIT * 2 ** (deaths + kills - 1), _LONGEST_WAIT))
         if context.stops.asked:
             outcome.state = "interrupted"
             break
@@ -136,7 +136,7 @@ def _given_up(context: RunContext, deaths: int, kills: int, starved: int) -> Str
     return StreamerError(f"the reader ended {deaths} times", hint=f"its log: {context.workdir.logs / 'reader.log'}")
 
 
-def _pause(context: RunContext, seconds: float) -> None:
+def pause(context: RunContext, seconds: float) -> None:
     """Wait, but no longer than until a stop is asked for."""
     end = time.monotonic() + seconds
     while not context.stops.asked and (left := end - time.monotonic()) > 0:

@@ -204,3 +204,14 @@ class Merger(Consumer):
             raise ValueError(message)
         lines = [f"{part.name} {part.state and part.state['frames']}" for part in parts]
         (self._out / "merged.txt").write_text("\n".join(lines))
+
+
+class Merging(Merger):
+    """Merges as a `Merger`, but says before that it does, in the file ``merging``, and waits for the file ``go``."""
+
+    def merge(self, parts: Sequence[Part]) -> None:
+        draft = self._out / "merging.draft"
+        draft.write_text(str(os.getpid()))
+        draft.rename(self._out / "merging")
+        wait_until((self._out / "go").exists, "the word to go on")
+        super().merge(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from functools import partial
@@ -218,6 +219,24 @@ def test_ctrl_c_drains_all_and_a_second_stops_now(
         resumed = run(tmp_path, many, "--resume")
         assert resumed.code == 0, resumed
         assert written(tmp_path) == expected
+
+
+def test_a_merging_process_that_is_killed_from_outside_is_started_again(
+    tmp_path: Path, many: Config, expected: dict[str, Any]
+) -> None:
+    many["consumers"]["list"]["use"] = "tests.pipeline.probes:Merging"
+    merging = tmp_path / "list" / "merging"
+    with start(tmp_path, many) as running:
+        wait_until(merging.exists, "the merging")
+        first = int(merging.read_text())
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: int(merging.read_text()) != first, "another")
+        (tmp_path / "list" / "go").touch()
+        finished = running.end()
+    assert finished.code == 0, finished
+    assert "list: its merging process was killed by SIGKILL; it is started again" in finished.err
+    assert listed(tmp_path) == [f"{name} {frames(name)}" for name in NAMES]
+    assert written(tmp_path) == expected
 
 
 def test_a_killed_driver_takes_all_with_it_and_the_next_does_what_is_missing(

@@ -190,3 +190,14 @@ def test_a_child_takes_its_end_from_a_descriptor_and_does_not_hand_it_on() -> No
     finally:
         mine.close()
         child.close()
+
+
+def test_what_comes_together_with_a_first_message_is_ready_though_no_descriptor_tells(ends: Ends) -> None:
+    mine, other = ends
+    mine.send(Drain())
+    mine.send(Stop())
+    assert other.receive_one(Drain) == Drain()
+    assert select.select([other], [], [], 0)[0] == []
+    assert other.ready()
+    assert other.receive() == [Stop()]
+    assert not other.ready()
