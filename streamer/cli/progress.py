@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamer.cli.screen import let_go, say, screen
+from streamer.cli.screen import keeps_up, let_go, say, screen
 from streamer.cli.talk import is_quiet, is_verbose
 from streamer.text import paragraph
 from streamer.units import show_duration, show_size
@@ -147,7 +147,8 @@ class _Lines:
     def progress(self, values: dict[str, Any]) -> None:
         now, frames = time.monotonic(), values["frames"]
         reached = (frames["done"], values.get("recordings", {}).get("done"))
-        if now - self._said >= (_LINE_SECONDS if reached != self._reached else _STILL_SECONDS):
+        due = now - self._said >= (_LINE_SECONDS if reached != self._reached else _STILL_SECONDS)
+        if due and keeps_up(sys.stderr):
             self._said, self._reached = now, reached
             done = [f"{frames['done']}/{frames['all']} frames"] if frames["all"] else []
             told = words(values, brief=not is_verbose())
@@ -172,7 +173,8 @@ class _JsonLines:
         self._say("planned", named | {key: getattr(plan, key) for key in keys})
 
     def progress(self, values: dict[str, Any]) -> None:
-        self._say("progress", values)
+        if keeps_up(sys.stdout):  # else the newest is told later: a display does not stop the work
+            self._say("progress", values)
 
     def note(self, text: str, **about: Any) -> None:
         self._say("note", {"text": text, **about})

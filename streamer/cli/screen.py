@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from streamer.text import visible
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.text import Text
 
+_MOST_UNREAD = 1 << 14  # bytes in a pipe, of the 64 kB that it holds on Linux
 _WIDE = 200  # characters, for files and pipes: no column is folded there
 
 
@@ -102,6 +104,20 @@ def say(text: str) -> None:
         print(visible(text, lines=True), flush=True)
     except BrokenPipeError:
         let_go()
+
+
+def keeps_up(stream: TextIO) -> bool:
+    """Tell whether whoever reads a stream has taken most of what was written: a full pipe stops its writer."""
+    try:
+        if not stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+            return True
+        import fcntl
+        import termios
+
+        unread = fcntl.ioctl(stream.fileno(), termios.FIONREAD, bytes(4))
+    except (OSError, ValueError, ImportError):  # it cannot be asked
+        return True
+    return int.from_bytes(unread, sys.byteorder) < _MOST_UNREAD
 
 
 def complain(message: str) -> None:
