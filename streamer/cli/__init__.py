@@ -143,11 +143,20 @@ def _open_standard_streams() -> None:
 
 def _run() -> None:
     """Run the command that was typed; only the module of its verb is imported, as that takes most of the time."""
-    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    is_asked_for_all = word not in _VERBS or any(name.endswith("_COMPLETE") for name in os.environ)
-    for verb in _VERBS if is_asked_for_all else (word,):
-        _add(verb)
+    completed = os.environ.get("_TYPER_COMPLETE_ARGS", os.environ.get("COMP_WORDS", ""))  # zsh and fish, bash
+    word = next(iter(sys.argv[1:] or completed.split()[1:]), "")
+    if word in _VERBS:
+        _add(word)
+    else:
+        for verb in _VERBS:
+            _name(verb)
     _call()
+
+
+def _name(verb: str) -> None:
+    """Add a verb's name and line alone, for the help, for what a shell completes, and for what was meant."""
+    panel, told = _TOLD[verb]
+    app.command(verb, cls=Verb, short_help=told, rich_help_panel=panel)(lambda: None)
 
 
 def _add(verb: str) -> None:

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 import streamer
 
 if TYPE_CHECKING:
@@ -20,6 +22,25 @@ if TYPE_CHECKING:
 def test_the_version_is_the_packages(tmp_path: Path, commands: Command) -> None:
     assert streamer.__version__ == version("rosbag-streamer")
     assert commands(tmp_path, "--version").out == f"rosbag-streamer {version('rosbag-streamer')}\n"
+
+
+@pytest.mark.parametrize("asked", ["--version", "--help"])
+def test_what_needs_no_verb_imports_none(asked: str) -> None:
+    code = f"""
+import sys
+from streamer.cli import main
+sys.argv = ["streamer", "{asked}"]
+try:
+    main()
+finally:
+    print("imported:", [name for name in ("numpy", "yaml", "zmq") if name in sys.modules])
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.endswith("imported: []\n")
+
+
+def test_the_help_lists_every_verb_also_where_one_stands_behind_it(tmp_path: Path, commands: Command) -> None:
+    assert commands(tmp_path, "--help", "run").out == commands(tmp_path, "-h").out
 
 
 def test_every_verb_has_an_example_and_the_exit_codes_are_listed(tmp_path: Path, commands: Command) -> None:
