@@ -124,7 +124,7 @@ def _ivf(codec: str, shape: tuple[int, ...], packet: bytes) -> bytes:
     return head + struct.pack("<IQ", len(packet), 0) + packet
 
 
-def picture_of(codec: str, packet: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def picture_of(codec: str, packet: bytes) -> NDArray[np.uint8]:
     """Return the picture, in RGB, of a packet at which decoding can begin.
 
     Raises:
@@ -136,7 +136,7 @@ def picture_of(codec: str, packet: NDArray[np.uint8]) -> NDArray[np.uint8]:
         with suppress(ValueError, av.FFmpegError):
             context = av.CodecContext.create(name, "r")
             context.thread_count = 1
-            for frame in [*context.decode(av.Packet(packet.tobytes())), *context.decode(None)]:
+            for frame in [*context.decode(av.Packet(packet)), *context.decode(None)]:
                 picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
                 return picture
     msg = f"a packet of {codec} makes no picture"

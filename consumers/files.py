@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import struct
+import sys
 import tempfile
 import zlib
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import requires, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from streamer.errors import ConfigError, OutputError, names_differ
 
@@ -210,6 +211,8 @@ def require(module: str, extra: str, library: str = "") -> ModuleType:
     """
     try:
         found = importlib.import_module(module)
+        if module.partition(".")[0] == "pyarrow":
+            _arrow_alone()
     except ImportError as error:
         msg = f"{module} is needed and cannot be imported ({error}): pip install 'rosbag-streamer[{extra}]'"
         raise ConfigError(msg) from error
@@ -218,6 +221,31 @@ def require(module: str, extra: str, library: str = "") -> ModuleType:
         msg = f"{library} {there} is too old, {least} is the first that works: pip install 'rosbag-streamer[{extra}]'"
         raise ConfigError(msg)
     return found
+
+
+class _NoPandas:
+    """Says to Python's import system that there is no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+@cache
+def _arrow_alone() -> None:
+    """Let pyarrow look for pandas once, in vain.
+
+    With its first array it would import pandas, where that is installed, to know its types: 0.3 s and 30 MB in every
+    process. It looks again when somebody wants a DataFrame.
+    """
+    if "pandas" not in sys.modules:
+        finder = cast("Any", _NoPandas)
+        sys.meta_path.insert(0, finder)
+        try:
+            importlib.import_module("pyarrow").array([])
+        finally:
+            sys.meta_path.remove(finder)
 
 
 @cache

@@ -247,14 +247,17 @@ def join(parts: Iterable[Part], out: Path, rate: Fraction) -> int:
                     stream = target.add_stream_from_template(track, opaque=True)
                     stream.time_base = track.time_base
                 unit = fraction(track.time_base, "a stream's time_base")
-                step = 1 / (rate * unit)
+                step: Fraction | int = 1 / (rate * unit)
+                if step == round(step):
+                    step = round(step)  # whole numbers take a tenth of the time
+                following = round(count * step)
                 last, keys = None if part.frames is None else part.first + part.frames, keys_of(part.path)
                 for number, packet in islice(enumerate(_packets(source)), part.first, last):
                     if keys is not None:
                         packet.is_keyframe = number in keys
                     if part.begins is None:
-                        packet.pts = round(count * step)
-                        packet.duration = round((count + 1) * step) - packet.pts
+                        packet.pts, following = following, round((count + 1) * step)
+                        packet.duration = following - packet.pts
                     else:
                         packet.pts += round(part.begins / unit)
                     packet.dts = packet.pts

@@ -7,6 +7,7 @@ written under a temporary name, so that a chunk that comes again replaces itself
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -62,6 +63,8 @@ class Share:
             if f.copied is not None
         }
         self._looked: dict[str, int] = {}  # at which frame a copied video was decoded last
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="statistics")  # beside the copying
+        self._looks: list[tuple[str, Future[NDArray[np.int64]]]] = []
         self._rows: dict[str, list[Any]] = {f.key: [] for f in features if f.dtype != "video"}
         self._task = task
         if task is not None:
@@ -87,7 +90,7 @@ class Share:
             if feature.copied is not None:
                 self._copy(feature, frame, value)
                 continue
-            self._count(feature.key, value)
+            self._count(feature.key, histogram_of(value))
             if feature.dtype == "video":
                 self._segments[feature.key].add(value)
             else:
@@ -105,10 +108,10 @@ class Share:
         self._copies[feature.key].add(packet, key=key)
         if key and feature.copied and self.frames >= self._looked.get(feature.key, -_SELDOM) + _SELDOM:
             self._looked[feature.key] = self.frames
-            self._count(feature.key, picture_of(feature.copied.codec, packet))
+            self._looks.append((feature.key, self._looking.submit(_look, feature.copied.codec, packet.tobytes())))
 
-    def _count(self, key: str, picture: NDArray[Any]) -> None:
-        self._histograms[key] = self._histograms.get(key, 0) + histogram_of(picture)
+    def _count(self, key: str, counts: NDArray[np.int64]) -> None:
+        self._histograms[key] = self._histograms.get(key, 0) + counts
 
     def _flush(self) -> None:
         pa = require("pyarrow", "lerobot")
@@ -125,9 +128,16 @@ class Share:
             segment.end()
         self._flush()
         self._file.close()
+        for key, look in self._looks:
+            self._count(key, look.result())
+        self._looking.shutdown()
         np.savez(self._folder / "histograms.npz", **self._histograms)  # type: ignore[arg-type] # its stub takes any for allow_pickle
         for segment in self._segments.values():
             segment.wait()
+
+
+def _look(codec: str, packet: bytes) -> NDArray[np.int64]:
+    return histogram_of(picture_of(codec, packet))
 
 
 def _segment(path: Path, feature: Feature, rate: Fraction, coding: Coding) -> Segment:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,18 @@ def test_a_link_in_the_place_of_a_folder_for_parts_leads_nowhere(out: Path, tmp_
     remove_folder(folder)
     assert os.listdir(theirs) == ["photo"]  # noqa: PTH208 - names are compared
     assert not list(out.iterdir())
+
+
+def test_arrow_is_used_without_importing_pandas_until_somebody_wants_a_data_frame() -> None:
+    script = """
+import sys
+from consumers.files import require
+pa = require("pyarrow", "parquet")
+table = pa.table({"a": [1, 2], "b": ["x", None]})
+assert "pandas" not in sys.modules
+import pandas
+assert table.to_pandas().equals(pandas.DataFrame({"a": [1, 2], "b": ["x", None]}))
+assert pa.Table.from_pandas(table.to_pandas()).to_pydict() == {"a": [1, 2], "b": ["x", None]}
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
