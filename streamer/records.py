@@ -5,6 +5,7 @@ Stamps, ticks and offsets are int64 nanoseconds everywhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping  # noqa: TC003 - records are made of plain values by their annotations
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
@@ -36,6 +37,20 @@ class Topic:
     md5sum: str = ""
     channels: tuple[Topic, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def latched(self) -> bool:
+        """Whether whoever comes later is handed its last message: `latching` of ROS 1, `transient_local` of ROS 2."""
+        return any(_says_latched(one.metadata) for one in (self, *self.channels))
+
+
+def _says_latched(metadata: Mapping[str, str]) -> bool:
+    offered = metadata.get("offered_qos_profiles", "")
+    return metadata.get("latching") == "1" or _TRANSIENT_LOCAL.search(offered) is not None
+
+
+# of a profile in YAML or JSON: a name, or the number that rmw_qos_durability_policy_t gives it
+_TRANSIENT_LOCAL = re.compile(r"""\bdurability["']?\s*:\s*["']?(?:transient_local|1)\b""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +193,7 @@ class Alignment:
     """How one stream is laid against the ticks: the policy half of a stream's settings.
 
     ``tolerance`` and ``gap`` in nanoseconds, None for none. A sample is taken ``at`` nanoseconds and ``at_ticks`` ticks
-    after its tick.
+    after its tick. The messages of a ``latched`` stream hold wherever they were recorded, also beyond an episode.
     """
 
     align: str = "nearest"  # nearest | previous | linear | mean; empty: nearest, previous for text
@@ -187,6 +202,7 @@ class Alignment:
     gap: int | None = None
     at: int = 0
     at_ticks: int = 0
+    latched: bool = False
 
     @property
     def endless(self) -> bool:

@@ -1,7 +1,8 @@
 """Episodes and the streams' stamps → the plan of a recording that is cut: that of each episode, one behind the other.
 
 An episode is planned from the messages that were received in it and from no others, as if they were a recording.
-Transforms are the exception: they are looked up in the whole recording, as those that hold for ever come once.
+Transforms are the exception: they are looked up in the whole recording, as those that hold for ever come once. So is
+the last message of a latched topic that its stream holds.
 """
 
 from __future__ import annotations
@@ -64,10 +65,11 @@ def schedule_episodes(
     if timeline.source == "busiest":
         timeline = replace(timeline, source=busiest(images, stamps_of(indexes)))
     came = {n: i.stamps if n in computed else _receipts(i, received[n]) for n, i in indexes.items()}
+    latched = {s.name for s in streams if s.alignment.latched and s.name != timeline.source}
     planned, counts, parts, passes, placed = [], [], [], [], []
     first = 0
     for episode in episodes:
-        part = {n: part_of(i, _inside(came[n], episode)) for n, i in indexes.items()}
+        part = {n: part_of(i, _inside(came[n], episode, latched=n in latched)) for n, i in indexes.items()}
         stamps = stamps_of(part)
         try:
             ticks = make_ticks(timeline, streams, stamps, images, begins)
@@ -106,5 +108,17 @@ def _receipts(index: Index, received: Index) -> NDArray[np.int64]:
     return found
 
 
-def _inside(came: NDArray[np.int64], episode: Episode) -> NDArray[np.int64]:
-    return np.flatnonzero((came >= episode.start) & (came < episode.end))
+def _inside(came: NDArray[np.int64], episode: Episode, *, latched: bool) -> NDArray[np.int64]:
+    """Return the messages that an episode is planned from; of a latched topic also what holds when it begins.
+
+    That is the last one that came before, or else the first one of all.
+    """
+    found = np.flatnonzero((came >= episode.start) & (came < episode.end))
+    if not latched or not len(came):
+        return found
+    before = np.flatnonzero(came < episode.start)
+    if len(before):
+        found = np.append(found, before[np.argmax(came[before])])
+    elif not len(found):
+        found = np.array([np.argmin(came)])
+    return np.sort(found)

@@ -51,7 +51,7 @@ def find_streams(source: Source, types: Types, streams: Sequence[StreamSettings]
     topics = {settings.name: _choose_topic(settings, source) for settings in streams}
     fields = {name: types.fields(topic) for name, topic in topics.items()}
     decoders = {s.name: _make_decoder(s, topics[s.name], fields[s.name]) for s in streams}
-    streams = [_aligned(settings, decoders[settings.name]) for settings in streams]
+    streams = [_aligned(settings, decoders[settings.name], topics[settings.name]) for settings in streams]
     _check_align(streams, decoders)
     chains = {s.name: find_chain(source, types, s) for s in streams if s.tf is not None}
     by_receipt = source.index({topic.name for topic in topics.values()})
@@ -111,10 +111,12 @@ def _find_videos(
     return found
 
 
-def _aligned(settings: StreamSettings, decoder: Decoder) -> StreamSettings:
+def _aligned(settings: StreamSettings, decoder: Decoder, topic: Topic) -> StreamSettings:
     """Settle how a stream is aligned that does not say it: a text holds until the next, never before it was said."""
     usual = "previous" if decoder.kind == "text" else "nearest"
-    return replace(settings, alignment=settings.alignment.settled(usual))
+    settled = settings.alignment.settled(usual)
+    latched = topic.latched and settled.missing == "hold" and settings.tf is None
+    return replace(settings, alignment=replace(settled, latched=latched))
 
 
 def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decoder]) -> None:

@@ -198,14 +198,16 @@ def make_ticks(
     endless = {s.name for s in streams if s.alignment.endless}
     stops = [int(s[-1]) for name, s in stamps.items() if name not in endless]
     if timeline.source == "grid":
-        starts = [int(s[0]) for s in stamps.values()]
+        latched = {s.name for s in streams if s.alignment.latched}
+        bounds = {name: s for name, s in stamps.items() if name not in latched} or stamps
+        starts = [int(s[0]) for s in bounds.values()]
         if rate is None:
             msg = "a grid needs a rate, such as '10 Hz'"
             raise ConfigError(msg, key="timeline.rate")
         if not starts:
             return np.empty(0, np.int64)
         start = max(starts) if timeline.end == "common" else min(starts)
-        last = max(int(s[-1]) for s in stamps.values())
+        last = max(int(s[-1]) for s in bounds.values())
         ticks = grid(start, last, rate)
     else:
         name = busiest(images, indexes) if timeline.source == "busiest" else timeline.source
