@@ -1,0 +1,1 @@
+"""The two jobs of `tests.speed.tools`, as one writes them with other tools; each file runs alone, in their Python."""
