@@ -108,12 +108,18 @@ class MakeWay(NamedTuple):
     """Reader → consumer: end; another generation goes on."""
 
 
+class EpisodeCommitted(NamedTuple):
+    """Reader → consumer: the last commit of an episode is written down; its outputs may be finished."""
+
+    episode: int
+
+
 FromConsumer: TypeAlias = Hello | Release | Commit | ClosedOutputs | Lent | ClosedEpisode
-ToConsumer: TypeAlias = Open | Frames | EndOfChunk | Finish | MakeWay
+ToConsumer: TypeAlias = Open | Frames | EndOfChunk | Finish | MakeWay | EpisodeCommitted
 
 _NUMBERS: dict[type, int] = {
     **dict(zip((Hello, Release, Commit, ClosedOutputs, Lent, ClosedEpisode), range(1, 7), strict=True)),
-    **dict(zip((Open, Frames, EndOfChunk, Finish, MakeWay), range(10, 15), strict=True)),
+    **dict(zip((Open, Frames, EndOfChunk, Finish, MakeWay, EpisodeCommitted), range(10, 16), strict=True)),
 }
 _SHAPES: dict[int, tuple[type[FromConsumer], tuple[type | tuple[type, ...], ...]]] = {  # of what a stranger may send
     1: (Hello, ()),
@@ -128,6 +134,7 @@ _TO_CONSUMER: dict[int, type[ToConsumer]] = {
     12: EndOfChunk,
     13: Finish,
     14: MakeWay,
+    15: EpisodeCommitted,
 }
 _FRAMES = _NUMBERS[Frames]
 

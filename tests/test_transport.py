@@ -23,6 +23,7 @@ from streamer.transport import (
     ConsumerSocket,
     Descriptor,
     EndOfChunk,
+    EpisodeCommitted,
     Finish,
     Frames,
     Heard,
@@ -129,7 +130,8 @@ def test_a_consumer_receives_what_was_sent_to_it_and_nothing_is_dropped(line: Li
 
 
 @pytest.mark.parametrize(
-    "message", [Open({"name": "bag"}, 9, 8, b"x"), EndOfChunk(3, 30, 39), Finish(), MakeWay(), Frames([])]
+    "message",
+    [Open({"name": "bag"}, 9, 8, b"x"), EndOfChunk(3, 30, 39), Finish(), MakeWay(), EpisodeCommitted(2), Frames([])],
 )
 def test_every_message_to_a_consumer_arrives_as_what_it_was(line: Line, message: ToConsumer) -> None:
     line.reader.admit(PEER)

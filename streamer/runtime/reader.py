@@ -43,6 +43,7 @@ from streamer.transport import (
     Commit,
     Descriptor,
     EndOfChunk,
+    EpisodeCommitted,
     Finish,
     Frames,
     Hello,
@@ -283,7 +284,10 @@ class Reader:
         if not self._table.committed(peer.name, chunk):
             self._socket.rejected += 1
             return
-        self._ledger.commit(self._recording, peer.name, chunk, state, self._course.ended_by(chunk))
+        ended = self._course.ended_by(chunk)
+        self._ledger.commit(self._recording, peer.name, chunk, state, ended)
+        if ended is not None:
+            self._tell(peer.name, EpisodeCommitted(ended))
         peer.waits_since = time.monotonic()
         peer.suspect = None
         used = held()

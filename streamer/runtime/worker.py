@@ -42,6 +42,7 @@ from streamer.transport import (
     Commit,
     ConsumerSocket,
     EndOfChunk,
+    EpisodeCommitted,
     Finish,
     Frames,
     Lent,
@@ -146,6 +147,8 @@ class _Worker:
         self._used = False  # whether the consumer was opened
         self._cut = False
         self._episodes: tuple[AboutEpisode, ...] = ()
+        self._ended = False  # whether the open episode is complete, and its last commit not known to be written down
+        self._later: list[ToConsumer] = []  # what came behind it
         self._at: AboutEpisode | None = None  # that is open; where the recording is not cut, all of it
         self._whole: contract.Recording
         self._recording: contract.Recording
@@ -162,8 +165,25 @@ class _Worker:
                 msg = "the supervisor is gone"
                 raise EOFError(msg)
             while self._socket.socket.poll(0):
-                if not self._handle(self._socket.receive()):
+                if not self._take(self._socket.receive()):
                     return
+
+    def _take(self, message: ToConsumer) -> bool:
+        """Act on a message; False where it was the last.
+
+        What comes behind an episode waits until the last commit of it is written down: with outputs that are finished,
+        no process could go on from the commit before.
+        """
+        if isinstance(message, EpisodeCommitted):
+            if self._ended:
+                self._ended = False
+                self._leave()
+            later, self._later = self._later, []
+            return all(map(self._take, later))
+        if self._ended:
+            self._later.append(message)
+            return True
+        return self._handle(message)
 
     def _handle(self, message: ToConsumer) -> bool:
         """Act on one message of the reader; False where it was the last."""
@@ -320,8 +340,8 @@ class _Worker:
             self._growth.begin_anew()
         self._channel.send(Measured(number, *held()))
         self._socket.send(Commit(number, packed))
-        if self._cut and at is not None and at is not self._episodes[-1] and message.last + 1 == at.first + at.frames:
-            self._leave()
+        is_last = at is None or message.last + 1 == at.first + at.frames
+        self._ended = self._cut and is_last and at is not self._episodes[-1]
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from streamer.transport import (
     ConsumerSocket,
     Descriptor,
     EndOfChunk,
+    EpisodeCommitted,
     Finish,
     Frames,
     Hello,
@@ -187,8 +188,8 @@ def test_each_episode_has_numbers_of_its_own_and_is_closed_before_the_next_is_op
     answers = stage.run(
         Diary(),
         Open(about(first, second), SLOTS, 2, None),
-        *(Frames([frame(0), frame(1)]), EndOfChunk(0, 0, 1), Frames([frame(2), frame(3)]), EndOfChunk(1, 2, 3)),
-        Finish(),
+        *(Frames([frame(0), frame(1)]), EndOfChunk(0, 0, 1), Frames([frame(2), frame(3)]), EpisodeCommitted(0)),
+        *(EndOfChunk(1, 2, 3), EpisodeCommitted(1), Finish()),
         cut=True,
     )
     assert [page for page in Diary.pages if page[0] != "frame"] == [
@@ -207,6 +208,37 @@ def test_each_episode_has_numbers_of_its_own_and_is_closed_before_the_next_is_op
     ]
     state = pack_state({"chunk": 0})
     assert others(answers) == [Commit(0, state), ClosedEpisode(0), Commit(1, state), ClosedOutputs()]
+
+
+def test_an_episode_is_closed_once_its_last_commit_is_written_down_and_not_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader may be killed in between; whoever goes on from the commit before needs outputs to go on with."""
+    receive = stage.endpoint.receive
+
+    def noted() -> ToConsumer:
+        message = receive()
+        Diary.pages.append((type(message).__name__,))
+        return message
+
+    monkeypatch.setattr(stage.endpoint, "receive", noted)
+    first = AboutEpisode(0, "r-000", "", "", 0, 2, 0, 0, 1)
+    second = AboutEpisode(1, "r-001", "", "", 2, 2, 1, 2, 3)
+    opened = Open(about(first, second), SLOTS, 2, None)
+    ends = Frames([frame(0), frame(1)]), EndOfChunk(0, 0, 1), Frames([frame(2)])
+    stage.run(Diary(), opened, *ends, EpisodeCommitted(0), MakeWay(), cut=True)
+    assert [page[:2] for page in Diary.pages if page[0] != "frame"] == [
+        ("Open",),
+        ("Frames",),
+        ("open", "r-000"),
+        ("EndOfChunk",),
+        ("chunk", 0),
+        ("Frames",),
+        ("EpisodeCommitted",),
+        ("close", "r-000"),
+        ("open", "r-001"),
+        ("MakeWay",),
+    ]
 
 
 def test_an_episode_that_was_committed_but_not_closed_is_closed_by_the_next_generation(stage: Stage) -> None:
