@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from streamer.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
 _NEARLY_PARALLEL = 0.9995  # above this cosine a straight line is exact to float precision
 
 
-def between(a: NDArray[Any], b: NDArray[Any], weight: float, quaternions: Sequence[int]) -> NDArray[np.float64]:
+class Turn(NamedTuple):
+    """Numbers of a vector that are a rotation in another form: which, and how they become a quaternion and back."""
+
+    columns: list[int]
+    to_quaternion: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    from_quaternion: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def between(
+    a: NDArray[Any], b: NDArray[Any], weight: float, quaternions: Sequence[int], turns: Sequence[Turn] = ()
+) -> NDArray[np.float64]:
     """Return the vector at ``weight`` (0: a, 1: b); columns q … q+3 are unit quaternions (x, y, z, w).
 
     Raises:
@@ -29,10 +39,15 @@ def between(a: NDArray[Any], b: NDArray[Any], weight: float, quaternions: Sequen
     value = a.astype(np.float64) * (1.0 - weight) + b.astype(np.float64) * weight
     for q in quaternions:
         value[q : q + 4] = slerp(a[q : q + 4].astype(np.float64), b[q : q + 4].astype(np.float64), weight)
+    for turn in turns:
+        p, q = (turn.to_quaternion(vector[turn.columns].astype(np.float64)) for vector in (a, b))
+        value[turn.columns] = turn.from_quaternion(slerp(p, q, weight))
     return value
 
 
-def mean(vectors: Sequence[NDArray[Any]], quaternions: Sequence[int]) -> NDArray[np.float64]:
+def mean(
+    vectors: Sequence[NDArray[Any]], quaternions: Sequence[int], turns: Sequence[Turn] = ()
+) -> NDArray[np.float64]:
     """Return the mean of vectors; columns q … q+3 are unit quaternions, whose mean is that of neighbours on the sphere.
 
     The sum of quaternions of one sign, brought to length 1, is the chordal L2 mean for small spreads (Markley et al.,
@@ -49,12 +64,19 @@ def mean(vectors: Sequence[NDArray[Any]], quaternions: Sequence[int]) -> NDArray
     values = np.array(vectors, np.float64)
     total: NDArray[np.float64] = values.mean(axis=0)
     for q in quaternions:
-        part = values[:, q : q + 4]
-        signs = np.where(part @ part[0] < 0, -1.0, 1.0)
-        whole = signs @ part
-        length = np.linalg.norm(whole)
-        total[q : q + 4] = whole / length if length > 0 else whole
+        total[q : q + 4] = _middle(values[:, q : q + 4])
+    for turn in turns:
+        whole = np.array([turn.to_quaternion(one) for one in values[:, turn.columns]])
+        total[turn.columns] = turn.from_quaternion(_middle(whole))
     return total
+
+
+def _middle(quaternions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of quaternions (n, 4)."""
+    signs = np.where(quaternions @ quaternions[0] < 0, -1.0, 1.0)
+    whole = signs @ quaternions
+    length = np.linalg.norm(whole)
+    return np.asarray(whole / length if length > 0 else whole)
 
 
 def slerp(a: NDArray[np.float64], b: NDArray[np.float64], weight: float) -> NDArray[np.float64]:

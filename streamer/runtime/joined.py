@@ -18,7 +18,7 @@ from streamer.layout import make_layout
 from streamer.records import Index, Plan, Spec, StreamPlan, Topic
 from streamer.runtime.judging import judged
 from streamer.runtime.loader import check_fit, decode_sample
-from streamer.runtime.mapping import make_chain
+from streamer.runtime.mapping import make_chain, turns_of_parts
 from streamer.runtime.prepare import Episodes, Prepared, Stream, prepare
 from streamer.runtime.turns import unwrapped
 from streamer.source.payload import MemoryPayload
@@ -122,6 +122,8 @@ def _join(settings: StreamSettings, parts: tuple[Stream, ...], prepared: Prepare
             raise ConfigError(msg, key=f"streams.{part.settings.name}")
     raw = _spec(parts)
     chain = make_chain(settings, raw, prepared.source, types)
+    turning = turns_of_parts(chain, settings.name, parts)
+    parts = tuple(replace(part, rotations=turns) for part, turns in zip(parts, turning, strict=True))
     plan = _plan(settings.name, [part.plan for part in parts])
     stamps = np.sort(np.concatenate([part.index.stamps for part in parts]))
     nothing = np.broadcast_to(np.int64(0), len(stamps))

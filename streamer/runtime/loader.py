@@ -214,9 +214,9 @@ def decode_sample(stream: Stream, frame: int, out: NDArray[Any], fetch: Fetch = 
     averaged = stream.settings.alignment.align == "mean"
     numbers = range(first, second + 1) if averaged else (first, second)
     values = [np.array(stream.decoder.values(fetch(stream, n))) for n in numbers]
-    turns = stream.quaternions
+    turns = stream.quaternions, stream.rotations
     a, b, weight = values[0], values[-1], float(stream.plan.weight[frame])
-    return stream.decoder.write(mean(values, turns) if averaged else between(a, b, weight, turns), out)
+    return stream.decoder.write(mean(values, *turns) if averaged else between(a, b, weight, *turns), out)
 
 
 def check_fit(stream: Stream, frame: int) -> None:

@@ -5,16 +5,24 @@ A calibration that a step asks for is read here, from the first message of its t
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from streamer.decode.compressed import CompressedDecoder
+from streamer.decode.interpolate import Turn
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import ConfigError, RecordingError, nearest_name
-from streamer.transform import CameraInfo, Chain, Undistort, make_steps
+from streamer.transform import CameraInfo, Chain, Undistort, from_quaternion, make_steps, to_quaternion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streamer.decode import Decoder
     from streamer.records import Spec, StreamSettings
+    from streamer.runtime.prepare import Stream
     from streamer.source.source import Source
     from streamer.source.types import Types
     from streamer.transform import Step
@@ -48,11 +56,55 @@ def reduction(chain: Chain | None, decoder: Decoder) -> tuple[int, Chain] | None
     return chain.reduced() if chain is not None and isinstance(decoder, CompressedDecoder) else None
 
 
-def quaternions(chain: Chain | None, decoder: Decoder) -> tuple[int, ...]:
-    """Return at which of a vector's numbers quaternions begin: by the message's types, or by what its map reads."""
-    if not isinstance(decoder, VectorDecoder):
-        return ()
-    return tuple(sorted({*decoder.quaternions, *(chain.quaternions if chain is not None else ())}))
+def turns_of(chain: Chain | None, settings: StreamSettings, decoder: Decoder) -> tuple[Turn, ...]:
+    """Return which of a vector's numbers are rotations that its map reads, where samples lie between messages.
+
+    Raises:
+        ConfigError: a step before changes them, so that they cannot be turned.
+
+    """
+    between = settings.alignment.align in ("linear", "mean") and isinstance(decoder, VectorDecoder)
+    return _turns(chain, settings.name, settings.alignment.align) if chain is not None and between else ()
+
+
+def turns_of_parts(chain: Chain | None, name: str, parts: Sequence[Stream]) -> list[tuple[Turn, ...]]:
+    """Return of each part of a stream which of its numbers are rotations that the map of the whole reads.
+
+    Raises:
+        ConfigError: one cannot be turned, or lies in two parts.
+
+    """
+    found: list[list[Turn]] = [[] for _ in parts]
+    between = [part.settings.alignment.align for part in parts if part.compute is None]
+    align = next((one for one in between if one in ("linear", "mean")), None)
+    if chain is None or align is None:
+        return [()] * len(parts)
+    ends = np.cumsum([part.raw.shape[0] for part in parts]).tolist()
+    for turn in _turns(chain, name, align):
+        where = {bisect_right(ends, column) for column in turn.columns}
+        aligned = {parts[n].settings.alignment.align for n in where}
+        if len(where) == 1:
+            (n,) = where
+            found[n].append(turn._replace(columns=[c - ends[n] + parts[n].raw.shape[0] for c in turn.columns]))
+        elif aligned & {"linear", "mean"}:
+            msg = f"a rotation lies in {len(where)} parts, so {align!r} cannot turn it: use 'nearest' or 'previous'"
+            raise ConfigError(msg, key=f"streams.{name}.align")
+    linear = [part.compute is None and part.settings.alignment.align in ("linear", "mean") for part in parts]
+    return [tuple(turns) if own else () for turns, own in zip(found, linear, strict=True)]
+
+
+def _turns(chain: Chain, name: str, align: str) -> tuple[Turn, ...]:
+    found = []
+    for read in chain.rotations:
+        if not read.columns:
+            msg = (
+                f"{align!r} cannot turn a rotation ({read.source!r}) that steps before have changed: "
+                "convert it first, or use 'nearest' or 'previous'"
+            )
+            raise ConfigError(msg, key=f"streams.{name}.map[{read.step}]")
+        forms = partial(to_quaternion, read.source), partial(from_quaternion, read.source)
+        found.append(Turn(list(read.columns), *forms))
+    return tuple(found)
 
 
 def _calibrated(step: Step, number: int, source: Source, types: Types) -> Step:

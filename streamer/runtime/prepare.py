@@ -19,7 +19,7 @@ from streamer.records import Index, Spec
 from streamer.runtime.cutting import Material, cut, warnings
 from streamer.runtime.episodes import schedule_episodes
 from streamer.runtime.found import find_streams
-from streamer.runtime.mapping import make_chain, quaternions, reduction
+from streamer.runtime.mapping import make_chain, reduction, turns_of
 from streamer.runtime.names import UNDECODABLE, fit
 from streamer.runtime.schedule import schedule
 from streamer.runtime.video import share_pictures
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.decode import Decoder
+    from streamer.decode.interpolate import Turn
     from streamer.episodes import Cut
     from streamer.plan import Compute
     from streamer.quality import Verdict
@@ -84,6 +85,7 @@ class Stream:
     reduced: tuple[int, Chain] | None = None  # at one of how many parts JPEGs may be decoded for them
     packets: Packets | None = None  # of what it is shown where that is not pictures
     quaternions: tuple[int, ...] = ()  # at which of a vector's numbers they begin
+    rotations: tuple[Turn, ...] = ()  # which of its numbers are rotations that a map reads in other forms
     turns: Sequence[Sequence[NDArray[np.float64]]] = ()  # of a map that unwraps, for each frame its angles
     channels: tuple[Channel, ...] = ()  # of the messages that it is shown as they are
 
@@ -237,7 +239,8 @@ def _make_streams(
             raw=raw[s.name],
             chain=steps,
             reduced=reduction(steps, decoders[s.name]),
-            quaternions=quaternions(steps, decoders[s.name]),
+            quaternions=decoder.quaternions if isinstance(decoder := decoders[s.name], VectorDecoder) else (),
+            rotations=turns_of(steps, s, decoder),
         )
         for s, p in _zip(streams, plan)
     )

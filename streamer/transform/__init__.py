@@ -18,7 +18,8 @@ from streamer.transform.base import Step, shape_text
 from streamer.transform.images import Clip, Crop, Flip, Gray, Range, Resize, Rotate
 from streamer.transform.own import Own, load_own
 from streamer.transform.points import Box, Fields, Pad, Sample, Voxel
-from streamer.transform.rotation import Rotation, near
+from streamer.transform.rotation import Rotation, from_quaternion, near, to_quaternion
+from streamer.transform.tracing import Traced, rotations_read
 from streamer.transform.undistort import CameraInfo, Undistort
 from streamer.transform.vectors import Elements, Norm, Offset, Scale
 
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
 
     from streamer.records import Spec
 
-__all__ = ["BUILT_IN", "CameraInfo", "Chain", "Step", "Undistort", "make_steps", "shape_text"]
+__all__ = [
+    "BUILT_IN",
+    "CameraInfo",
+    "Chain",
+    "Step",
+    "Undistort",
+    "from_quaternion",
+    "make_steps",
+    "shape_text",
+    "to_quaternion",
+]
 
 BUILT_IN: dict[str, type[Step]] = {
     step.name: step
@@ -186,20 +197,9 @@ class Chain:
         return array
 
     @property
-    def quaternions(self) -> tuple[int, ...]:
-        """At which number of the arrays a quaternion begins that the map reads: between two lies no straight line."""
-        columns = list(range(self.shapes[0].shape[0])) if len(self.shapes[0].shape) == 1 else []
-        for step in self.steps:
-            if isinstance(step, Elements) and isinstance(step.chosen, tuple):
-                columns = [columns[int(place)] for place in step.chosen]
-            elif isinstance(step, Rotation):
-                at = step.at or 0
-                found = columns[at : at + 4]
-                whole = step.source.startswith("quaternion") and found == list(range(found[0], found[0] + 4))
-                return (found[0],) if whole else ()
-            else:
-                break
-        return ()
+    def rotations(self) -> list[Traced]:
+        """The rotations that are read, and of which numbers of the arrays: between two lies no straight line."""
+        return rotations_read(self.steps, self.shapes[0].shape[0]) if len(self.shapes[0].shape) == 1 else []
 
     @property
     def may_fail(self) -> bool:

@@ -231,23 +231,42 @@ class Rotation(Step):
         return at
 
     @property
+    def reads(self) -> int:
+        """How many numbers the form has that is read."""
+        return len(_NAMES[self.source])
+
+    @property
     def angles(self) -> slice:
-        """Where the angles lie in the result."""
+        """Where the rotation lies in the result."""
         return slice(self.at or 0, (self.at or 0) + len(_NAMES[self.to]))
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
         """Convert in 64 bits; a quaternion is brought to length 1."""
         at, count = self.at or 0, len(_NAMES[self.source])
-        try:
-            quaternion = _FROM[self.source](_finite(array[at : at + count].astype(np.float64), self.source))
-        except ValueError as error:
-            msg = f"{error}: it is no rotation"
-            raise DecodeError(msg) from error
-        value = _TO[self.to](*quaternion.tolist())
+        value = from_quaternion(self.to, to_quaternion(self.source, array[at : at + count].astype(np.float64)))
         if self.around is not None:
             value = near(value, np.asarray(self.around))
         dtype = np.result_type(array.dtype, np.float32)
         return np.concatenate([array[:at].astype(dtype), value.astype(dtype), array[at + count :].astype(dtype)])
+
+
+def to_quaternion(form: str, values: Vector) -> Vector:
+    """Return the unit quaternion (x, y, z, w) of a rotation in a form.
+
+    Raises:
+        DecodeError: the numbers are no rotation.
+
+    """
+    try:
+        return _FROM[form](_finite(values, form))
+    except ValueError as error:
+        msg = f"{error}: it is no rotation"
+        raise DecodeError(msg) from error
+
+
+def from_quaternion(form: str, quaternion: Vector) -> Vector:
+    """Return the numbers of a form for a unit quaternion (x, y, z, w)."""
+    return _TO[form](*quaternion.tolist())
 
 
 def _finite(values: Vector, source: str) -> Vector:
