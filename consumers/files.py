@@ -166,6 +166,7 @@ def about_episode(part: Part) -> dict[str, Any]:
         "label": part.label,
         "start_ns": part.start,
         "end_ns": part.end,
+        **({"flagged": part.flagged} if part.flagged else {}),
     }
 
 
@@ -320,6 +321,7 @@ def provenance(recording: Recording, *libraries: str) -> dict[str, Any]:
     }
     if recording.episode is not None:
         origin |= {"episode": {"number": recording.episode, "task": recording.task, "label": recording.label}}
+    origin |= {"flagged": recording.flagged} if recording.flagged else {}
     return origin | {"recording": recording.name, "path": recording.path, "versions": versions, "plan": plan}
 
 

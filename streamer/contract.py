@@ -61,7 +61,8 @@ class Recording:
 
     Where a recording is cut into episodes, each comes as a recording of its own, in order: ``episode`` counts them from
     0 (None: the recording is whole), ``task`` says in words what is done in it, ``label`` how it went; ``name`` is the
-    recording's with the episode's number behind it.
+    recording's with the episode's number behind it. ``flagged`` says in words which limits of ``quality`` it is beyond;
+    it is empty where it is within them, or nobody has set any.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Recording:
     episode: int | None = None
     task: str = ""
     label: str = ""
+    flagged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Outlook:
 class Part:
     """A recording of many, or an episode, that is closed: its name and path, and what its last `on_chunk` returned.
 
-    ``episode``, ``task`` and ``label`` are as in `Recording`, and of an episode ``start`` and ``end``, too.
+    ``episode``, ``task`` and ``label`` are as in `Recording`; so are an episode's ``start``, ``end`` and ``flagged``.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Part:
     label: str = ""
     start: int = 0
     end: int = 0
+    flagged: str = ""
 
 
 class Message(NamedTuple):

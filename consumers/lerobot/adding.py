@@ -9,7 +9,7 @@ import numpy as np
 
 from consumers.lerobot.features import TASK
 from consumers.lerobot.stats import ORDER, column_stats
-from consumers.lerobot.tables import LABEL
+from consumers.lerobot.tables import FLAGGED, LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +53,7 @@ class Added:
             file.write(table, _counts(self.row["episode_index"], first, begin, numbers, fps))
         self.row |= {"tasks": list(used), "length": self.length}
         self.row |= {LABEL: self.episode.label} if self.episode.label else {}
+        self.row |= {FLAGGED: flagged} if (flagged := self.episode.origin.get("flagged")) else {}
 
     def stats(self, features: Sequence[Feature], begin: int, fps: int) -> dict[str, Stats]:
         """Return its statistics, those of the columns that count with them."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STATS = "stats/"
 LABEL = "label"  # a column of ours, in datasets of which an episode has one: how it went
+FLAGGED = "flagged"  # likewise: which limits of quality it is beyond
 _TEXTS = ("task", "__index_level_0__")
 
 
@@ -74,8 +75,9 @@ class EpisodeTable:
         The columns are those that the table has, with its types; what it does not have, of the statistics, is left out.
         """
         pa, pq = require("pyarrow", "lerobot"), require("pyarrow.parquet", "lerobot")
-        if any(LABEL in row for row in rows):
-            self._add_labels()
+        for name in (LABEL, FLAGGED):
+            if any(name in row for row in rows):
+                self._add_texts(name)
         last = self._files[-1] if self._files else None
         continues = last is not None and last.stat().st_size < full
         place = (0, 0) if last is None else place_of(last) if continues else next_place(place_of(last))
@@ -94,14 +96,14 @@ class EpisodeTable:
             self._files.append(path)
         self.rows += [{name: value for name, value in row.items() if not name.startswith(STATS)} for row in rows]
 
-    def _add_labels(self) -> None:
-        """Give the episodes that are there a label, which is null: all files of the table have the same columns."""
+    def _add_texts(self, name: str) -> None:
+        """Give the episodes that are there a column, which is null: all files of the table have the same ones."""
         pa, pq = require("pyarrow", "lerobot"), require("pyarrow.parquet", "lerobot")
         for path in self._files:
-            if LABEL not in pq.read_schema(path).names:
+            if name not in pq.read_schema(path).names:
                 table = pq.read_table(path)
                 with anew(path) as draft:
-                    whole = table.append_column(LABEL, pa.nulls(len(table), pa.string()))
+                    whole = table.append_column(name, pa.nulls(len(table), pa.string()))
                     pq.write_table(whole, draft, compression="snappy")
 
 

@@ -40,8 +40,8 @@ def between(
     for q in quaternions:
         value[q : q + 4] = slerp(a[q : q + 4].astype(np.float64), b[q : q + 4].astype(np.float64), weight)
     for turn in turns:
-        p, q = (turn.to_quaternion(vector[turn.columns].astype(np.float64)) for vector in (a, b))
-        value[turn.columns] = turn.from_quaternion(slerp(p, q, weight))
+        begin, end = (turn.to_quaternion(vector[turn.columns].astype(np.float64)) for vector in (a, b))
+        value[turn.columns] = turn.from_quaternion(slerp(begin, end, weight))
     return value
 
 

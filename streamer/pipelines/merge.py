@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from streamer.config.load import Loaded
     from streamer.supervisor.observer import Display
 
-_Part: TypeAlias = "tuple[str, str, bytes | None, int | None, str, str, int, int]"  # as in `MergeJob.parts`
+_Part: TypeAlias = "tuple[str, str, bytes | None, int | None, str, str, int, int, str]"  # as in `MergeJob.parts`
 _LOOK_SECONDS = 0.5
 _MOST_KILLS = 5  # of a merging process, by others
 _FIRST_WAIT = 0.1  # seconds until it is started again, doubled each time
@@ -136,7 +136,7 @@ def _parts(part: Done, name: str, *, cut: bool) -> list[_Part]:
     """Return a recording as a consumer's merging sees it: each of its episodes where it is cut."""
     if not cut:  # and left out as a whole, it is no part of the output
         left = part.states[name]
-        return [] if left == NOTHING else [(part.name, part.path, left, None, "", "", 0, 0)]
+        return [] if left == NOTHING else [(part.name, part.path, left, None, "", "", 0, 0, "")]
     return [(e.name, part.path, *e[1:]) for e in unpack_states(part.states[name])]
 
 
@@ -146,7 +146,7 @@ def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[
     rejected = review.rejected(loaded.base / str(options["out"])) if _is_reviewed(loaded, options) else frozenset()
     each = [found for part in parts for found in _parts(part, name, cut=loaded.config.episodes is not None)]
     unknown = sorted(rejected - {part[0] for part in each})  # of an earlier run, or of a daemon
-    each += [(one, "", None, None, "", "", 0, 0) for one in unknown]
+    each += [(one, "", None, None, "", "", 0, 0, "") for one in unknown]
     _merge_in_child(context, name, options, (each, rejected))
     gone = rejected.intersection(part[0] for part in each)
     if gone:

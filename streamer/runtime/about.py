@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamer.contract import Recording, StreamInfo
-from streamer.quality import KEPT, Verdict
+from streamer.quality import FLAGGED, KEPT, Verdict
 from streamer.records import Channel, Flag, Place, Spec
 from streamer.runtime.messages import Alignment, EpisodeTold
 
@@ -89,6 +89,7 @@ class AboutRecording:
     streams: tuple[AboutStream, ...]
     cut: bool = False
     episodes: tuple[AboutEpisode, ...] = ()
+    flagged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class AboutEpisode:
     chunk: int
     start: int
     end: int
+    flagged: str = ""
 
 
 def episode_name(recording: str, number: int) -> str:
@@ -120,15 +122,23 @@ def chunk_starts(prepared: Prepared, chunk_size: int) -> Sequence[int]:
 
 def about_episodes(prepared: Prepared, name: str, chunk_size: int) -> tuple[AboutEpisode, ...]:
     """Describe the episodes that have frames."""
-    found, chunk, ticks = [], 0, prepared.plan.ticks
+    found, chunk, ticks, flagged = [], 0, prepared.plan.ticks, _flagged(prepared)
     for e in prepared.episodes:
         if e.frames:
             about = e.episode
             times = int(ticks[e.first]), int(ticks[e.first + e.frames - 1])
             texts = episode_name(name, about.number), about.task, about.label
-            found.append(AboutEpisode(about.number, *texts, e.first, e.frames, chunk, *times))
+            found.append(
+                AboutEpisode(about.number, *texts, e.first, e.frames, chunk, *times, flagged.get(about.number, ""))
+            )
         chunk += -(-e.frames // chunk_size)
     return tuple(found)
+
+
+def _flagged(prepared: Prepared) -> dict[int | None, str]:
+    """Say why episodes are flagged, by their numbers."""
+    low = [verdict for verdict in prepared.verdicts if verdict.outcome == FLAGGED]
+    return {verdict.number: "; ".join(reason.text for reason in verdict.reasons) for verdict in low}
 
 
 def about_recording(
@@ -152,6 +162,7 @@ def about_recording(
         streams=tuple(map(_about_stream, streams, places)),
         cut=prepared.cut is not None,
         episodes=about_episodes(prepared, name, chunk_size),
+        flagged=_flagged(prepared).get(None, ""),
     )
 
 
@@ -194,6 +205,7 @@ def part_of(recording: Recording, episode: AboutEpisode) -> Recording:
         episode=episode.number,
         task=episode.task,
         label=episode.label,
+        flagged=episode.flagged,
     )
 
 
@@ -213,7 +225,6 @@ def recording_of(about: AboutRecording) -> tuple[Recording, tuple[Place, ...]]:
             channels=s.channels,
         )
     times = (about.rate, about.start, about.end)
-    recording = Recording(
-        about.name, about.path, about.frames, about.chunk_size, *times, streams=streams, provenance=about.provenance
-    )
+    told = about.name, about.path, about.frames, about.chunk_size, *times
+    recording = Recording(*told, streams=streams, provenance=about.provenance, flagged=about.flagged)
     return recording, tuple(places)

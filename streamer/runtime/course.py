@@ -25,6 +25,7 @@ class Left(NamedTuple):
     label: str
     start: int = 0
     end: int = 0
+    flagged: str = ""
 
 
 NOTHING: bytes = msgpack.packb([])  # what is left of a recording of which no episode is
@@ -53,7 +54,10 @@ class Course:
         if not self._cut:
             return None
         known = ledger.episodes(recording, consumer)
-        found = [Left(e.name, known[e.number][0], e.number, e.task, e.label, e.start, e.end) for e in self._episodes]
+        found = [
+            Left(e.name, known[e.number][0], e.number, e.task, e.label, e.start, e.end, e.flagged)
+            for e in self._episodes
+        ]
         packed: bytes = msgpack.packb([list(one) for one in found])
         return packed
 

@@ -96,7 +96,7 @@ class MergeJob:
     use: str
     options: dict[str, Any]
     paths: tuple[str, ...]
-    parts: tuple[tuple[str, str, bytes | None, int | None, str, str, int, int], ...]
+    parts: tuple[tuple[str, str, bytes | None, int | None, str, str, int, int, str], ...]
     durable: bool = False
     rejected: tuple[str, ...] = ()  # names of those that are left out
 

@@ -215,3 +215,18 @@ class Merging(Merger):
         draft.rename(self._out / "merging")
         wait_until((self._out / "go").exists, "the word to go on")
         super().merge(parts)
+
+
+class Flags:
+    """Writes down what it is told of each episode's quality."""
+
+    def __init__(self, file: str) -> None:
+        self._file = Path(file)
+
+    def on_frame(self, frame: Frame) -> None:
+        """Look at nothing."""
+
+    def close(self, recording: Recording) -> None:
+        """Add a line."""
+        with self._file.open("a") as file:
+            file.write(f"{recording.flagged}\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from tests.bags import IMAGE, JOINTS, Message, encoded, header, record
 from tests.pipeline.driver import Finished, Run, digests, run
@@ -94,6 +95,41 @@ def test_what_is_flagged_is_written_and_told_with_its_counts(truth: tuple[dict[s
     assert "whole-004 is flagged: arm: a pause of 350 ms, longer than 150 ms" in shown
 
 
+TOLD = {
+    BLACK: "head: 100 % (5 of 5) of its pictures black (brightness down to 3, below 20), more than 10 %",
+    LOST: "arm: a pause of 350 ms, longer than 150 ms",
+}
+
+
+def test_outputs_say_which_of_their_episodes_are_flagged_and_why(day: Path, tmp_path: Path) -> None:
+    features = {"observation.state": "arm"}
+    consumers: dict[str, Any] = {
+        "parquet": {"options": {"out": "table"}, "recycle": {"chunks": 2}},
+        "csv": {"options": {"out": "lines"}},
+        "zarr": {"options": {"out": "groups"}},
+        "lerobot": {"options": {"out": "dataset", "features": features, "task": "nothing"}},
+        "telling": {"use": "tests.pipeline.probes:Flags", "options": {"file": "told.txt"}},
+    }
+    config = _config(day, "flag", consumers)
+    config["timeline"]["rate"] = "20 Hz"
+    done = run(tmp_path, config)
+    assert done.code == 0, done
+    right = [TOLD.get(n, "") for n in range(EPISODES)]
+    for folder in ("table", "lines"):
+        listed = json.loads((tmp_path / folder / "_recordings.json").read_text())["recordings"]
+        assert [row.get("flagged", "") for row in listed] == right
+    group: Any = dict(zarr.open_group(tmp_path / "groups", mode="r").attrs)
+    assert [row.get("flagged", "") for row in group["recordings"]] == right
+    names = [f"whole-{n:03d}" for n in range(EPISODES)]
+    origins = [json.loads((tmp_path / "lines" / f"{name}.csv.json").read_text())["provenance"] for name in names]
+    assert [origin.get("flagged", "") for origin in origins] == right
+    files = [pq.read_schema(tmp_path / "table" / f"{name}.parquet").metadata for name in names]
+    assert [json.loads(about[b"provenance"]).get("flagged", "") for about in files] == right
+    (table,) = (tmp_path / "dataset" / "meta" / "episodes").glob("*/*.parquet")
+    assert pq.read_table(table)["flagged"].to_pylist() == [text or None for text in right]
+    assert (tmp_path / "told.txt").read_text().splitlines() == right
+
+
 def test_what_is_dropped_is_in_no_output_and_the_rest_is_as_it_was(
     day: Path, truth: tuple[dict[str, Any], Finished], tmp_path: Path
 ) -> None:
@@ -148,3 +184,22 @@ def test_a_recording_that_is_dropped_as_a_whole_is_no_episode_of_a_dataset(tmp_p
     verdicts = [e["verdict"] for one in done.report["recordings"] for e in one["episodes"]]
     assert verdicts == ["kept", "left out", "kept"]
     assert "day-3: it is left out: head: 100 % (5 of 5) of its pictures black" in done.out
+
+
+def test_whole_recordings_that_are_flagged_say_so_as_well(tmp_path: Path) -> None:
+    for number in (0, BLACK):
+        record(tmp_path / f"day-{number}", "mcap", _second(number))
+    features = {"observation.state": "arm"}
+    consumers = {
+        "lerobot": {"options": {"out": "dataset", "features": features, "task": "nothing"}},
+        "csv": {"options": {"out": "lines"}},
+    }
+    config = _config(tmp_path / "day-*", "flag", consumers)
+    del config["episodes"]
+    config["timeline"]["rate"] = "20 Hz"
+    done = run(tmp_path, config)
+    assert done.code == 0, done
+    (table,) = (tmp_path / "dataset" / "meta" / "episodes").glob("*/*.parquet")
+    assert pq.read_table(table)["flagged"].to_pylist() == [None, TOLD[BLACK]]
+    about = json.loads((tmp_path / "lines" / f"day-{BLACK}.csv.json").read_text())
+    assert about["provenance"]["flagged"] == TOLD[BLACK]

@@ -111,8 +111,9 @@ def test_the_mean_of_rotations_of_any_form_is_scipys(tmp_path: Path) -> None:
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
         checked = 0
         for frame in streamer.open(tmp_path / "config.yaml").frames():
-            n, count = round((frame.tick - START) / MS / 100), frame.samples["it"].count
-            assert count == 2
+            n, sample = round((frame.tick - START) / MS / 100), frame.samples["it"]
+            assert sample is not None
+            assert sample.count == 2
             pair = [n - 1, n] if frame["it"][0] == 10 + n - 0.5 else [n, n + 1]
             np.testing.assert_allclose(frame["it"][1:], TURNS[pair].mean().as_matrix().ravel(), atol=1e-9)
             checked += 1
@@ -130,9 +131,9 @@ def test_what_cannot_be_told_from_the_messages_is_refused_before_a_run(tmp_path:
     row = {"topic": "/row", "field": "data"}
     said = rf"streams\.it\.map\[2\]: '{align}' cannot turn .*'euler xyz'.*'nearest' or 'previous'"
     with pytest.raises(ConfigError, match=said):
-        shown(tmp_path, path, {**row, "align": align, "map": steps})
+        shown(tmp_path, path, {**row, "missing": "skip", "align": align, "map": steps})
     steps[0] = {"elements": "2:5"}
     parts = [{"topic": "/clock"}, row]
     with pytest.raises(ConfigError, match=said):
-        shown(tmp_path, path, {"concat": parts, "align": align, "map": steps})
+        shown(tmp_path, path, {"concat": parts, "missing": "skip", "align": align, "map": steps})
     assert len(shown(tmp_path, path, {"concat": parts, "align": "nearest", "map": steps})) == len(TICKS)
