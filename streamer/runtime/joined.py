@@ -122,7 +122,8 @@ def _join(settings: StreamSettings, parts: tuple[Stream, ...], prepared: Prepare
             raise ConfigError(msg, key=f"streams.{part.settings.name}")
     raw = _spec(parts)
     chain = make_chain(settings, raw, prepared.source, types)
-    turning = turns_of_parts(chain, settings.name, parts)
+    aligned = [(part.raw.shape[0], "" if part.compute else part.settings.alignment.align) for part in parts]
+    turning = turns_of_parts(chain, settings.name, aligned)
     parts = tuple(replace(part, rotations=turns) for part, turns in zip(parts, turning, strict=True))
     plan = _plan(settings.name, [part.plan for part in parts])
     stamps = np.sort(np.concatenate([part.index.stamps for part in parts]))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from streamer.decode import Decoder
     from streamer.records import Spec, StreamSettings
-    from streamer.runtime.prepare import Stream
     from streamer.source.source import Source
     from streamer.source.types import Types
     from streamer.transform import Step
@@ -67,30 +66,31 @@ def turns_of(chain: Chain | None, settings: StreamSettings, decoder: Decoder) ->
     return _turns(chain, settings.name, settings.alignment.align) if chain is not None and between else ()
 
 
-def turns_of_parts(chain: Chain | None, name: str, parts: Sequence[Stream]) -> list[tuple[Turn, ...]]:
+def turns_of_parts(chain: Chain | None, name: str, parts: Sequence[tuple[int, str]]) -> list[tuple[Turn, ...]]:
     """Return of each part of a stream which of its numbers are rotations that the map of the whole reads.
+
+    ``parts`` are the length of each and how it is aligned (nothing where it is computed).
 
     Raises:
         ConfigError: one cannot be turned, or lies in two parts.
 
     """
+    between = [align in ("linear", "mean") for _, align in parts]
     found: list[list[Turn]] = [[] for _ in parts]
-    between = [part.settings.alignment.align for part in parts if part.compute is None]
-    align = next((one for one in between if one in ("linear", "mean")), None)
-    if chain is None or align is None:
+    if chain is None or not any(between):
         return [()] * len(parts)
-    ends = np.cumsum([part.raw.shape[0] for part in parts]).tolist()
+    align = parts[between.index(True)][1]
+    ends = np.cumsum([length for length, _ in parts]).tolist()
     for turn in _turns(chain, name, align):
         where = {bisect_right(ends, column) for column in turn.columns}
-        aligned = {parts[n].settings.alignment.align for n in where}
+        n = min(where)
         if len(where) == 1:
-            (n,) = where
-            found[n].append(turn._replace(columns=[c - ends[n] + parts[n].raw.shape[0] for c in turn.columns]))
-        elif aligned & {"linear", "mean"}:
+            begin = ends[n] - parts[n][0]
+            found[n].append(turn._replace(columns=[column - begin for column in turn.columns]))
+        elif any(between[n] for n in where):
             msg = f"a rotation lies in {len(where)} parts, so {align!r} cannot turn it: use 'nearest' or 'previous'"
             raise ConfigError(msg, key=f"streams.{name}.align")
-    linear = [part.compute is None and part.settings.alignment.align in ("linear", "mean") for part in parts]
-    return [tuple(turns) if own else () for turns, own in zip(found, linear, strict=True)]
+    return [tuple(turns) if own else () for turns, own in zip(found, between, strict=True)]
 
 
 def _turns(chain: Chain, name: str, align: str) -> tuple[Turn, ...]:

@@ -99,6 +99,19 @@ def test_parts_that_are_put_together_turn_as_well(tmp_path: Path, form: str) -> 
     np.testing.assert_allclose(found[:, 2:], between(), atol=1e-9)
 
 
+def test_a_rotation_of_two_parts_is_refused_where_it_would_have_to_turn(tmp_path: Path) -> None:
+    path = written(tmp_path / "bag", FORMS["rotvec"])
+    row = {"topic": "/row", "field": "data"}
+    whole = {
+        "concat": [row, {**row, "align": "linear"}],
+        "map": [{"rotation": {"from": "rotvec", "to": "rot6d", "at": 3}}],
+    }
+    with pytest.raises(
+        ConfigError, match=r"streams\.it\.align: a rotation lies in 2 parts, so 'linear' cannot turn it"
+    ):
+        shown(tmp_path, path, whole)
+
+
 def test_the_mean_of_rotations_of_any_form_is_scipys(tmp_path: Path) -> None:
     for form in ("euler xyz", "matrix", "rotvec"):
         path = written(tmp_path / form.partition(" ")[0], FORMS[form])
