@@ -45,7 +45,7 @@ class Measured:
     ``start_seconds`` ends where the recording begins to be opened. ``stream_frames_per_s`` is frames / (seconds -
     start_seconds). ``steady_frames_per_s`` leaves out what comes before the first frames. ``increase_mb`` is the
     peak above what was held when the recording began to be opened, ``kept_mb`` what is held above that when all is done
-    and let go of. ``memory`` holds (seconds, MB). ``checks`` are checksums of some frames.
+    and freed. ``memory`` holds (seconds, MB). ``checks`` are checksums of some frames.
     """
 
     method: str

@@ -139,7 +139,7 @@ class _Lines:
     def planned(self, plan: Planned, recording: str = "") -> None:
         of = f"{recording}: " if recording else ""
         size = f" in {plan.chunks} chunks; in memory at most {plan.slots} of {show_size(plan.slot_size)} each"
-        self.note(f"{of}{plan.frames} frames planned{size if is_verbose() else ''}")
+        self.note(f"{of}{plan.frames} frame{'s' * (plan.frames != 1)} planned{size if is_verbose() else ''}")
         for warning in grouped(plan.warnings):
             self.note(warning)
         import_module("streamer.cli.summary")  # needed at the end: loaded while others work and this process waits

@@ -91,9 +91,10 @@ def _lines(report: Report, loaded: Loaded, seconds: float) -> Iterator[str]:
     yield f"{mark} {what}{_places(report, loaded)} ({seconds:.1f} s)"
     if earlier := len(every) - len(now):
         yield f"  {earlier} {'were' if earlier > 1 else 'was'} done in an earlier run ({_repeat(loaded)})"
+    told_at_the_end = isinstance(report.error, ConfigError)  # with all mistakes of the configuration
     for one in now:
         name = f"{one.path.name}: " if len(every) > 1 else ""
-        if one.error is not None and name and not isinstance(one.error, ConfigError):
+        if one.error is not None and name and not (isinstance(one.error, ConfigError) and told_at_the_end):
             yield f"  {name}{one.error.at(path='')}"
         for text in _flagged(one.values) if one.state == "done" or _streamed(one) else ():
             yield f"  {name}{text}"

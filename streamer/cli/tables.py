@@ -22,7 +22,11 @@ def show_recording(console: Console, name: str, state: str, values: dict[str, An
         console.print(as_line(f"{name}: done in an earlier run"))
         return
     skipped = ", ".join(f"{count} skipped ({reason})" for reason, count in frames["skipped"].items())
-    parts = [f"{frames['planned']} frames planned", f"{frames['delivered']} delivered", skipped]
+    parts = [
+        f"{frames['planned']} frame{'s' * (frames['planned'] != 1)} planned",
+        f"{frames['delivered']} delivered",
+        skipped,
+    ]
     if frames["remaining"]:
         parts.append(f"{frames['remaining']} remaining")
     seconds = values["seconds"]

@@ -290,7 +290,8 @@ class ConsumerConfig(_Settings):
         "fail", description="what a frame means that ends its process each time: fail, or go on without the frame"
     )
     escape: Literal["error", "warn"] = Field(
-        "error", description="what an array kept beyond on_frame means; warn lends its frame until it is let go of"
+        "error",
+        description="what an array kept beyond on_frame means; warn keeps its frame in memory until it is freed",
     )
     trace_malloc: bool = Field(False, description="report the lines of code whose memory grows (slow: tracemalloc)")
     memray: str | None = Field(None, description="a folder into which each process's allocations are recorded")

@@ -213,7 +213,7 @@ class Types:
                 continue
             if own is None or types[topic.msgtype] != own.types.get(topic.msgtype) or types.keys() - own.types.keys():
                 self.warnings[topic.name] = (
-                    f"the recording does not define its whole type, that of ROS is used ({distro})"
+                    f"the recording does not hold all of this type's definition, ROS's own is used ({distro})"
                 )
             return types
         if own is not None and own.types.get(topic.msgtype) == ([], []):

@@ -12,7 +12,7 @@ import yaml
 from rosbags.highlevel import AnyReader
 
 from streamer.demo import Workload, make
-from tests.bags import IMAGE, JOINTS, START, Message, encoded, header, record
+from tests.bags import IMAGE, JOINTS, SECOND, START, Message, encoded, header, numbers, record
 from tests.pipeline.driver import Run, run
 
 if TYPE_CHECKING:
@@ -94,6 +94,17 @@ def test_a_part_of_some_streams_becomes_a_table(tmp_path: Path) -> None:
     other = command(tmp_path, *what[:-1], "10")  # is another conversion, and done
     assert other.code == 0, other
     assert pq.read_table(tmp_path / "out/parquet/a.parquet").num_rows == (len(table) + 1) // 2
+
+
+def test_every_recording_that_failed_is_told_at_the_end_whatever_was_wrong_with_it(tmp_path: Path) -> None:
+    make(tmp_path / "a.bag", WORK)
+    (tmp_path / "b.bag").write_bytes((tmp_path / "a.bag").read_bytes()[:40_000])
+    record(tmp_path / "c", "ros1", numbers("/other", [START, START + SECOND]))
+    finished = command(tmp_path, "*.bag", "--to", "csv", "--rate", "5", "-o", "out")
+    assert finished.code == 65, finished
+    assert "✗ 3 recordings (1 done, 2 failed): " in finished.out
+    assert "  b.bag: the bag is cut off" in finished.out
+    assert any(line.startswith("  c.bag: ") and "has no '/" in line for line in finished.out.splitlines()), finished
 
 
 def test_a_recording_becomes_an_episode_as_act_opens_it(tmp_path: Path) -> None:

@@ -73,14 +73,18 @@ def test_a_missing_definition_comes_from_the_named_distribution(tmp_path: Path) 
 def test_a_missing_definition_comes_from_the_recordings_distribution_next(tmp_path: Path) -> None:
     types = Types([], "foxy", tmp_path)
     types.fields(Topic("/a", JOINTS, 1))
-    assert types.warnings == {"/a": "the recording does not define its whole type, that of ROS is used (foxy)"}
+    assert types.warnings == {
+        "/a": "the recording does not hold all of this type's definition, ROS's own is used (foxy)"
+    }
 
 
 @pytest.mark.parametrize("distro", ["", "rosbags", "rolling"])
 def test_a_missing_definition_comes_from_the_newest_distribution_at_last(tmp_path: Path, distro: str) -> None:
     types = Types([], distro, tmp_path)
     assert JOINTS in types.fields(Topic("/a", JOINTS, 1))
-    assert types.warnings == {"/a": "the recording does not define its whole type, that of ROS is used (latest)"}
+    assert types.warnings == {
+        "/a": "the recording does not hold all of this type's definition, ROS's own is used (latest)"
+    }
 
 
 def test_a_custom_type_comes_from_a_named_folder(tmp_path: Path) -> None:
