@@ -607,7 +607,7 @@ def test_a_text_stream_gives_each_frame_its_task_and_dtype_keeps_what_float32_wo
 def test_merging_writes_a_file_once_however_many_recordings_there_are_and_keeps_what_others_put_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its cost an episode is flat: 36 ms of 64, 28 ms of 1000 (five frames each, one camera, two cores)."""
+    """Its cost an episode is flat: `tests.speed.merging`."""
     parts = []
     for number in range(6):
         about = dataclasses.replace(recording(CHUNK), name=f"r{number}", provenance={"fingerprint": number}, part=True)

@@ -1,4 +1,6 @@
-"""How cost grows: ``python -m tests.speed.scaling recordings|merge|consumers`` → the tables of docs/scaling.md.
+"""How cost grows: ``python -m tests.speed.scaling recordings|consumers`` → tables of docs/scaling.md.
+
+What merging costs, `tests.speed.merging` measures.
 
 Processor time counts all processes of the command; it says more than the clock where others use the machine, too.
 """
@@ -22,7 +24,6 @@ from streamer.demo import Workload, make
 _LARGE = Workload(
     cameras=1, width=640, height=480, hz=30, image="jpeg", joint_topics=1, joint_hz=100, seconds=20, seed=1
 )
-_SMALL = Workload(cameras=1, width=160, height=120, hz=30, image="jpeg", joint_topics=1, joint_hz=60, seconds=2, seed=1)
 _STREAMS = {
     "camera": {"topic": "/camera_0/image_raw/compressed"},
     "joints": {"topic": "/joints_0", "field": "position"},
@@ -80,20 +81,6 @@ def by_recordings(folder: Path) -> None:
             say(f"| {count} | {jobs} | {clock:.1f} | {used:.1f} | {used / count:.2f} |")
 
 
-def by_merged(folder: Path) -> None:
-    """Measure the merging of 4 to 64 LeRobot episodes of 60 frames, and that of one more."""
-    features = {"observation.images.head": "camera", "observation.state": "joints"}
-    say("| episodes | streaming, processor | merging, processor | of it an episode |\n| ---: | ---: | ---: | ---: |")
-    for count in (4, 16, 64):
-        options = {"out": f"dataset-{count}", "task": "Try", "features": features, "codec": "h264"}
-        configure(folder, recordings(folder, _SMALL, count), {"lerobot": {"options": options}})
-        _, streamed = command(folder, "run", "config.yaml", "--restart", "--only", "0/1", "jobs=2")
-        _, merged = command(folder, "merge", "config.yaml")
-        _, nothing = command(folder, "merge", "config.yaml")
-        each = (merged - nothing) / count
-        say(f"| {count} | {streamed:.1f} | {merged:.2f} | {each * 1e3:.0f} ms |")
-
-
 def by_consumers(folder: Path) -> None:
     """Measure 1 to 40 consumers of one recording of 20 s."""
     say("| consumers | seconds | processor | frames/s | MB of consumers |\n| ---: | ---: | ---: | ---: | ---: |")
@@ -108,7 +95,7 @@ def by_consumers(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    measured = {"recordings": by_recordings, "merge": by_merged, "consumers": by_consumers}
+    measured = {"recordings": by_recordings, "consumers": by_consumers}
     with tempfile.TemporaryDirectory() as own:
         for name in sys.argv[1:] or measured:
             measured[name](Path(own))
