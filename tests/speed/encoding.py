@@ -78,17 +78,17 @@ def _measure(folder: Path, own: Path, options: dict[str, Any]) -> tuple[float, f
         "streams": {f"camera_{n}": {"topic": f"/camera_{n}/image_raw/compressed"} for n in range(CAMERAS)},
         "consumers": {"lerobot": {"options": {"out": "set", "task": "x", "features": features} | options}},
     }
-    before = _processor()
+    before = processor()
     done = run(own, config)
-    processor = _processor() - before
+    spent = processor() - before
     if done.code:
         sys.exit(str(done))
     films = sorted((own / "set" / "videos").rglob("*.mp4"))
     quality = _psnr(own / "config.yaml", films[0])
-    return float(done.report["seconds"]["stream"]), processor, sum(film.stat().st_size for film in films), quality
+    return float(done.report["seconds"]["stream"]), spent, sum(film.stat().st_size for film in films), quality
 
 
-def _processor() -> float:
+def processor() -> float:
     """Return what processes that have ended took of the cores, with the processes that these waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
