@@ -127,6 +127,8 @@ class ByStream(Layout):
 def _value_arrays(stream: StreamInfo) -> Iterator[tuple[str, Array]]:
     dimensions = ("tick", *_DIMENSIONS[stream.kind])
     about = {"unit": stream.unit or "as in the messages"}
+    if stream.unit:
+        about["units"] = stream.unit  # as the CF conventions call it: xarray writes it beside an axis
     for field in stream.dtype.names or ("",):
         kind = stream.dtype[field] if field else np.dtype(np.uint8) if stream.kind == "text" else stream.dtype
         shape = (*stream.shape, *kind.shape)

@@ -236,7 +236,7 @@ class Zarr(Consumer):
         with warnings.catch_warnings():  # that format 3 does not specify it yet: readers may leave it aside
             warnings.simplefilter("ignore", UserWarning)
             self._zarr.consolidate_metadata(path)
-        collected = path / ("zarr.json" if self._layout.zarr_format == 3 else ".zmetadata")
+        collected = next(file for file in (path / "zarr.json", path / ".zmetadata") if file.exists())
         write_json(collected, json.loads(collected.read_text(encoding="utf-8")))  # sorted: zarr 3.0 has any order
 
     def merge(self, parts: Sequence[Part]) -> None:

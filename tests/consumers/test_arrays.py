@@ -81,6 +81,8 @@ def test_xarray_opens_it_with_ticks_as_the_coordinate_and_knows_what_is_missing(
         assert arm["tick"].dtype == arm["stamp"].dtype == np.dtype("datetime64[ns]")
         assert np.array_equal(arm["tick"].to_numpy().view("i8"), TICKS)  # to the nanosecond
         assert arm["value"].dims == ("tick", "element")
+        assert arm["value"].attrs["units"] == "rad"
+        assert "units" not in tree["grip/value"].attrs  # nobody knows it
         near = arm["value"].sel(tick=np.datetime64(int(TICKS[6]) + 1000, "ns"), method="nearest")
         assert np.array_equal(near, ARM[6])
         assert tree["head/value"].dims == ("tick", "y", "x", "channel")

@@ -77,6 +77,23 @@ def test_rerun_reads_every_value_at_its_tick(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("shown")
+def test_its_views_are_laid_out_one_for_each_camera_and_vector_and_one_in_space(tmp_path: Path) -> None:
+    test_mcap.show(Rerun(str(tmp_path)), 3)  # type: ignore[arg-type] # it is led in the same way
+    reader = chunks.RrdReader(tmp_path / "take.rrd")
+    (entry,) = reader.blueprints()
+    logged = [chunk.to_record_batch().to_pylist()[0] for chunk in reader.stream(store=entry)]
+    views = {
+        row["ViewBlueprint:display_name"][0]: row["ViewBlueprint:class_identifier"][0]
+        for row in logged
+        if row.get("ViewBlueprint:class_identifier")
+    }
+    curves = dict.fromkeys(("arm", "base", "count", "never", "on", "ranges"), "TimeSeries")
+    pictures = dict.fromkeys(("head", "depth", "far", "gray"), "2D")
+    assert views == curves | pictures | {"space": "3D", "texts": "TextLog"}
+    assert ["/cloud/**", "/base/**"] in [row.get("ViewContents:query") for row in logged]
+
+
+@pytest.mark.usefixtures("shown")
 def test_cameras_are_jpeg_and_a_cloud_that_is_in_no_space_is_refused(tmp_path: Path) -> None:
     pil: Any = pytest.importorskip("PIL.Image")
     test_mcap.show(Rerun(str(tmp_path)), 3)  # type: ignore[arg-type] # it is led in the same way
