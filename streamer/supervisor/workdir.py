@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamer.errors import BusyError, ConfigError, OutputError
+from streamer.errors import BusyError, ConfigError, OutputError, StorageError
 from streamer.text import LineFormatter
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def open_workdir(path: Path) -> Iterator[Workdir]:
     """Make the folder where it is missing, and keep others out of it for the time of the block.
 
     Raises:
-        BusyError: another run holds it. OutputError: it cannot be made.
+        BusyError: another run holds it. OutputError: it cannot be made. StorageError: its disk is full.
 
     """
     workdir = Workdir(path)
@@ -83,7 +84,8 @@ def open_workdir(path: Path) -> Iterator[Workdir]:
         lock = (path / "lock").open("a+")
     except OSError as error:
         msg = f"{path} cannot be written: {error.strerror}"
-        raise OutputError(msg, key="workdir", hint="set 'workdir' to a folder that can") from error
+        kind = StorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
+        raise kind(msg, key="workdir", hint="set 'workdir' to a folder that can") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,12 +101,24 @@ def open_workdir(path: Path) -> Iterator[Workdir]:
             shutil.rmtree(workdir.scratch, ignore_errors=True)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts off: the command says what is wrong, and a log on its disk cannot."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the library's
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Close the file, with what could be written."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def written_log(workdir: Workdir) -> Iterator[None]:
     """Write what is logged in the block to the supervisor's log; the logs of the run before are removed."""
     for old in workdir.logs.glob("*.log"):
         old.unlink()
-    handler = logging.FileHandler(workdir.logs / "supervisor.log")
+    handler = _LogFile(workdir.logs / "supervisor.log")
     handler.setFormatter(LineFormatter("%(asctime)s supervisor %(levelname)s %(message)s"))
     root = logging.getLogger("streamer")
     root.handlers[:] = [handler]
