@@ -350,13 +350,12 @@ class Ledger(Database):
 
     def close_consumer(self, recording: int, consumer: str, state: bytes | None = None) -> None:
         """Note that a consumer has finished its outputs of a recording; ``state`` takes the place of its last one."""
-        if state is not None:
-            self._do("UPDATE cursors SET state = ? WHERE recording = ? AND consumer = ?", state, recording, consumer)
-        self._do(
+        self._do(  # at once: a state that is of no process would be given to the next
             "INSERT INTO cursors (recording, consumer, chunk, closed) VALUES (?, ?, 0, 1)"
-            " ON CONFLICT (recording, consumer) DO UPDATE SET closed = 1",
+            " ON CONFLICT (recording, consumer) DO UPDATE SET closed = 1, state = coalesce(?, state)",
             recording,
             consumer,
+            state,
         )
 
     def attempt(self, recording: int, consumer: str, chunk: int) -> int:
