@@ -128,7 +128,7 @@ def list_recordings(
     """Put ``ours`` in their order, behind those of others that were listed before; ``what`` tells which is which.
 
     Episodes that an earlier run has cut out of the same recordings, and this one has not, are listed no more, nor those
-    called as one of ``without``.
+    called as one of ``without``, or cut out of it.
     """
     mine, cut = {one[what] for one in ours}, {_recording_of(one) for one in ours if "episode" in one}
     endings = {_ending_of(one, what) for one in ours}
@@ -137,6 +137,7 @@ def list_recordings(
         for one in before
         if one.get(what) not in mine
         and one.get("name") not in without
+        and not ("episode" in one and _recording_of(one) in without)
         and not ("episode" in one and _recording_of(one) in cut and _ending_of(one, what) in endings)
     ] + ours
 

@@ -25,7 +25,7 @@ from streamer.config.settings import (
     trust,
 )
 from streamer.files import scratch_folder
-from streamer.pipelines.recordings import recordings
+from streamer.pipelines.recordings import recordings, unique_names
 from streamer.runtime.about import about_recording, part_of, recording_of, whole
 from streamer.runtime.ahead import Ahead
 from streamer.runtime.joined import prepare_all
@@ -104,7 +104,7 @@ class Opened:
         config = self._loaded.config
         for path in self.paths():
             with self.prepared(path) as prepared:
-                about = about_recording(prepared, recording_name(path), config.chunk_size, provenance(self._loaded))
+                about = about_recording(prepared, self.name_of(path), config.chunk_size, provenance(self._loaded))
                 recording, places = recording_of(about)
                 with Ahead(prepared, places, config.threads) as ahead:
                     for episode in about.episodes if about.cut else (whole(about),):
@@ -126,6 +126,10 @@ class Opened:
         """
         return recordings(self._loaded)
 
+    def name_of(self, path: Path) -> str:
+        """Return what a run calls a recording: of several with one name, all but the first are numbered."""
+        return unique_names(self.paths()).get(path) or recording_name(path)
+
     @contextmanager
     def prepared(self, path: Path, *, mapped: bool = False, judge: bool = False) -> Iterator[Prepared]:
         """Open one recording and plan, for the time of the block; ``mapped`` as in `Source`.
@@ -141,7 +145,7 @@ class Opened:
             types = Types.of(source, config.types, self._loaded.base)
             with importing(self._loaded.base):
                 cut = episode_settings(config, self._loaded.base)
-                about = None if cut is None else Episodes(cut, recording_name(path))
+                about = None if cut is None else Episodes(cut, self.name_of(path))
                 quality = quality_settings(config)
                 decisive = quality is not None and quality.on_low == "drop"
                 judging = judging_by(quality, config.threads, pixels=judge or decisive)

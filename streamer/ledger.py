@@ -351,11 +351,9 @@ class Ledger(Database):
     def close_consumer(self, recording: int, consumer: str, state: bytes | None = None) -> None:
         """Note that a consumer has finished its outputs of a recording; ``state`` takes the place of its last one."""
         self._do(  # at once: a state that is of no process would be given to the next
-            "INSERT INTO cursors (recording, consumer, chunk, closed) VALUES (?, ?, 0, 1)"
-            " ON CONFLICT (recording, consumer) DO UPDATE SET closed = 1, state = coalesce(?, state)",
-            recording,
-            consumer,
-            state,
+            "INSERT INTO cursors (recording, consumer, chunk, state, closed) VALUES (?, ?, 0, ?, 1)"
+            " ON CONFLICT (recording, consumer) DO UPDATE SET closed = 1, state = coalesce(excluded.state, state)",
+            *(recording, consumer, state),
         )
 
     def attempt(self, recording: int, consumer: str, chunk: int) -> int:

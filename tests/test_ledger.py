@@ -336,3 +336,10 @@ def test_a_recording_that_failed_before_a_commit_says_nothing_of_elements(path: 
         assert ledger.agree(second, {"arm": ["wrist"]}) == ("arm", "a.bag", ["waist"])
         ledger.forget("pipeline")
         assert ledger.agree(begin(ledger, "d.bag"), {"arm": ["x"]}) is None
+
+
+def test_what_a_consumer_leaves_is_stored_even_where_it_has_committed_nothing(path: Path) -> None:
+    with Ledger(path) as ledger:
+        ledger.close_consumer(begin(ledger), "out", b"nothing")
+    with Ledger(path) as ledger:
+        assert ledger.cursor(begin(ledger), "out") == Cursor(0, b"nothing", closed=True)

@@ -91,7 +91,6 @@ def _configured(config: Path, overrides: Sequence[str], types: Sequence[str] | N
     from streamer.config.load import load, with_types
     from streamer.inprocess import Opened
     from streamer.inspect.episodes import divide
-    from streamer.source.find import recording_name
 
     loaded = load(config, with_types(list(overrides), list(types or ())), consumers_needed=False)
     if loaded.config.episodes is None:
@@ -102,7 +101,7 @@ def _configured(config: Path, overrides: Sequence[str], types: Sequence[str] | N
     try:
         with ExitStack() as stack:
             return [
-                divide(stack.enter_context(opened.prepared(path, judge=True)), recording_name(path))
+                divide(stack.enter_context(opened.prepared(path, judge=True)), opened.name_of(path))
                 for path in opened.paths()
             ]
     except ConfigError as error:
@@ -119,11 +118,12 @@ def _suggested(addresses: Sequence[str], types: Sequence[str]) -> tuple[list[Div
     from streamer.cli.recordings import find
     from streamer.inspect import open_contents
     from streamer.inspect.episodes import divide_alone
+    from streamer.pipelines.recordings import unique_names
 
     divisions, guesses = [], []
-    for path in find(addresses):
+    for path, name in unique_names(find(addresses)).items():
         with open_contents(path, types=types) as contents:
-            division, found = divide_alone(contents)
+            division, found = divide_alone(contents, name)
         if division is None:
             more = f" and {len(found.looked) - _SHOWN} more" if len(found.looked) > _SHOWN else ""
             looked = (

@@ -111,6 +111,9 @@ def _repeat(loaded: Loaded) -> str:
 def _flagged(values: dict[str, Any]) -> Iterator[str]:
     """Say what a person should know of a recording: what is not in the outputs, or not as it was meant."""
     yield from _judged(values.get("episodes", ()))
+    if left := values.get("leftovers"):
+        few = ", ".join(_shown(Path(path)) for path in left[:_NAMED]) + (" …" if len(left) > _NAMED else "")
+        yield f"{len(left)} output{'s' * (len(left) > 1)} of an earlier run, which this one left out: remove {few}"
     for reason, count in values["frames"]["skipped"].items():
         yield f"left out: {count} frame{'s' * (count != 1)} ({reason})"
     for kind, words in (("gaps", "in a gap"), ("none", "without a sample")):

@@ -9,7 +9,6 @@ from streamer.inspect.markers import guess
 from streamer.quality import KEPT, Verdict
 from streamer.records import EpisodeSettings
 from streamer.runtime.cutting import Material, cut
-from streamer.source.find import recording_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,12 +87,12 @@ def divide(prepared: Prepared, name: str) -> Division:
     return _division(prepared.source, name, found, prepared.cut)
 
 
-def divide_alone(contents: Contents) -> tuple[Division | None, Guess]:
+def divide_alone(contents: Contents, name: str) -> tuple[Division | None, Guess]:
     """Cut a recording as its topics suggest; None where none of them marks episodes."""
     found = guess(contents)
     if found.markers is None:
         return None, found
-    source, name = contents.source, recording_name(contents.source.path)
+    source = contents.source
     division = cut(Material(source, contents.types, name, {}, {}, {}, "grid", ()), EpisodeSettings(found.markers))
     return _division(source, name, [Listed(episode) for episode in division.episodes], division), found
 

@@ -144,10 +144,13 @@ def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[
     """Have one output merged, and say what is left out of it; return the names of that."""
     loaded = context.loaded
     rejected = review.rejected(loaded.base / str(options["out"])) if _is_reviewed(loaded, options) else frozenset()
-    each = [found for part in parts for found in _parts(part, name, cut=loaded.config.episodes is not None)]
+    cut = loaded.config.episodes is not None
+    each = [found for part in parts for found in _parts(part, name, cut=cut)]
     unknown = sorted(rejected - {part[0] for part in each})  # of an earlier run, or of a daemon
     each += [(one, "", None, None, "", "", 0, 0, "") for one in unknown]
-    _merge_in_child(context, name, options, (each, rejected))
+    nothing = {part.name for part in parts if not _parts(part, name, cut=cut)}  # left out as a whole, all episodes too
+    each += [(one, "", None, None, "", "", 0, 0, "") for one in sorted(nothing - rejected)]
+    _merge_in_child(context, name, options, (each, rejected | nothing))
     gone = rejected.intersection(part[0] for part in each)
     if gone:
         shown = show_names(sorted(gone))

@@ -71,8 +71,16 @@ class Material:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What tables may call the recording."""
-        return self.name, self.source.path.name
+        """What tables may call the recording: its name, its path, or the end of that from some folder on.
+
+        The file's name alone is that of the first recording of a run that is called so; the others are numbered.
+        """
+        path = self.source.path.absolute()
+        own = (path.name,) if self.name == recording_name(path) else ()
+        folders = path.parts[1:-1]
+        tails = ["/".join(folders[n:]) for n in range(len(folders))]
+        paths = [f"{tail}/{end}" for tail in tails for end in (path.name, recording_name(path))]
+        return (self.name, *own, *paths, str(path))
 
     @property
     def followed(self) -> str | None:

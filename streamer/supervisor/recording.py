@@ -25,6 +25,7 @@ from streamer.runtime.job import ConsumerSeat, ReaderJob
 from streamer.supervisor import report
 from streamer.supervisor.context import RunContext, reported
 from streamer.supervisor.endings import given_up
+from streamer.supervisor.leftovers import leftovers
 from streamer.supervisor.session import Session
 from streamer.supervisor.status import Status
 from streamer.supervisor.tally import Tallies, Tally
@@ -87,7 +88,16 @@ def stream(context: RunContext, recording: Recording, mode: str) -> Iterator[rep
         context.status.note(f"{recording.path.name}: done in an earlier run")
         yield report.already_done(recording.path)
         return
-    yield _stream(context, recording)
+    found = _stream(context, recording)
+    if found.state == "done" and recording.share is None:
+        found.values["leftovers"] = [str(path) for path in _leftovers(context.loaded, recording.name, found.values)]
+    yield found
+
+
+def _leftovers(loaded: Loaded, name: str, values: dict[str, Any]) -> list[Path]:
+    outs = [c.options["out"] for c in loaded.config.consumers.values() if isinstance(c.options.get("out"), str)]
+    cut = loaded.config.episodes is not None
+    return leftovers([loaded.base / out for out in outs], name, values["episodes"], cut=cut)
 
 
 def _is_done(context: RunContext, path: Path, mode: str) -> bool:

@@ -180,7 +180,7 @@ def test_a_recording_alone_is_cut_as_its_topics_suggest(
     noise += [_flag("/estop", ORIGIN + n * S, on=n in {3, 4}) for n in range(9)]
     path = _record(tmp_path / "alone", noise + _marks(*topics))
     with open_contents(path) as contents:
-        found, guess = divide_alone(contents)
+        found, guess = divide_alone(contents, "day")
     assert guess.as_settings() == {"from": settings}
     assert found is not None
     assert [(e.episode.start, e.episode.end) for e in found.episodes] == [(t.start, t.end) for t in TRIALS]
@@ -188,7 +188,7 @@ def test_a_recording_alone_is_cut_as_its_topics_suggest(
     asked = _text("/instruction", TRIALS[3].start - 1, "fold the towel")
     if "/trial" not in topics:
         with open_contents(_record(tmp_path / "told", [*_marks(*topics), told, asked])) as contents:
-            found, guess = divide_alone(contents)
+            found, guess = divide_alone(contents, "day")
         assert found is not None
         assert (found.episodes[3].episode.task, found.episodes[3].episode.label) == ("fold the towel", "failure")
 
@@ -198,7 +198,7 @@ def test_what_marks_nothing_is_told(tmp_path: Path) -> None:
     noise += [_flag("/estop", ORIGIN + n, on=False) for n in range(3)]
     noise += [_joy(ORIGIN + n, held=False, pressed=False) for n in range(3)]
     with open_contents(_record(tmp_path / "alone", noise)) as contents:
-        found, guess = divide_alone(contents)
+        found, guess = divide_alone(contents, "day")
     assert found is None
     assert guess.looked == (
         "/chatter (String): no text begins with start, begin or record",

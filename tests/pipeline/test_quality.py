@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 import zarr
 
-from tests.bags import IMAGE, JOINTS, Message, encoded, header, record
+import streamer
+from tests.bags import IMAGE, JOINTS, START, Message, encoded, header, record
 from tests.pipeline.driver import Finished, Run, digests, run
+from tests.videos import FOXGLOVE, PERIOD, decoded, encode, pictures, video
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from numpy.typing import NDArray
 
 S = 10**9
 ORIGIN = 1_700_000_000 * S
@@ -203,3 +209,110 @@ def test_whole_recordings_that_are_flagged_say_so_as_well(tmp_path: Path) -> Non
     assert pq.read_table(table)["flagged"].to_pylist() == [None, TOLD[BLACK]]
     about = json.loads((tmp_path / "lines" / f"day-{BLACK}.csv.json").read_text())
     assert about["provenance"]["flagged"] == TOLD[BLACK]
+
+
+def test_what_an_earlier_run_wrote_of_an_episode_that_is_dropped_is_named_and_listed_no_more(
+    day: Path, tmp_path: Path
+) -> None:
+    consumers: dict[str, Any] = {
+        "parquet": {"options": {"out": "table"}},
+        "zarr": {"options": {"out": "groups"}},
+        **SUMS,
+    }
+    assert run(tmp_path, _config(day, "keep", consumers)).code == 0
+    done = run(tmp_path, _config(day, "drop", consumers), "--restart")
+    assert done.code == 0, done
+    listed = json.loads((tmp_path / "table" / "_recordings.json").read_text())["recordings"]
+    assert [row["name"] for row in listed] == [f"whole-{n:03d}" for n in GOOD]
+    rows: Any = dict(zarr.open_group(tmp_path / "groups", mode="r").attrs)["recordings"]
+    assert [row["name"] for row in rows] == [f"whole-{n:03d}" for n in GOOD]
+    names = [f"whole-{n:03d}" for n in (BLACK, LOST)]
+    stale = {f"table/{name}.parquet" for name in names} | {f"sums/{name}.json" for name in names}
+    stale |= {path for name in names if (tmp_path / (path := f"groups/{name}.zarr")).exists()}
+    found = {str(Path(path).relative_to(tmp_path)) for path in done.report["leftovers"]}
+    assert found == stale
+    (line,) = [line for line in done.out.splitlines() if "of an earlier run" in line]
+    assert f"{len(stale)} outputs of an earlier run, which this one left out: remove " in line
+    assert min(stale) in line
+    for path in sorted(stale):
+        shutil.rmtree(tmp_path / path) if (tmp_path / path).is_dir() else (tmp_path / path).unlink()
+    again = run(tmp_path, _config(day, "drop", consumers), "--restart")
+    assert again.report["leftovers"] == []
+
+
+def test_a_recording_that_is_dropped_as_a_whole_leaves_lists_and_datasets(tmp_path: Path) -> None:
+    for number in (0, BLACK):
+        record(tmp_path / f"day-{number}", "mcap", _second(number))
+    for cut in (False, True):
+        consumers = {"csv": {"options": {"out": "lines"}}, "zarr": {"options": {"out": "groups"}}}
+        for on_low in ("keep", "drop"):
+            config = _config(tmp_path / "day-*", on_low, consumers)
+            if not cut:
+                del config["episodes"]
+            done = run(tmp_path / str(cut), config, *(["--restart"] if on_low == "drop" else []))
+            assert done.code == 0, done
+        name = "day-0-000" if cut else "day-0"
+        listed = json.loads((tmp_path / str(cut) / "lines" / "_recordings.json").read_text())["recordings"]
+        assert [row["name"] for row in listed] == [name]
+        rows: Any = dict(zarr.open_group(tmp_path / str(cut) / "groups", mode="r").attrs)["recordings"]
+        assert [row["name"] for row in rows] == [name]
+        left = [Path(path).name for one in done.report["recordings"] for path in one["leftovers"]]
+        assert f"day-{BLACK}{'-000' * cut}.csv" in left
+        assert not any(path.startswith("day-0") for path in left)
+
+
+def _scene(kind: str, moving: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Return a second of a film."""
+    if kind == "dark":
+        return [np.zeros_like(picture) for picture in moving]
+    if kind == "still":
+        return moving[:1] * len(moving)
+    return (
+        [np.asarray(cv2.GaussianBlur(picture, (0, 0), 4), np.uint8) for picture in moving]
+        if kind == "blurred"
+        else moving
+    )
+
+
+@pytest.mark.parametrize(("codec", "text"), [("h264", "h264"), ("hevc", "h265")])
+def test_videos_are_judged_by_the_pictures_that_they_show(tmp_path: Path, codec: str, text: str) -> None:
+    moving = pictures(31, (320, 240), seed=3)
+    scenes = ["good", "dark", "still", "blurred", "good"]
+    images = [picture for kind in scenes for picture in _scene(kind, moving[:30])]
+    options = {"preset": "ultrafast", "crf": "12"} | (
+        {"x265-params": "log-level=none:bframes=0"} if codec == "hevc" else {}
+    )
+    packets = encode({"h264": "libx264", "hevc": "libx265"}[codec], images, options, gop=17)
+    path = record(tmp_path / "film", "mcap", video("/film", "cdr", FOXGLOVE, text, packets), chunk=20_000)
+    right = decoded(codec, packets)
+    sharp = [cv2.Laplacian(cv2.cvtColor(right[n], cv2.COLOR_RGB2GRAY), cv2.CV_64F).var() for n in range(len(right))]
+    config = {
+        "source": {"path": str(path)},
+        "timeline": {"from": "film"},
+        "episodes": {"every": "1 s"},
+        "quality": {
+            "black": 40,
+            "blur": float(np.sqrt(max(sharp[95:115]) * min(sharp[5:25]))),
+            "still": "50 %",
+            "on_low": "drop",
+        },
+        "streams": {"film": {"topic": "/film"}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    opened = streamer.open(tmp_path / "config.yaml")
+    with opened.prepared(path, judge=True) as prepared:
+        found = {v.number: (v.outcome, {reason.limit for reason in v.reasons}) for v in prepared.verdicts}
+    assert found == {
+        0: ("kept", set()),
+        1: ("left out", {"black", "blur", "still"}),
+        2: ("left out", {"still"}),
+        3: ("left out", {"blur"}),
+        4: ("kept", set()),
+    }
+    shown = 0
+    for frame in opened.frames():
+        number = round((frame.tick - START) / PERIOD)
+        assert number < 31 or number >= 120
+        assert np.array_equal(frame["film"], right[number])
+        shown += 1
+    assert shown == sum(1 for n in right if n * PERIOD < S or n * PERIOD >= 4 * S)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ import yaml
 
 import streamer
 from streamer.errors import RecordingError
-from tests.pipeline.driver import digests, run
+from tests.pipeline.driver import Run, digests, run
 from tests.pipeline.trials import MS, ORIGIN, WAYS, S, Trials, configured, make_trials
 
 if TYPE_CHECKING:
@@ -130,6 +132,41 @@ def test_a_file_beside_the_recording_or_the_configuration_tells_what_markers_do_
     assert "at 0.000 s: the file of tasks has none for day.1; it has some for: monday" in told
     own = {"from": WAYS["texts"]["from"], "task_file": "tasks.csv"}
     assert found(prepare(tmp_path, trials, own)) == right(trials)
+
+
+def cut_by(folder: Path, config: dict[str, Any], table: str) -> dict[str, list[tuple[float, float, str]]]:
+    """Return, by the folder that a recording lies in, the windows that a table gives it."""
+    (folder / "trials.csv").write_text(table)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    opened = streamer.open(folder / "config.yaml")
+    seen = {}
+    for path in opened.paths():
+        with opened.prepared(path) as prepared:
+            seen[path.parent.name] = [((s - ORIGIN) / S, (e - ORIGIN) / S, task) for s, e, task, _ in found(prepared)]
+    return seen
+
+
+def test_tables_tell_recordings_of_one_name_from_each_other(tmp_path: Path, trials: Trials) -> None:
+    paths = [tmp_path / day / "x" for day in ("monday", "tuesday")]
+    for path in paths:
+        path.parent.mkdir()
+        shutil.copytree(trials.path, path)
+    config = configured(trials.path, {"windows": "trials.csv"}, {"null": {}})
+    config["source"] = {"path": [str(path) for path in paths]}
+    head = "recording,start,end,task\n"
+    for first, second in (("x", "x-2"), ("monday/x", "tuesday/x"), (str(paths[0]), str(paths[1]))):
+        seen = cut_by(tmp_path, config, f"{head}{first},1,2,a\n{second},3,4,b\n")
+        assert seen == {"monday": [(1.0, 2.0, "a")], "tuesday": [(3.0, 4.0, "b")]}
+    assert cut_by(tmp_path, config, f"{head}x,1,2,a\n") == {"monday": [(1.0, 2.0, "a")], "tuesday": []}
+    with Run(tmp_path, "episodes", *map(str, paths), "--write", "both.csv") as asked:
+        done = asked.end()
+    assert done.code == 0, done
+    assert "x-2: " in done.out
+    rows = list(csv.DictReader((tmp_path / "both.csv").read_text().splitlines()))
+    assert [row["recording"] for row in rows] == ["x"] * len(trials.trials) + ["x-2"] * len(trials.trials)
+    both = cut_by(tmp_path, config, (tmp_path / "both.csv").read_text())
+    times = [((t.start - ORIGIN) / S, (t.end - ORIGIN) / S) for t in trials.trials]
+    assert [[window[:2] for window in windows] for windows in both.values()] == [times, times]
 
 
 @pytest.mark.slow
