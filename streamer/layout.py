@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamer.errors import ConfigError
-from streamer.records import Layout, Place
+from streamer.records import Spec  # noqa: TC001 - records are made of plain values by their annotations
 from streamer.units import show_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from streamer.records import Spec
-
 ALIGNMENT = 64  # a cache line: no two arrays share one, and vector instructions like it
 PAGE = 4096
 _MANY, _CACHED = 64, 2**20  # so many small frames are under way at once, if they fit into so many bytes
 _MOST_SLOTS = 4096  # more would cost the delivery table more to search than it saves
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one stream's array lies in a slot: ``offset`` and ``nbytes`` in bytes."""
+
+    name: str
+    offset: int
+    nbytes: int
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a slot is divided; ``slot_size`` is a whole number of pages."""
+
+    places: tuple[Place, ...]
+    slot_size: int
 
 
 def make_layout(specs: Mapping[str, Spec]) -> Layout:

@@ -19,7 +19,7 @@ from streamer.units import show_size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from streamer.records import Layout, Place
+    from streamer.layout import Layout, Place
 
 _POPULATE_WRITE = 23  # MADV_POPULATE_WRITE, Linux 5.14: map the pages, as if written to
 

@@ -5,7 +5,6 @@ Stamps, ticks and offsets are int64 nanoseconds everywhere.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping  # noqa: TC003 - records are made of plain values by their annotations
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
@@ -37,20 +36,6 @@ class Topic:
     md5sum: str = ""
     channels: tuple[Topic, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
-
-    @property
-    def latched(self) -> bool:
-        """Whether whoever comes later is handed its last message: `latching` of ROS 1, `transient_local` of ROS 2."""
-        return any(_says_latched(one.metadata) for one in (self, *self.channels))
-
-
-def _says_latched(metadata: Mapping[str, str]) -> bool:
-    offered = metadata.get("offered_qos_profiles", "")
-    return metadata.get("latching") == "1" or _TRANSIENT_LOCAL.search(offered) is not None
-
-
-# of a profile in YAML or JSON: a name, or the number that rmw_qos_durability_policy_t gives it
-_TRANSIENT_LOCAL = re.compile(r"""\bdurability["']?\s*:\s*["']?(?:transient_local|1)\b""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,21 +388,3 @@ class Spec:
     def is_text(self) -> bool:
         """Whether samples are the bytes of a text."""
         return bool(self.dtype == TEXT)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one stream's array lies in a slot: ``offset`` and ``nbytes`` in bytes."""
-
-    name: str
-    offset: int
-    nbytes: int
-    spec: Spec
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a slot is divided; ``slot_size`` is a whole number of pages."""
-
-    places: tuple[Place, ...]
-    slot_size: int

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from streamer import memfd
 from streamer.errors import StorageError
-from streamer.layout import ALIGNMENT, make_layout
+from streamer.layout import ALIGNMENT, Layout, make_layout
 from streamer.pool import Pool, PoolView
-from streamer.records import Layout, Spec
+from streamer.records import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

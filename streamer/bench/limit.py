@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from streamer.records import Payload, Place
+    from streamer.layout import Place
+    from streamer.records import Payload
     from streamer.runtime.prepare import Prepared, Stream
     from streamer.source.source import Source
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamer.contract import Recording, StreamInfo
+from streamer.layout import Place
 from streamer.quality import FLAGGED, KEPT, Verdict
-from streamer.records import Channel, Flag, Place, Spec
+from streamer.records import Channel, Flag, Spec
 from streamer.runtime.messages import Alignment, EpisodeTold
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def told_episodes(prepared: Prepared, name: str) -> tuple[EpisodeTold, ...]:
 
 @dataclass(frozen=True, slots=True)
 class AboutStream:
-    """One stream of a recording, and where it lies in a slot: `contract.StreamInfo` and `records.Place` in one."""
+    """One stream of a recording, and where it lies in a slot: `contract.StreamInfo` and `layout.Place` in one."""
 
     name: str
     topic: str

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.contract import Frame
-    from streamer.records import Layout, Place
+    from streamer.layout import Layout, Place
     from streamer.runtime.loader import Rows
     from streamer.runtime.prepare import Prepared
 

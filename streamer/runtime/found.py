@@ -17,6 +17,7 @@ from streamer.runtime.headers import header_stamps
 from streamer.runtime.names import belonging
 from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.video import find_video
+from streamer.source.latched import is_latched
 from streamer.source.payload import sorted_index
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _aligned(settings: StreamSettings, decoder: Decoder, topic: Topic) -> Stream
     """Settle how a stream is aligned that does not say it: a text holds until the next, never before it was said."""
     usual = "previous" if decoder.kind == "text" else "nearest"
     settled = settings.alignment.settled(usual)
-    latched = topic.latched and settled.missing == "hold" and settings.tf is None
+    latched = is_latched(topic) and settled.missing == "hold" and settings.tf is None
     return replace(settings, alignment=replace(settled, latched=latched))
 
 

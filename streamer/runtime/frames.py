@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from streamer.records import Place
+    from streamer.layout import Place
     from streamer.runtime.prepare import Stream
     from streamer.transport import Descriptor, SampleDescriptor
 

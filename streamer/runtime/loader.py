@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from streamer.delivery import Load
-    from streamer.records import Payload, Place, Spec
+    from streamer.layout import Place
+    from streamer.records import Payload, Spec
     from streamer.runtime.prepare import Prepared, Stream
 
 Rows = list[int | None]

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from streamer.decode import Decoder
     from streamer.decode.interpolate import Turn
     from streamer.episodes import Cut
+    from streamer.layout import Layout
     from streamer.plan import Compute
     from streamer.quality import Verdict
     from streamer.records import (
         Channel,
         Episode,
         EpisodeSettings,
-        Layout,
         Plan,
         StreamPlan,
         StreamSettings,

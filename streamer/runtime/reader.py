@@ -239,8 +239,8 @@ class Reader:
         rows = self._rows[send.slot]
         told = self._samples
         samples = [None if (count := rows[n]) is None else told[n].describe(frame, count) for n in peer.places]
-        plan = self._prepared.plan
-        peer.outbox.append(Descriptor(frame, plan.numbers.item(frame), plan.ticks.item(frame), send.slot, samples))
+        numbers, ticks = self._prepared.plan.numbers, self._prepared.plan.ticks
+        peer.outbox.append(Descriptor(frame, numbers.item(frame), ticks.item(frame), send.slot, samples))
 
     def _end_chunk(self, peer: Peer, chunk: int) -> None:
         self._tell(peer.name, EndOfChunk(chunk, *self._table.bounds(chunk)))
@@ -290,8 +290,7 @@ class Reader:
             self._tell(peer.name, EpisodeCommitted(ended))
         peer.waits_since = time.monotonic()
         peer.suspect = None
-        used = held()
-        self._channel.send(messages.Committed(peer.name, chunk, used.anon, used.shared))
+        self._channel.send(messages.Committed(peer.name, chunk, *held()))
 
     def _open(self, peer: Peer) -> None:
         """Let a generation begin, once its process is there and the supervisor wants it."""
@@ -302,11 +301,9 @@ class Reader:
         count = self._ledger.attempt(self._recording, peer.name, cursor.chunk)
         self._channel.send(messages.Attempted(peer.name, count))
         peer.heard = time.monotonic()
-        job = self._job
-        about = about_recording(self._prepared, job.name, job.chunk_size, job.provenance, peer.places)
+        about = about_recording(self._prepared, self._job.name, self._job.chunk_size, self._job.provenance, peer.places)
         closed = self._course.closed_before(self._ledger, self._recording, peer.name, cursor.chunk)
-        opened = Open(to_plain(about), self._pool.slots, self._credit, cursor.state, cursor.chunk, closed)
-        self._tell(peer.name, opened)
+        self._tell(peer.name, Open(to_plain(about), self._pool.slots, self._credit, cursor.state, cursor.chunk, closed))
         self._table.activate(peer.name, order.chunks, alone=count >= MOST_ATTEMPTS)
         if peer.handover:
             self._channel.send(messages.HandedOver(peer.name, time.monotonic() - peer.waits_since))

@@ -21,11 +21,11 @@ import zmq
 
 from streamer import contract
 from streamer.errors import ConfigError, ConsumerError, ContractError, EscapedViewError, StreamerError, from_os_error
+from streamer.layout import Layout
 from streamer.libraries import blamed
 from streamer.memory import anonymous, held
 from streamer.plain import from_plain
 from streamer.pool import PoolView
-from streamer.records import Layout
 from streamer.runtime import child
 from streamer.runtime.about import AboutEpisode, AboutRecording, part_of, recording_of, whole
 from streamer.runtime.durable import Disk
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from streamer.contract import Consumer
-    from streamer.records import Place
+    from streamer.layout import Place
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import MergeJob
     from streamer.runtime.trace import Growth

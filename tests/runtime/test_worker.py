@@ -13,9 +13,10 @@ import zmq
 from streamer import memfd
 from streamer.contract import Chunk, Consumer, Frame, Recording
 from streamer.errors import ConsumerError, ContractError, EscapedViewError
+from streamer.layout import Layout, Place
 from streamer.plain import to_plain
 from streamer.pool import Pool
-from streamer.records import Layout, Place, Spec
+from streamer.records import Spec
 from streamer.runtime import messages
 from streamer.runtime.about import AboutEpisode, AboutRecording, AboutStream
 from streamer.runtime.channel import Channel
