@@ -7,7 +7,7 @@ know, so a stranger on the socket is recognised and its messages are counted and
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgpack
@@ -16,7 +16,7 @@ import zmq
 from streamer.errors import ContractError, StreamerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_STATE = 64 * 2**20  # bytes of a consumer's state
 _MAX_MESSAGE = MAX_STATE + 2**16
@@ -183,19 +183,20 @@ class ReaderSocket:
         """Listen to a peer no more."""
         self._peers.discard(peer)
 
-    def receive(self) -> list[Heard]:
-        """Return all messages that have come; those that make no sense are counted and dropped."""
-        heard: list[Heard] = []
-        while True:
-            try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return heard
-            message = self._parse(parts)
-            if message is None:
-                self.rejected += 1
-            else:
-                heard.append(message)
+    def take(self) -> list[list[bytes]]:
+        """Return all messages that have come, whoever they are of, as they are."""
+        came: list[list[bytes]] = []
+        with suppress(zmq.Again):
+            while True:
+                came.append(self._socket.recv_multipart(zmq.NOBLOCK))
+        return came
+
+    def understand(self, came: Iterable[list[bytes]]) -> list[Heard]:
+        """Return the messages of peers; those of others, and those that make no sense, are counted and dropped."""
+        found = [self._parse(parts) for parts in came]
+        heard = [message for message in found if message is not None]
+        self.rejected += len(found) - len(heard)
+        return heard
 
     def _parse(self, parts: list[bytes]) -> Heard | None:
         if len(parts) != 2 or parts[0] not in self._peers:

@@ -180,11 +180,11 @@ class Reader:
                 told = now
                 self._channel.send(self._account.progress(now))
             happened = dict(poller.poll(int(_PROGRESS_SECONDS * 1000)))
-            if self._channel.fileno() in happened:
+            came = self._socket.take() if self._socket.socket in happened else []
+            if self._channel.ready():  # asked behind it: whoever has said hello was announced before it was started
                 self._obey_all(self._channel.receive())
-            if self._socket.socket in happened:
-                for heard in self._socket.receive():
-                    self._hear(heard)
+            for heard in self._socket.understand(came):
+                self._hear(heard)
             if self._loader.descriptor in happened:
                 for loaded in self._loader.finished():
                     self._take(loaded)

@@ -57,6 +57,8 @@ class FakeSocket:
         self.socket = self._end.fileno()  # for polling
         self._answer = answer
         self._heard: deque[Heard] = deque()
+        self._admitted: set[bytes] = set()
+        self.meanwhile: Callable[[], None] | None = None  # what happens before the reader takes in messages
         self.sent: list[tuple[bytes, ToConsumer]] = []
         self.rejected = 0
 
@@ -65,15 +67,24 @@ class FakeSocket:
         self._wake.send(b"x")
 
     def admit(self, peer: bytes) -> None:
+        self._admitted.add(peer)
         self.say(peer, Hello())
 
     def expel(self, peer: bytes) -> None:
         pass
 
-    def receive(self) -> list[Heard]:
+    def take(self) -> list[Heard]:
+        if self.meanwhile is not None:
+            self.meanwhile()
+            self.meanwhile = None
         self._end.recv(4096)
         heard, self._heard = list(self._heard), deque()
         return heard
+
+    def understand(self, came: list[Heard]) -> list[Heard]:
+        lost = [heard for heard in came if heard.message == Hello() and heard.peer not in self._admitted]
+        assert not lost, "nobody says hello twice"
+        return came
 
     def send(self, peer: bytes, message: ToConsumer) -> bool:
         self.sent.append((peer, message))
@@ -230,6 +241,18 @@ def test_one_that_dies_is_followed_from_its_last_commit_on(stage: Any) -> None:
     assert found.socket.shown(b"two") == list(range(4, FRAMES))
     assert told[-1].consumers["table"] == messages.Shown(10, 3)
     assert [m.count for m in told if isinstance(m, messages.Attempted)] == [1, 2]
+
+
+def test_one_that_is_announced_and_says_hello_while_the_reader_is_held_up_is_heard(stage: Any) -> None:
+    def meanwhile() -> None:  # a fork takes milliseconds, and a busy machine holds the reader up for longer
+        found.begin("one")
+        found.socket.say(b"one", Hello())
+
+    found = stage(diligent)
+    found.socket.meanwhile = meanwhile
+    found.socket.say(b"stranger", Release([0]))
+    found.run()
+    assert found.socket.shown(b"one") == list(range(FRAMES))
 
 
 @pytest.mark.parametrize(("killed", "proven"), [(False, [True]), (True, [False, True])])
