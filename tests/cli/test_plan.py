@@ -44,6 +44,15 @@ def sparse(folder: Path) -> Config:
     }
 
 
+def test_a_shift_moves_the_stamps_that_it_shows(tmp_path: Path) -> None:
+    config = sparse(tmp_path)
+    config["streams"]["arm"]["shift"] = "-13 ms"  # 3 ms behind each tick become 10 ms before it
+    finished = plan(tmp_path, config, "--json")
+    assert finished.code == 0, finished
+    (found,) = json.loads(finished.out)["recordings"]
+    assert found["streams"]["arm"]["offset_ms"]["largest"] == 10.0
+
+
 def test_spans_histograms_and_ticks_left_out_are_those_of_the_frames(tmp_path: Path) -> None:
     config = sparse(tmp_path)
     finished = plan(tmp_path, config, "--json")
