@@ -168,6 +168,7 @@ class ReaderSocket:
             self._socket.setsockopt(zmq.MAXMSGSIZE, _MAX_MESSAGE)
             self._socket.bind(endpoint)
         self._peers: set[bytes] = set()
+        self.strangers: list[list[bytes]] = []  # what came of those who are no peers yet
         self.rejected = 0
 
     @property
@@ -183,16 +184,22 @@ class ReaderSocket:
         """Listen to a peer no more."""
         self._peers.discard(peer)
 
-    def take(self) -> list[list[bytes]]:
-        """Return all messages that have come, whoever they are of, as they are."""
+    def receive(self) -> list[Heard]:
+        """Return the messages of peers that have come; those of others wait for `admitted_since`."""
         came: list[list[bytes]] = []
         with suppress(zmq.Again):
             while True:
                 came.append(self._socket.recv_multipart(zmq.NOBLOCK))
-        return came
+        self.strangers += [parts for parts in came if parts[0] not in self._peers]
+        return self._understood(parts for parts in came if parts[0] in self._peers)
 
-    def understand(self, came: Iterable[list[bytes]]) -> list[Heard]:
-        """Return the messages of peers; those of others, and those that make no sense, are counted and dropped."""
+    def admitted_since(self) -> list[Heard]:
+        """Return the messages of strangers who are peers by now; those of others are counted and dropped."""
+        strangers, self.strangers = self.strangers, []
+        return self._understood(strangers)
+
+    def _understood(self, came: Iterable[list[bytes]]) -> list[Heard]:
+        """Return what makes sense; the rest is counted and dropped."""
         found = [self._parse(parts) for parts in came]
         heard = [message for message in found if message is not None]
         self.rejected += len(found) - len(heard)

@@ -72,7 +72,7 @@ class Line:
         while len(heard) < count or self.reader.rejected < wanted:
             assert time.monotonic() < deadline, f"heard {heard}, rejected {self.reader.rejected} of {wanted}"
             self.reader.socket.poll(_LONG)
-            heard += self.reader.understand(self.reader.take())
+            heard += self.reader.receive() + self.reader.admitted_since()
         assert len(heard) == count
         assert self.reader.rejected == wanted
         return heard
@@ -242,7 +242,7 @@ def test_random_bytes_never_raise_and_are_heard_only_where_they_make_sense(line:
     heard: list[Heard] = []
     while not heard or heard[-1].message != Release([123_456]):
         assert line.reader.socket.poll(_LONG)
-        heard += line.reader.understand(line.reader.take())
+        heard += line.reader.receive() + line.reader.admitted_since()
     assert len(heard) - 1 + line.reader.rejected - before == len(bodies)
     assert all(isinstance(h.message, Hello | Release | Commit | ClosedOutputs | Lent) for h in heard)
 

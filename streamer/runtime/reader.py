@@ -180,10 +180,13 @@ class Reader:
                 told = now
                 self._channel.send(self._account.progress(now))
             happened = dict(poller.poll(int(_PROGRESS_SECONDS * 1000)))
-            came = self._socket.take() if self._socket.socket in happened else []
-            if self._channel.ready():  # asked behind it: whoever has said hello was announced before it was started
+            if self._channel.fileno() in happened:
                 self._obey_all(self._channel.receive())
-            for heard in self._socket.understand(came):
+            for heard in self._socket.receive() if self._socket.socket in happened else ():
+                self._hear(heard)
+            if self._socket.strangers and self._channel.ready():  # whoever says hello was announced before it began
+                self._obey_all(self._channel.receive())
+            for heard in self._socket.admitted_since():
                 self._hear(heard)
             if self._loader.descriptor in happened:
                 for loaded in self._loader.finished():
@@ -236,8 +239,7 @@ class Reader:
         frame = send.frame
         if self._table.holds(peer.name) == 1:
             peer.heard = time.monotonic()  # it held nothing until now: its time begins here
-        rows = self._rows[send.slot]
-        told = self._samples
+        rows, told = self._rows[send.slot], self._samples
         samples = [None if (count := rows[n]) is None else told[n].describe(frame, count) for n in peer.places]
         numbers, ticks = self._prepared.plan.numbers, self._prepared.plan.ticks
         peer.outbox.append(Descriptor(frame, numbers.item(frame), ticks.item(frame), send.slot, samples))
@@ -248,8 +250,7 @@ class Reader:
     # ---- what consumers say
 
     def _hear(self, heard: Heard) -> None:
-        peer = next((p for p in self._peers.values() if p.identity == heard.peer), None)
-        message = heard.message
+        peer, message = next((p for p in self._peers.values() if p.identity == heard.peer), None), heard.message
         if isinstance(message, Hello):
             self._present.add(heard.peer)
             if peer is not None:

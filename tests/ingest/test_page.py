@@ -93,7 +93,7 @@ def opened(window: Browser, key: str) -> str:
     """Open a recording's details; return what selects its row."""
     row = f"#recordings > li[data-key='{key}']"
     window.click(f"{row} > details > summary")
-    window.until(lambda: window.run("return document.querySelector(arguments[0]).open", f"{row} > details"), "open")
+    window.until(lambda: window.run("return document.querySelector(arguments[0])?.open", f"{row} > details"), "open")
     return row
 
 
@@ -109,7 +109,7 @@ def test_the_page_shows_a_running_pipeline(window: Browser) -> None:
         assert "84.1 frames/s" in window.text(f"{row} .run .facts")
         assert "36 MB of 510 MB" in window.text(f"{row} .run .facts")
         assert window.text(f"{row} .waits") == "dataset sets the pace: it is 7 frames behind."
-        script = "return document.querySelector(arguments[0]).naturalWidth"
+        script = "return document.querySelector(arguments[0])?.naturalWidth"
         window.until(lambda: window.run(script, f"{row} .run .picture img") == 160, "the newest picture")
         assert not window.complaints()
 
@@ -129,7 +129,7 @@ def test_memory_is_folded_until_a_process_grows(window: Browser) -> None:
         window.until_text("dataset holds more with every chunk", f"{row} .run .fold > summary")
         dataset = f"{row} .processes li[data-key=dataset]"
         window.until_text("growing", dataset)
-        path = "return document.querySelector(arguments[0]).getAttribute('d') ?? ''"
+        path = "return document.querySelector(arguments[0])?.getAttribute('d') ?? ''"
         line = window.until(lambda: window.run(path, f"{dataset} .line"), "the curve")
         assert (line.count("M"), line.count("L")) == (2, 6)  # two processes, four chunks each
         assert window.run(path, f"{dataset} .recycles").count("M") == 1
@@ -201,7 +201,7 @@ def test_what_is_done_shows_its_pictures_and_outputs(window: Browser, tmp_path: 
         window.open(server.url)
         window.until_text("1 recording is quarantined", "h1")
         row = opened(window, "#179")
-        script = "return document.querySelector(arguments[0]).naturalWidth"
+        script = "return document.querySelector(arguments[0])?.naturalWidth"
         window.until(lambda: window.run(script, f"{row} .sheets img") == 160, "its sheet")
         assert HOSTILE in window.text(f"{row} .files")
         assert "/data/out" in window.text(f"{row} .outputs")

@@ -58,6 +58,7 @@ class FakeSocket:
         self._answer = answer
         self._heard: deque[Heard] = deque()
         self._admitted: set[bytes] = set()
+        self.strangers: list[Heard] = []
         self.meanwhile: Callable[[], None] | None = None  # what happens before the reader takes in messages
         self.sent: list[tuple[bytes, ToConsumer]] = []
         self.rejected = 0
@@ -73,18 +74,19 @@ class FakeSocket:
     def expel(self, peer: bytes) -> None:
         pass
 
-    def take(self) -> list[Heard]:
+    def receive(self) -> list[Heard]:
         if self.meanwhile is not None:
             self.meanwhile()
             self.meanwhile = None
         self._end.recv(4096)
         heard, self._heard = list(self._heard), deque()
-        return heard
+        self.strangers = [h for h in heard if h.message == Hello() and h.peer not in self._admitted]
+        return [h for h in heard if h not in self.strangers]
 
-    def understand(self, came: list[Heard]) -> list[Heard]:
-        lost = [heard for heard in came if heard.message == Hello() and heard.peer not in self._admitted]
-        assert not lost, "nobody says hello twice"
-        return came
+    def admitted_since(self) -> list[Heard]:
+        heard, self.strangers = self.strangers, []
+        assert all(h.peer in self._admitted for h in heard), "nobody says hello twice"
+        return heard
 
     def send(self, peer: bytes, message: ToConsumer) -> bool:
         self.sent.append((peer, message))

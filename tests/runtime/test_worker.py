@@ -106,7 +106,7 @@ class Stage:
 
     def _wait_for_reader(self) -> list[Any]:
         self.reader.socket.poll(10_000)
-        return self.reader.understand(self.reader.take())
+        return self.reader.receive() + self.reader.admitted_since()
 
     def run(self, consumer: Consumer, *said: ToConsumer, **job: Any) -> list[Any]:
         """Let the worker take these messages; return its answers, and put what it told the supervisor into `told`."""
