@@ -83,6 +83,7 @@ class Opened:
     def __init__(self, loaded: Loaded) -> None:
         """Take a checked configuration; nothing is opened yet."""
         self._loaded = loaded
+        self._names: dict[Path, str] = {}
 
     def frames(self) -> Generator[Frame, None, None]:
         """Yield all frames of all recordings, in order.
@@ -124,11 +125,13 @@ class Opened:
             RecordingError: there is none.
 
         """
-        return recordings(self._loaded)
+        found = recordings(self._loaded)
+        self._names = unique_names(found)
+        return found
 
     def name_of(self, path: Path) -> str:
-        """Return what a run calls a recording: of several with one name, all but the first are numbered."""
-        return unique_names(self.paths()).get(path) or recording_name(path)
+        """Return what a run calls one of `paths`: of several with one name, all but the first are numbered."""
+        return self._names.get(path) or recording_name(path)
 
     @contextmanager
     def prepared(self, path: Path, *, mapped: bool = False, judge: bool = False) -> Iterator[Prepared]:

@@ -155,8 +155,13 @@ def _run() -> None:
 
 def _name(verb: str) -> None:
     """Add a verb's name and line alone, for the help, for what a shell completes, and for what was meant."""
+
+    def misplaced() -> None:
+        msg = f"the verb stands first: streamer {verb} …"
+        raise UsageError(msg)
+
     panel, told = _TOLD[verb]
-    app.command(verb, cls=Verb, short_help=told, rich_help_panel=panel)(lambda: None)
+    app.command(verb, cls=Verb, short_help=told, rich_help_panel=panel)(misplaced)
 
 
 def _add(verb: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_NEARLY_PARALLEL = 0.9995  # above this cosine a straight line is exact to float precision
+_NEARLY_PARALLEL = 1.0 - 1e-12  # above this cosine the sine of the angle says nothing more, and a line is as good
 
 
 class Turn(NamedTuple):

@@ -94,7 +94,7 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
             Source(path, scratch, salvage=config.source.salvage, trust=trust(config)) as source,
         ):
             types = Types.of(source, config.types, loaded.base)
-            judging = judging_by(quality_settings(config), config.threads, pixels=False)
+            judging = judging_by(quality_settings(config), config.threads, pixels=not quick)
             cut = _episodes(loaded, name)
             with importing(loaded.base):
                 prepared = _prepare(source, types, timeline_settings(config), settings, found, cut, judging)
@@ -102,6 +102,8 @@ def _check_recording(loaded: Loaded, path: Path, name: str, found: Checked, *, q
                 return
             if not quick:
                 _check_messages(prepared, found)
+            elif judging is not None and judging.looks:
+                found.warn("what only pictures and values tell of quality was not looked at (--quick)", key="quality")
             if len(prepared.streams) < len(settings):
                 return
             _describe(loaded, path, prepared, found)

@@ -147,9 +147,8 @@ def _merge(context: RunContext, name: str, options: dict[str, Any], parts: list[
     cut = loaded.config.episodes is not None
     each = [found for part in parts for found in _parts(part, name, cut=cut)]
     unknown = sorted(rejected - {part[0] for part in each})  # of an earlier run, or of a daemon
-    each += [(one, "", None, None, "", "", 0, 0, "") for one in unknown]
     nothing = {part.name for part in parts if not _parts(part, name, cut=cut)}  # left out as a whole, all episodes too
-    each += [(one, "", None, None, "", "", 0, 0, "") for one in sorted(nothing - rejected)]
+    each += [(one, "", None, None, "", "", 0, 0, "") for one in (*unknown, *sorted(nothing - rejected))]
     _merge_in_child(context, name, options, (each, rejected | nothing))
     gone = rejected.intersection(part[0] for part in each)
     if gone:
@@ -180,17 +179,23 @@ def _merge_in_child(
     )
     memory_kills = MemoryKills()
     for kills in range(1, _MOST_KILLS + 1):
-        code = _run_child(context, job)
-        if code == 0:
+        if _run_child(context, job):
             return
         starved += memory_kills.just_now()
-        context.status.note(f"{name}: its merging process was killed by SIGKILL; it is started again", consumer=name)
-        pause(context, _FIRST_WAIT * 2 ** (kills - 1))
+        if kills < _MOST_KILLS:
+            text = f"{name}: its merging process was killed by SIGKILL; it is started again"
+            context.status.note(text, consumer=name)
+            pause(context, _FIRST_WAIT * 2 ** (kills - 1))
     raise given_up(_MOST_KILLS, starved, consumer=name)
 
 
-def _run_child(context: RunContext, job: MergeJob) -> int:
-    """Run a merging process to its end; return 0 where it has merged, else the status of a SIGKILL from outside."""
+def _run_child(context: RunContext, job: MergeJob) -> bool:
+    """Run a merging process to its end; tell whether it has merged, or was killed by SIGKILL from outside.
+
+    Raises:
+        StreamerError: it failed, or ended otherwise.
+
+    """
     loaded = context.loaded
     log = context.workdir.logs / f"{job.name}.merge.log"
     child = Child("streamer.runtime.merge", f"merge {job.name}", folder=loaded.base, log=log)
@@ -207,12 +212,11 @@ def _run_child(context: RunContext, job: MergeJob) -> int:
         if isinstance(message, Failed):
             failure = message.cause.within(hint=f"its log: {log}")
             raise failure
-    if any(isinstance(message, Merged) for message in heard):
-        return 0
-    if code != -signal.SIGKILL:
+    merged = any(isinstance(message, Merged) for message in heard)
+    if not merged and code != -signal.SIGKILL:
         msg = f"its merging process ended ({how_it_ended(code)})"
         raise StreamerError(msg, consumer=job.name, hint=f"its log: {log}")
-    return code
+    return merged
 
 
 def _wait(context: RunContext, child: Child) -> None:

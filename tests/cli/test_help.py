@@ -39,6 +39,11 @@ finally:
     assert told.stdout.endswith("imported: []\n")
 
 
+def test_a_verb_that_does_not_stand_first_is_no_silent_success(tmp_path: Path, commands: Command) -> None:
+    done = commands(tmp_path, "--", "top")
+    assert (done.code, "the verb stands first: streamer top …" in done.err) == (64, True)
+
+
 def test_the_help_lists_every_verb_also_where_one_stands_behind_it(tmp_path: Path, commands: Command) -> None:
     assert commands(tmp_path, "--help", "run").out == commands(tmp_path, "-h").out
 

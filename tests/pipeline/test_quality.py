@@ -101,6 +101,20 @@ def test_what_is_flagged_is_written_and_told_with_its_counts(truth: tuple[dict[s
     assert "whole-004 is flagged: arm: a pause of 350 ms, longer than 150 ms" in shown
 
 
+@pytest.mark.parametrize("on_low", ["flag", "drop"])
+def test_a_check_says_before_what_the_run_says_after(day: Path, tmp_path: Path, on_low: str) -> None:
+    done = run(tmp_path, _config(day, on_low, SUMS))
+    with Run(tmp_path, "check", "config.yaml", "--json") as checking:
+        checked = json.loads(checking.end().out)
+    assert [one["frames"] for one in checked["recordings"]] == [done.report["frames"]["delivered"]]
+    told = [finding["message"] for finding in checked["findings"]]
+    for line in done.out.splitlines():
+        if line.startswith("  episode "):
+            assert any(line.strip() in warning for warning in told), (line, told)
+    with Run(tmp_path, "check", "config.yaml", "--quick") as checking:
+        assert "quality was not looked at (--quick)" in checking.end().out
+
+
 TOLD = {
     BLACK: "head: 100 % (5 of 5) of its pictures black (brightness down to 3, below 20), more than 10 %",
     LOST: "arm: a pause of 350 ms, longer than 150 ms",
