@@ -26,6 +26,11 @@ _FLAGS = (
     "--disable-sync",
 )
 _DEADLINE = 120.0
+_IS_DRAWN = "return document.querySelector(arguments[0])?.checkVisibility() ?? false"
+_SEEN = """
+    const found = document.querySelector(arguments[0]);
+    return found?.checkVisibility() ? found.innerText : "";
+"""
 
 
 class Browser:
@@ -49,11 +54,15 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def text(self, selector: str = "body") -> str:
-        """Return the text that is seen of the first element with this selector; none is there: no text."""
-        return str(self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
+        """Return the text that is seen of the first element with this selector; none is there, or it is hidden: none.
+
+        The check comes first because ``innerText`` of an element that is not drawn is all of its text.
+        """
+        return str(self.run(_SEEN, selector))
 
     def click(self, selector: str) -> None:
-        """Press a button, open a summary."""
+        """Press a button, open a summary; wait until it is drawn."""
+        self.until(lambda: self.run(_IS_DRAWN, selector), f"{selector} to press")
         self.driver.find_element("css selector", selector).click()
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
