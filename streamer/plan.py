@@ -106,7 +106,7 @@ def _align(name: str, instants: Stamps, stamps: Stamps, how: Alignment) -> tuple
     )
     missing = np.empty(count, bool)
     reach = own_period(instants) * 3 // 4
-    turns = _turns(instants)
+    turns = _turns(instants, how.at_ticks)
     for start in range(0, count, _PIECE):
         piece = slice(start, start + _PIECE)
         mean = how.align == "mean"
@@ -198,16 +198,22 @@ def _average(instants: Stamps, piece: slice, stamps: Stamps, reach: int) -> _Cho
     return np.where(found, low, -1), np.where(found, high, -1), np.zeros(len(here))
 
 
-def _turns(instants: Stamps) -> NDArray[np.int64] | None:
-    """Return how many equal instants lie before and behind each, (2, n); None where all differ."""
-    new = instants[1:] != instants[:-1]
+def _turns(instants: Stamps, at_ticks: int) -> NDArray[np.int64] | None:
+    """Return how many equal instants lie before and behind each, (2, n); None where all differ.
+
+    Those that have no tick ``at_ticks`` later only repeat the first or the last, and take nobody's turn.
+    """
+    own = slice(max(-at_ticks, 0), max(len(instants) - at_ticks, 0))
+    new = instants[own][1:] != instants[own][:-1]
     if new.all():
         return None
     group = np.concatenate([[0], np.cumsum(new)])
     sizes = np.bincount(group)
     begins = np.cumsum(sizes) - sizes
-    before = np.arange(len(instants)) - begins[group]
-    return np.stack([before, sizes[group] - 1 - before])
+    turns = np.zeros((2, len(instants)), np.int64)
+    turns[0, own] = np.arange(len(group)) - begins[group]
+    turns[1, own] = sizes[group] - 1 - turns[0, own]
+    return turns
 
 
 def _choose(ticks: Stamps, stamps: Stamps, align: str, turns: NDArray[np.int64] | None) -> _Chosen:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from streamer.demo import Workload, make
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
+
+settings.register_profile("same", derandomize=True)  # a change is judged by what it changes, and not by chance
+settings.register_profile("search", max_examples=2000, print_blob=True)  # other examples each time
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

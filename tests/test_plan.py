@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamer.delivery import Delivery, End, EndChunk, Load, Send
@@ -163,6 +163,7 @@ HOW = st.builds(
 
 
 @settings(deadline=None, max_examples=400)
+@example(ticks=[10, 11], stamps=[19, 19], how=Alignment(at=9, at_ticks=-1))  # the first has no tick before it
 @given(ticks=TICKS, stamps=STAMPS, how=HOW)
 def test_a_plan_is_what_asking_every_message_gives(ticks: list[int], stamps: list[int], how: Alignment) -> None:
     ticks = [BASE + tick for tick in ticks]

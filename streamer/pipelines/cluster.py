@@ -48,6 +48,7 @@ class _TaskJob:
     values: dict[str, Any]
     path: str
     name: str
+    task: str
     folder: str
     cwd: str
     scratch: int
@@ -57,7 +58,10 @@ class _TaskJob:
 
 
 class _Mailbox:
-    """The actor between the tasks and the driver: what each says last, and which of them shall stop."""
+    """The actor between the tasks and the driver: what each says last, and which of them shall stop.
+
+    A task's name is that of its recording and of the try, so that no word of an earlier try is taken for a later one's.
+    """
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[dict[str, Any], list[_Message]]] = {}
@@ -72,10 +76,6 @@ class _Mailbox:
     def ask(self, name: str, stop: int) -> None:
         """Ask a task to stop."""
         self._asked[name] = stop
-
-    def begin(self, name: str) -> None:
-        """Forget what an earlier try has said."""
-        self._said.pop(name, None)
 
     def look(self) -> dict[str, tuple[dict[str, Any], list[_Message]]]:
         """Return what everyone has said; messages once."""
@@ -102,7 +102,7 @@ def _stream(mailbox: Any, job: _TaskJob) -> tuple[Ended, list[_Message]]:
     settings = {"threads": job.threads}
     pipeline = Pipeline(loaded, Path(job.path), name, folder, settings=settings, part=True, share=job.share)
     try:
-        return _watch(mailbox, name, pipeline)
+        return _watch(mailbox, job.task, pipeline)
     finally:
         pipeline.close()
 
@@ -211,11 +211,6 @@ class _Cluster:
         snapshot, waiting = self._said.get(name, ({}, []))
         self._said[name] = snapshot, waiting + messages
 
-    def begin(self, name: str) -> None:
-        """Forget what an earlier try has said."""
-        self._said.pop(name, None)
-        self.ray.get(self.mailbox.begin.remote(name))
-
     def _look(self) -> None:
         if time.monotonic() < self._looked + _TELL_SECONDS / 2:
             return
@@ -263,6 +258,7 @@ def cluster(loaded: Loaded, mode: str, memory: int) -> Iterator[Callable[[Work],
                 values=loaded.values,
                 path=str(work.path),
                 name=work.name,
+                task=f"{work.name} {work.tries}",
                 folder=str(base / work.folder.name if base else work.folder),
                 cwd=str(Path.cwd()),
                 scratch=config.scratch or 0,
@@ -270,8 +266,7 @@ def cluster(loaded: Loaded, mode: str, memory: int) -> Iterator[Callable[[Work],
                 anew=work.tries == 1 and mode != "resume",
                 share=work.share,
             )
-            joined.begin(work.name)
-            return _Task(joined, work.name, task.remote(joined.mailbox, job))
+            return _Task(joined, job.task, task.remote(joined.mailbox, job))
 
         yield start
 

@@ -12,6 +12,7 @@ import pytest
 
 from streamer.supervisor.template import CAN_FORK
 from tests.pipeline.driver import digests, run, start, wait_until
+from tests.pipeline.takes import status
 
 Config = dict[str, Any]
 GATE = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 17}}
@@ -30,6 +31,12 @@ def expected(tmp_path: Path, config: Config) -> dict[str, Any]:
     undisturbed = config | {"consumers": {"digest": config["consumers"]["digest"]}}
     assert run(tmp_path / "undisturbed", undisturbed).code == 0
     return digests(tmp_path / "undisturbed" / "digest.json")
+
+
+def committed(folder: Path, name: str) -> int:
+    """Return how many chunks of a consumer the supervisor knows to be committed."""
+    chunks: int = status(folder).get("consumers", {}).get(name, {}).get("committed_chunks", 0)
+    return chunks
 
 
 def at_the_gate(folder: Path) -> int:
@@ -249,6 +256,7 @@ def test_a_closed_error_output_does_not_stop_the_work(tmp_path: Path, gated: Con
 def test_what_a_stopped_run_says_was_delivered_is_what_was_committed(tmp_path: Path, gated: Config) -> None:
     with start(tmp_path, gated) as running:
         at_the_gate(tmp_path)
+        wait_until(lambda: committed(tmp_path, "gate") == 3, "its commits to be written down")
         running.signal(signal.SIGTERM)
         wait_until(lambda: "finishes its chunk" in running.said(), "the announcement")
         running.signal(signal.SIGTERM)
