@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _H264_QUALITY, _FAR_KEYS = 23, 30  # x264's own default; frames
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_PERTURB, _M_ARENA_MAX = -1, -3, -6, -8  # of malloc.h
 _KEPT = 2**30  # bytes: larger pieces, or more at the end of the heap, go back to the system at once
 _LEAST_AV1 = 4  # pixels
 _SMALLEST, _TAKES_SMALL = 32, (17, 1)  # pixels; from which version on PyAV brings an SVT-AV1 that takes fewer
@@ -116,6 +116,17 @@ def _keep_memory() -> None:
         adjust(_M_TRIM_THRESHOLD, _KEPT)
 
 
+@cache
+def _clear_memory() -> None:
+    """Let the allocator clear what it gives out: x264 (165, in PyAV 18.1) looks at bytes that it has not written.
+
+    Where they were used before, one segment in some hundreds comes out with another, equally good, choice for a block.
+    """
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if adjust is not None:
+        adjust(_M_PERTURB, 0xFF)  # what is given out is filled with the opposite
+
+
 def _check_av1(stream: str, shape: tuple[int, ...], size: str) -> None:
     if min(shape[:2]) < _LEAST_AV1:
         msg = f"{size}: SVT-AV1 encodes {_LEAST_AV1}x{_LEAST_AV1} and more; choose 'codec: h264'"
@@ -154,6 +165,8 @@ class Segment:
     def __init__(self, path: Path, rate: Fraction, coding: Coding, *, time_base: Fraction | None = None) -> None:
         """Begin a file; ``time_base`` (seconds) is the unit of the time stamps, 1/``rate`` where it is left out."""
         _keep_memory()
+        if coding.codec == "h264":
+            _clear_memory()
         os.environ.setdefault("SVT_LOG", "1")  # errors only
         self._av: Any = require("av", "video")
         self._colors = self._av.video.reformatter.VideoReformatter()  # its tables take longer to make than to use

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from streamer.demo import Workload, make
+from tests import tiers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,12 @@ ROOT = Path(__file__).parent.parent
 settings.register_profile("same", derandomize=True)  # a change is judged by what it changes, and not by chance
 settings.register_profile("search", max_examples=2000, print_blob=True)  # other examples each time
 settings.load_profile("same")
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are not wanted are left out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that are listed as slow."""
+    tiers.mark(items, whole=config.args == config.getini("testpaths"))
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,6 @@ DATASET: dict[str, Any] = {
     "features": {"observation.images.head": "camera", "observation.state": "joints"},
     "task": {name: f"Task {name[-1]}" for name in NAMES},
     "codec": "h264",
-    "encoder_threads": 1,  # with more, x264 is seen to encode one segment in a hundred otherwise
 }
 
 

@@ -76,7 +76,7 @@ def configured(path: Path, chunks: int) -> dict[str, Any]:
     """Configure a run over it: a process for each so many chunks of every consumer."""
     no_points, numbers = ["cam", "left", "film", "joints", "state", "says"], ["cam", "film", "joints", "state"]
     state = {"concat": [{"topic": "/joints", "field": "position"}, {"topic": "/grip", "field": "position"}]}
-    coding = {"codec": "h264", "encoder_threads": 1, "quality": 30}
+    coding = {"codec": "h264", "quality": 30}
     consumers: dict[str, dict[str, Any]] = {
         "checksum": {"options": {"out": "out/sums/{episode}.json"}},
         "csv": {"options": {"out": "out/csv"}},

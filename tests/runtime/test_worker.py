@@ -102,11 +102,15 @@ class Stage:
         stack.callback(self.supervisor.close)
         stack.callback(self.channel.close)
         self.told: list[Any] = []
-        assert [h.message for h in self._wait_for_reader()] == [Hello()]
+        assert self._answers() == []
 
-    def _wait_for_reader(self) -> list[Any]:
-        self.reader.socket.poll(10_000)
-        return self.reader.receive() + self.reader.admitted_since()
+    def _answers(self) -> list[Any]:
+        """Return what has come before a hello, which the worker's end sends first and here last."""
+        came: list[Any] = []
+        while not came or came[-1] != Hello():
+            assert self.reader.socket.poll(60_000)
+            came += [heard.message for heard in self.reader.receive() + self.reader.admitted_since()]
+        return came[:-1]
 
     def run(self, consumer: Consumer, *said: ToConsumer, **job: Any) -> list[Any]:
         """Let the worker take these messages; return its answers, and put what it told the supervisor into `told`."""
@@ -118,7 +122,8 @@ class Stage:
         finally:
             self.channel.send(messages.WarmedUp(0))  # so that receive returns
             self.told = [m for m in self.supervisor.receive() if not isinstance(m, messages.WarmedUp)]
-            self.answers = [heard.message for heard in self._wait_for_reader()]
+            self.endpoint.send(Hello())
+            self.answers = self._answers()
         return self.answers
 
 
