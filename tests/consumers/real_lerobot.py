@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,5 @@ if __name__ == "__main__":
         sys.stdout.write(json.dumps(read(Path(arguments[0]))) + "\n")
     else:
         EDITS[arguments[0]](Path(arguments[1]), Path(arguments[2]))
+    sys.stdout.flush()
+    os._exit(0)  # at a proper exit, a thread of 0.4.4's libraries now and then ends the process by SIGABRT

@@ -481,9 +481,9 @@ _FULL_FILES = {"data_file_mb": 0.0095, "video_file_mb": 0.036}
 @pytest.mark.parametrize(
     ("sizes", "stride"),
     [
-        pytest.param({}, 4, id="shared", marks=pytest.mark.slow),
+        pytest.param({}, 9, id="shared", marks=pytest.mark.slow),
         pytest.param({}, 1, id="shared-all", marks=pytest.mark.soak),
-        pytest.param(_FULL_FILES, 4, id="full", marks=pytest.mark.slow),
+        pytest.param(_FULL_FILES, 9, id="full", marks=pytest.mark.slow),
         pytest.param(_FULL_FILES, 1, id="full-all", marks=pytest.mark.soak),
     ],
 )

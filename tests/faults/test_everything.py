@@ -95,9 +95,9 @@ def _kind(process: psutil.Process) -> str:
 @pytest.mark.timeout(450)
 def test_two_kills_among_all_consumers_change_no_output(tmp_path: Path) -> None:
     attack = Attack(tmp_path, seed=3)
-    assert attack.run(tmp_path / "killed", kills=2) == []
     assert len(attack.expected) > 300
-    assert sum(attack.killed.values()) == 2
+    while (killed := attack.killed.total()) < 2:  # a run may be whole before the second
+        assert attack.run(tmp_path / f"{killed} killed", kills=2 - killed) == []
 
 
 @pytest.mark.soak

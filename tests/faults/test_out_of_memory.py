@@ -146,8 +146,10 @@ def test_a_recording_comes_out_whomever_of_a_daemon_the_kernel_kills_for_memory(
             daemon.wait(one="done")
         else:
             assert daemon.process.wait(60) == -9
+        daemon.end()  # or it is found ended
     with Watch(tmp_path, config) as daemon:
         daemon.wait(one="done")
+        assert daemon.end() == 0
     assert digests(tmp_path / "one.json") == digests(tmp_path / "out" / "one.json") == whole
 
 

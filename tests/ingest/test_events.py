@@ -95,7 +95,9 @@ def test_a_page_of_five_thousand_recordings_costs_two_kilobytes_a_second(tmp_pat
     assert len(page["rows"]) > 3000
     assert whole > 500_000
     assert told / seconds < 2000, f"{told} bytes in {seconds:.1f} s"
-    assert page["head"]["counts"]["done"] == COUNT // 2 + daemon.taken  # nothing was left out
+    taken = page["head"]["memory"]["used"] // 10**7  # what the daemon says of this page; it has made others since
+    assert taken >= 6
+    assert page["head"]["counts"]["done"] == COUNT // 2 + taken  # nothing was left out
     assert sum(row["state"] == "queued" for row in page["rows"].values()) == page["head"]["counts"]["queued"]
 
 
