@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from streamer.records import Spec  # noqa: TC001 - records are made of plain val
 from streamer.units import show_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 ALIGNMENT = 64  # a cache line: no two arrays share one, and vector instructions like it
 PAGE = 4096
@@ -33,10 +33,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a slot is divided; ``slot_size`` is a whole number of pages."""
+    """How a slot is divided; ``slot_size`` is a whole number of pages.
+
+    The ``later`` bytes at its end have memory only once something is written there.
+    """
 
     places: tuple[Place, ...]
     slot_size: int
+    later: int = 0
+
+    def is_later(self, place: Place) -> bool:
+        """Tell whether a place is among those bytes."""
+        return bool(self.later) and place.offset >= self.slot_size - self.later
 
 
 def make_layout(specs: Mapping[str, Spec]) -> Layout:
@@ -48,6 +56,23 @@ def make_layout(specs: Mapping[str, Spec]) -> Layout:
         places.append(Place(name, end, nbytes, spec))
         end = _round_up(end + nbytes, ALIGNMENT)
     return Layout(tuple(places), max(_round_up(end, PAGE), PAGE))
+
+
+def put_last(layout: Layout, chosen: Collection[int]) -> Layout:
+    """Move some arrays, by their numbers, to the end of the slot: they will seldom be written to."""
+    if not chosen:
+        return layout
+    offsets, end, first = dict[int, int](), 0, 0
+    for last in (False, True):
+        for number, place in enumerate(layout.places):
+            if (number in chosen) == last:
+                offsets[number] = end
+                end = _round_up(end + place.nbytes, ALIGNMENT)
+        if not last:
+            first = end = max(_round_up(end, PAGE), PAGE)
+    size = _round_up(end, PAGE)
+    places = (replace(place, offset=offsets[number]) for number, place in enumerate(layout.places))
+    return Layout(tuple(places), size, size - first)
 
 
 def count_slots(layout: Layout, budget: int, frames: int, least: int) -> int:

@@ -38,6 +38,7 @@ class Pool:
         self.slots = slots
         self.ready = 0
         self._fd = fd
+        self._whole: set[int] = set()  # slots that have memory for what is seldom written
         first = slots if ready is None else min(ready, slots)
         try:
             os.ftruncate(fd, slots * layout.slot_size)
@@ -65,16 +66,49 @@ class Pool:
         return slots
 
     def _allocate(self, slots: int) -> None:
-        """Allocate now, so that a full machine says so here and not by a signal at the first write."""
-        start, size = self.ready * self.layout.slot_size, slots * self.layout.slot_size
+        size, later = self.layout.slot_size, self.layout.later
+        if not later:
+            self._take(self.ready * size, slots * size)
+        for slot in range(self.ready, self.ready + slots if later else 0):
+            self._take(slot * size, size - later)
+        self.ready += slots
+
+    def _take(self, start: int, size: int) -> None:
+        """Take memory now, so that a full machine says so here and not by a signal at the first write."""
         if sys.platform == "linux" and size:
             os.posix_fallocate(self._fd, start, size)
             with suppress(OSError):  # an older kernel: the pages are mapped as they are written
                 self._map.madvise(_POPULATE_WRITE, start, size)
-        self.ready += slots
+
+    @property
+    def allocated(self) -> int:
+        """How many bytes have memory."""
+        return self.ready * (self.layout.slot_size - self.layout.later) + len(self._whole) * self.layout.later
+
+    def _complete(self, slot: int) -> None:
+        """Take the memory of a slot's last part.
+
+        Raises:
+            StorageError: there is none.
+
+        """
+        later = self.layout.later
+        try:
+            self._take((slot + 1) * self.layout.slot_size - later, later)
+        except OSError as error:
+            msg = f"the machine has no {show_size(later)} of memory free for a frame: {error.strerror}"
+            raise StorageError(msg, key="pool") from error
+        self._whole.add(slot)
 
     def array(self, slot: int, place: Place) -> NDArray[Any]:
-        """Return the writable array of one stream in one slot."""
+        """Return the writable array of one stream in one slot.
+
+        Raises:
+            StorageError: there is no memory for it.
+
+        """
+        if slot not in self._whole and self.layout.is_later(place):
+            self._complete(slot)
         start = slot * self.layout.slot_size + place.offset
         raw = self._bytes[start : start + place.nbytes]
         array: NDArray[Any] = raw.view(np.dtype(place.spec.dtype)).reshape(place.spec.shape)

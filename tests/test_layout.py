@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.errors import ConfigError
-from streamer.layout import ALIGNMENT, PAGE, count_slots, make_layout
+from streamer.layout import ALIGNMENT, PAGE, count_slots, make_layout, put_last
 from streamer.records import Spec
 
 POINT = {"names": ["x", "intensity"], "formats": ["<f4", "u1"], "offsets": [0, 4], "itemsize": 5}
@@ -78,3 +79,27 @@ def test_the_pool_that_the_error_asks_for_is_enough() -> None:
     asked = int(str(caught.value).partition("'pool: ")[2].partition(" MB'")[0]) * 10**6
     assert count_slots(layout, asked, frames=10, least=6) >= 6
     assert asked == math.ceil(6 * layout.slot_size / 10**6) * 10**6
+
+
+@settings(deadline=None, max_examples=100)
+@given(specs=SPECS, chosen=st.sets(st.integers(0, 5), min_size=1))
+def test_what_is_put_last_begins_at_a_page_behind_all_else(specs: dict[str, Spec], chosen: set[int]) -> None:
+    before = make_layout(specs)
+    layout = put_last(before, chosen)
+    assert [(p.name, p.nbytes, p.spec) for p in layout.places] == [(p.name, p.nbytes, p.spec) for p in before.places]
+    spans = sorted((p.offset, p.offset + p.nbytes) for p in layout.places)
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    assert all(place.offset % ALIGNMENT == 0 for place in layout.places)
+    first = layout.slot_size - layout.later
+    assert first >= PAGE
+    assert first % PAGE == layout.slot_size % PAGE == 0
+    for number, place in enumerate(layout.places):
+        if place.nbytes:
+            assert layout.is_later(place) == (number in chosen) == (place.offset >= first)
+            assert place.offset + place.nbytes <= (layout.slot_size if number in chosen else first)
+
+
+def test_a_slot_of_which_nothing_is_put_last_stays_as_it_is() -> None:
+    layout = make_layout({"a": Spec((PAGE,), "u1"), "b": Spec((3,), "<f8")})
+    assert put_last(layout, ()) == layout
+    assert not any(map(layout.is_later, layout.places))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from streamer import memfd
 from streamer.errors import StorageError
-from streamer.layout import ALIGNMENT, Layout, make_layout
+from streamer.layout import ALIGNMENT, Layout, make_layout, put_last
 from streamer.pool import Pool, PoolView
 from streamer.records import Spec
 
@@ -184,3 +184,35 @@ def test_a_pool_that_the_machine_cannot_let_grow_stays_as_it_is() -> None:
         assert pool.grow(3) == 0
         assert pool.ready == 2
         pool.array(1, layout.places[0])[...] = 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a memfd is needed")
+def test_what_is_put_last_has_memory_once_it_is_written_to() -> None:
+    layout = put_last(make_layout({"image": Spec((512, 1024), "|u1"), "arm": Spec((3,), "<f8")}), [0])
+    image, arm = layout.places
+    with shared() as (writable, readable):
+        filled, view = Pool(writable, layout, 4), PoolView(readable, layout, 4)
+        assert filled.allocated == os.fstat(writable).st_blocks * 512 == 4 * 4096
+        filled.array(2, arm)[...] = 7
+        assert filled.allocated == 4 * 4096
+        filled.array(2, image)[...] = 9
+        filled.array(2, image)[0] = 8
+        assert filled.allocated == os.fstat(writable).st_blocks * 512 == 4 * 4096 + 512 * 1024
+        assert view.array(2, arm, 3).tolist() == [7, 7, 7]
+        assert view.array(2, image, 0)[:2, 0].tolist() == [8, 9]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a memfd is needed")
+def test_a_machine_without_memory_for_what_is_put_last_is_an_error_and_no_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = put_last(make_layout({"image": Spec((512, 1024), "|u1")}), [0])
+    with shared() as (writable, _):
+        filled = Pool(writable, layout, 2)
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(StorageError, match="no 524 kB of memory free for a frame"):
+            filled.array(1, layout.places[0])
