@@ -59,7 +59,8 @@ class Lent(NamedTuple):
 class Open(NamedTuple):
     """Reader → consumer: begin with this recording (plain values of an `AboutRecording`) and state.
 
-    ``chunk`` is the first that will be sent; ``closed`` whether the outputs of the episode before it are finished.
+    ``chunk`` is the first that will be sent; ``closed`` whether the outputs of the episode before it are finished;
+    ``reader`` its process, whose files may be mapped.
     """
 
     about: dict[str, Any]
@@ -68,12 +69,14 @@ class Open(NamedTuple):
     state: bytes | None
     chunk: int = 0
     closed: bool = True
+    reader: int = 0
 
 
-# One stream's sample: its stamp and offset in nanoseconds, its flags, the rows that it has in its place; of a mean also
-# the number of messages. It is a plain tuple, as there are several a frame, and to name its parts would cost more than
-# to send it.
-SampleDescriptor: TypeAlias = tuple[int, int, int, int] | tuple[int, int, int, int, int]
+# The rows of a sample in its place, or where it stays in the recording: the reader's descriptor of a file, a byte.
+Extent: TypeAlias = int | tuple[int, int]
+# One stream's sample: its stamp and offset in nanoseconds, its flags, its extent; of a mean also the number of
+# messages. It is a plain tuple, as there are several a frame, and to name its parts would cost more than to send it.
+SampleDescriptor: TypeAlias = tuple[int, int, int, Extent] | tuple[int, int, int, Extent, int]
 
 
 class Descriptor(NamedTuple):

@@ -57,7 +57,10 @@ def _streams(streams: dict[str, Any], width: int) -> Text:
         (name, *(str(s[key]) for key in ("held", "interpolated", "gaps", "none")), f"{s['max_offset_ms']:.1f} ms")
         for name, s in streams.items()
     ]
-    return table(("stream", "held", "interpolated", "in gaps", "none", "largest offset"), rows, width)
+    found = table(("stream", "held", "interpolated", "in gaps", "none", "largest offset"), rows, width)
+    if mapped := [name for name, s in streams.items() if s.get("mapped")]:
+        found.append(f"\nnot copied, as they can be seen in the recording itself: {', '.join(mapped)}")
+    return found
 
 
 def _episodes(episodes: list[dict[str, Any]], width: int) -> Text:

@@ -97,6 +97,15 @@ class ImageDecoder:
             convert_into(_view(raw, how, start, payload), how.read, how.code, out)
         return len(out)
 
+    def plain_at(self, payload: Payload, spec: Spec) -> int | None:
+        """Return where in a message an array of ``spec`` stands as it is; None where `decode` must make it."""
+        try:
+            raw, start, how = self._look(payload)
+        except ConfigError:  # an image without colours, which `decode` refuses
+            return None
+        shape = (raw.height, raw.width, how.channels)[: 2 if how.channels == 1 else 3]
+        return start if how.plain and (shape, how.dtype) == (spec.shape, spec.dtype) else None
+
     def _look(self, payload: Payload) -> tuple[_Raw, int, _Arranged]:
         """Read a message's head; return also where its pixels begin."""
         raw, start = parse_head(payload, self._wire, _raw_head)

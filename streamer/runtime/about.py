@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 def alignments(prepared: Prepared) -> dict[str, Alignment]:
     """Count what a reader of the report wants to know of each stream's alignment."""
-    return {stream.settings.name: _alignment(stream.plan, mean=stream.averaged) for stream in prepared.streams}
+    layout = prepared.layout
+    pairs = zip(prepared.streams, layout.places, strict=True)
+    return {s.settings.name: _alignment(s.plan, mean=s.averaged, mapped=layout.is_later(p)) for s, p in pairs}
 
 
-def _alignment(plan: StreamPlan, *, mean: bool) -> Alignment:
+def _alignment(plan: StreamPlan, *, mean: bool, mapped: bool) -> Alignment:
     counts = (plan.second - plan.first + 1)[plan.first >= 0] if mean else plan.first[:0]
     return Alignment(
         held=int(np.count_nonzero(plan.flags & Flag.HELD)),
@@ -34,6 +36,7 @@ def _alignment(plan: StreamPlan, *, mean: bool) -> Alignment:
         none=int(np.count_nonzero(plan.first < 0)),
         max_offset_ms=round(float(np.abs(plan.offset).max(initial=0)) / 1e6, 6),
         averaged=(int(counts.min()), int(counts.max())) if len(counts) else None,
+        mapped=mapped,
     )
 
 

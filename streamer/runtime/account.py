@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from streamer.delivery import Delivery
     from streamer.ledger import Ledger
+    from streamer.pool import Pool
     from streamer.runtime.job import ReaderJob
     from streamer.runtime.peer import Peer
     from streamer.runtime.prepare import Prepared
@@ -27,16 +28,16 @@ class Account:
         self,
         job: ReaderJob,
         prepared: Prepared,
-        slots: int,
+        pool: Pool,
         table: Delivery,
         ledger: Ledger,
         recording: int,
         peers: Mapping[str, Peer],
     ) -> None:
-        """Begin to measure; the pool may grow to ``slots`` slots."""
+        """Begin to measure."""
         self._job = job
         self._prepared = prepared
-        self._slots = slots
+        self._pool = pool
         self._table = table
         self._ledger = ledger
         self._recording = recording
@@ -52,8 +53,8 @@ class Account:
             planned=plan.planned,
             chunks=self._table.chunks,
             skipped=dict(plan.skipped),
-            slot_size=prepared.layout.slot_size,
-            slots=self._slots,
+            slot_size=prepared.layout.slot_size - prepared.layout.later,
+            slots=self._pool.slots,
             pool=self._job.pool,
             warnings=prepared.warnings,
             damage=prepared.source.damage,
@@ -92,7 +93,7 @@ class Account:
         """Tell how the session went; so many messages were ``rejected``."""
         skips = self._ledger.skips(self._recording)
         reached = self._table.secured()
-        slot_size = self._prepared.layout.slot_size
+        layout = self._prepared.layout
         return Streamed(
             finished=self._table.finished,
             reached=reached,
@@ -103,8 +104,8 @@ class Account:
             loads=self._table.loads,
             rejected=rejected,
             blocks=self._prepared.source.blocks_loaded,
-            pool_peak=self._table.peak_slots * slot_size,
-            pool_allocated=self._table.slots * slot_size,
+            pool_peak=min(self._table.peak_slots * layout.slot_size, self._pool.allocated),
+            pool_allocated=self._pool.allocated,
             stream_seconds=time.monotonic() - self._began,
             anon=Anonymous(self._start, self._peak, anonymous()),
         )

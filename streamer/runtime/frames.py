@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from streamer.layout import Place
     from streamer.runtime.prepare import Stream
-    from streamer.transport import Descriptor, SampleDescriptor
+    from streamer.transport import Descriptor, Extent, SampleDescriptor
 
 
 class Told(NamedTuple):
@@ -31,14 +31,14 @@ class Told(NamedTuple):
         plan = stream.plan
         return cls(plan.stamp, plan.offset, plan.flags, plan.second - plan.first + 1 if stream.averaged else None)
 
-    def describe(self, frame: int, rows: int) -> SampleDescriptor:
-        """Describe a frame's sample of so many rows."""
+    def describe(self, frame: int, rows: Extent) -> SampleDescriptor:
+        """Describe a frame's sample of so many rows, or that lies in the recording."""
         described = self.stamp.item(frame), self.offset.item(frame), self.flags.item(frame), rows
         return described if self.messages is None else (*described, self.messages.item(frame))
 
 
 def make_frame(
-    descriptor: Descriptor, places: Sequence[Place], array: Callable[[int, Place, int], NDArray[Any]]
+    descriptor: Descriptor, places: Sequence[Place], array: Callable[[int, Place, Extent], NDArray[Any]]
 ) -> Frame:
     """Put a frame together; ``array`` gives the array of a place in a slot, of so many rows where they vary."""
     number, tick_number, tick, slot, described = descriptor

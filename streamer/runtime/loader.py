@@ -19,6 +19,7 @@ from streamer.errors import DecodeError, RecordingError, StreamerError
 from streamer.libraries import blamed
 from streamer.runtime.names import UNDECODABLE
 from streamer.runtime.sharing import Made, find_ways, place_of
+from streamer.runtime.staying import Staying
 from streamer.runtime.video import Pictures
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from streamer.layout import Place
     from streamer.records import Payload, Spec
     from streamer.runtime.prepare import Prepared, Stream
+    from streamer.runtime.staying import Spot
 
-Rows = list[int | None]
+Rows = list["int | Spot | None"]  # of each stream's sample, or where it stays in the recording; None for no sample
 Order = tuple["Load", Rows | None]  # with the rows of the frame before, where that is loaded already
 Fetch = Callable[["Stream", int], "Payload"]  # a message of a stream's index
 _Done = dict[int, Rows | Exception]
@@ -37,7 +39,7 @@ _LIGHT = 64 * 1024  # bytes; a frame that is smaller takes less time to load tha
 
 
 class Loaded(NamedTuple):
-    """A finished order: ``rows`` has for each stream the rows of its sample, None for no sample.
+    """A finished order: ``rows`` has for each stream the rows of its sample or the spot where it stays, None for none.
 
     ``error`` says why the frame cannot be had; ``reason`` is then set where it is to be left out,
     and None where the run is to fail.
@@ -59,9 +61,10 @@ class Slots(Protocol):
 class Loader:
     """A bounded number of threads; `descriptor` becomes readable when an order is finished."""
 
-    def __init__(self, prepared: Prepared, pool: Slots, threads: int) -> None:
-        """Start the threads."""
+    def __init__(self, prepared: Prepared, pool: Slots, threads: int, staying: Staying | None = None) -> None:
+        """Start the threads; pictures that are ``staying`` in the recording are only found."""
         self._prepared = prepared
+        self.staying = Staying(prepared.source.path, ()) if staying is None else staying
         self._pool = pool
         self._work = list(zip(prepared.streams, prepared.layout.places, strict=True))
         self._ways = find_ways(prepared.streams)
@@ -180,18 +183,26 @@ class Loader:
 
     def _fill(
         self, load: Load, stream: Stream, place: Place, number: int, source_rows: Rows | None, made: Made
-    ) -> int | None:
-        """Put one stream's sample into its place; return its rows, None where there is no sample."""
-        plan = stream.plan
-        first = int(plan.first[load.frame])
+    ) -> int | Spot | None:
+        """Put one stream's sample into its place; return its rows, None where there is no sample.
+
+        Where it lies in the recording and stays there, return that.
+        """
+        first = int(stream.plan.first[load.frame])
         if first < 0:
             return None
-        out = self._pool.array(load.slot, place)
         if load.source is not None and source_rows is not None and stream.repeats[load.frame]:
-            return _copy(self._pool.array(load.source, place), out, source_rows[number], variable=place.spec.variable)
+            if not isinstance(rows := source_rows[number], int):
+                return rows
+            before, out = self._pool.array(load.source, place), self._pool.array(load.slot, place)
+            return _copy(before, out, rows, variable=place.spec.variable)
         try:
             check_fit(stream, load.frame)
-            return self._make(stream, number, load.frame, out, made)
+            if number in self.staying.numbers:
+                spot = self.staying.find(stream, made.fetch(stream, first))
+                if spot is not None:
+                    return spot
+            return self._make(stream, number, load.frame, self._pool.array(load.slot, place), made)
         except RecordingError as error:
             if stream.settings.undecodable == "none":
                 return None
@@ -236,11 +247,10 @@ def check_fit(stream: Stream, frame: int) -> None:
             raise DecodeError(why)
 
 
-def _copy(array: NDArray[Any], out: NDArray[Any], rows: int | None, *, variable: bool) -> int | None:
+def _copy(array: NDArray[Any], out: NDArray[Any], rows: int, *, variable: bool) -> int:
     """Copy what the frame before shows, as bytes: records would be copied field by field."""
-    if rows is not None:
-        part = slice(rows) if variable else slice(None)
-        out[part].view(np.uint8)[...] = array[part].view(np.uint8)
+    part = slice(rows) if variable else slice(None)
+    out[part].view(np.uint8)[...] = array[part].view(np.uint8)
     return rows
 
 

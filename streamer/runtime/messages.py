@@ -74,7 +74,8 @@ class Drain:
 class Alignment:
     """What a reader of the report wants to know of one stream's alignment.
 
-    ``averaged`` is of how many messages at least and at most a sample is the mean, with ``align: mean``.
+    ``averaged`` is of how many messages at least and at most a sample is the mean, with ``align: mean``; ``mapped``
+    that consumers see it in the recording's own pages, but for what must be copied.
     """
 
     held: int
@@ -83,6 +84,7 @@ class Alignment:
     none: int
     max_offset_ms: float
     averaged: tuple[int, int] | None = None
+    mapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,23 +7,25 @@ consumer's message, an order of the supervisor, a finished frame or the time to 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import zmq
 
-from streamer.delivery import Delivery, End, EndChunk, Grow, HandOver, Load, Send
-from streamer.layout import at_once, count_slots
+from streamer.delivery import End, EndChunk, Grow, HandOver, Load, Send
+from streamer.errors import RecordingError
+from streamer.layout import at_once, count_slots, put_last
 from streamer.ledger import MOST_ATTEMPTS, Ledger
 from streamer.memory import held
 from streamer.plain import to_plain
 from streamer.pool import Pool
 from streamer.runtime import child, messages
-from streamer.runtime.about import about_recording, chunk_starts
+from streamer.runtime.about import about_recording
 from streamer.runtime.account import Account
 from streamer.runtime.continuation import begin
 from streamer.runtime.course import Course
@@ -34,8 +36,9 @@ from streamer.runtime.judging import judging_by
 from streamer.runtime.loader import Loader, as_streamer_error
 from streamer.runtime.originals import give_messages
 from streamer.runtime.passthrough import give_packets, takers
-from streamer.runtime.peer import Peer
 from streamer.runtime.prepare import Episodes
+from streamer.runtime.seating import CREDIT, make_table, seat_consumers
+from streamer.runtime.staying import Staying
 from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.transport import (
@@ -61,12 +64,11 @@ if TYPE_CHECKING:
     from streamer.errors import StreamerError
     from streamer.runtime.channel import Channel
     from streamer.runtime.loader import Loaded, Order, Rows
+    from streamer.runtime.peer import Peer
     from streamer.runtime.prepare import Prepared
     from streamer.transport import Heard, ToConsumer
 
 _PROGRESS_SECONDS = 0.2
-_CREDIT = 8  # frames a consumer may hold at once
-_STEP = 32 * 2**20  # bytes that the pool grows by
 _log = logging.getLogger("streamer.reader")
 
 
@@ -88,12 +90,15 @@ def main(channel: Channel) -> None:
         least = 1 + sum(seat.latest for seat in job.consumers.values())
         planned, seated = prepared, takers(job.consumers)
         prepared = give_messages(give_packets(prepared, seated), seated)
+        seen = [prepared.place(name, stream) for name, seat in job.consumers.items() for stream in seat.streams]
+        staying = Staying(source.path, prepared.streams, seen)
+        prepared = replace(prepared, layout=put_last(prepared.layout, staying.numbers))
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger), durable=job.durable))
         recording = begin(ledger, job, planned)
-        pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + _CREDIT))
+        pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + CREDIT))
         socket = stack.enter_context(closing(ReaderSocket(stack.enter_context(zmq.Context()), job.endpoint)))
-        loader = stack.enter_context(closing(Loader(prepared, pool, job.threads)))
+        loader = stack.enter_context(closing(Loader(prepared, pool, job.threads, staying)))
         Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)
 
 
@@ -114,6 +119,7 @@ class Reader:
         self._job = job
         self._prepared = prepared
         self._pool = pool
+        self._staying = loader.staying
         self._ledger = ledger
         self._recording = recording
         self._socket = socket
@@ -124,40 +130,11 @@ class Reader:
         self._error: StreamerError | None = None
         self._draining = False
         self._samples = [Told.of(stream) for stream in prepared.streams]
-        self._credit = max(1, min(at_once(prepared.layout, _CREDIT), pool.slots - 1))
-        self._table = self._make_table()
+        self._credit = max(1, min(at_once(prepared.layout, CREDIT), pool.slots - 1))
+        self._table = make_table(job, prepared, pool)
         self._course = Course(prepared, job.name, job.chunk_size)
-        self._peers = self._seat_consumers()
-        self._account = Account(job, prepared, pool.slots, self._table, ledger, recording, self._peers)
-
-    def _make_table(self) -> Delivery:
-        frames, layout = self._prepared.plan.frames, self._prepared.layout
-        heavy = [stream.repeats for stream in self._prepared.streams if stream.decoder.kind not in ("vector", "text")]
-        window = at_once(layout, 2 * self._job.threads)
-        return Delivery(
-            frames,
-            chunk_starts(self._prepared, self._job.chunk_size),
-            self._pool.ready,
-            window=window,
-            readahead=window + at_once(layout, _CREDIT),
-            repeats=np.any(heavy, axis=0).tolist() if heavy else (),
-            most=self._pool.slots,
-            step=max(1, _STEP // layout.slot_size),
-            firsts=[e.first for e in self._prepared.episodes] or (0,),
-        )
-
-    def _seat_consumers(self) -> dict[str, Peer]:
-        peers = {}
-        for name, seat in self._job.consumers.items():
-            peers[name] = Peer(name, seat, [self._prepared.place(name, stream) for stream in seat.streams])
-            cursor = self._ledger.cursor(self._recording, name)
-            self._table.add(
-                name, cursor=cursor.chunk, done=cursor.closed, latest=seat.latest, every=seat.every, credit=self._credit
-            )
-            self._ledger.forgive(self._recording, name)
-        for found in self._ledger.quarantined(self._recording):
-            self._table.leave_out(found.consumer, found.frame)
-        return peers
+        self._peers = seat_consumers(job, prepared, self._table, ledger, recording, self._credit)
+        self._account = Account(job, prepared, pool, self._table, ledger, recording, self._peers)
 
     # ---- the loop
 
@@ -169,6 +146,15 @@ class Reader:
         self._channel.send(self._account.planned(opened))
         if together := self._channel.waiting():  # with the job
             self._obey_all(together)
+        try:
+            self._loop()
+        except RecordingError as error:
+            self._error = error
+            self._finish()
+            raise
+        self._finish()
+
+    def _loop(self) -> None:
         poller = zmq.Poller()
         for what in (self._socket.socket, self._channel.fileno(), self._loader.descriptor):
             poller.register(what, zmq.POLLIN)
@@ -191,7 +177,6 @@ class Reader:
             if self._loader.descriptor in happened:
                 for loaded in self._loader.finished():
                     self._take(loaded)
-        self._finish()
 
     def _finished(self) -> bool:
         return self._table.finished or ((self._draining or self._error is not None) and self._table.idle)
@@ -282,6 +267,7 @@ class Reader:
             self._socket.rejected += 1
 
     def _commit(self, peer: Peer, chunk: int, state: bytes | None) -> None:
+        self._staying.require_unchanged()
         if not self._table.committed(peer.name, chunk):
             self._socket.rejected += 1
             return
@@ -304,7 +290,8 @@ class Reader:
         peer.heard = time.monotonic()
         about = about_recording(self._prepared, self._job.name, self._job.chunk_size, self._job.provenance, peer.places)
         closed = self._course.closed_before(self._ledger, self._recording, peer.name, cursor.chunk)
-        self._tell(peer.name, Open(to_plain(about), self._pool.slots, self._credit, cursor.state, cursor.chunk, closed))
+        opening = to_plain(about), self._pool.slots, self._credit, cursor.state, cursor.chunk, closed, os.getpid()
+        self._tell(peer.name, Open(*opening))
         self._table.activate(peer.name, order.chunks, alone=count >= MOST_ATTEMPTS)
         if peer.handover:
             self._channel.send(messages.HandedOver(peer.name, time.monotonic() - peer.waits_since))
@@ -336,6 +323,7 @@ class Reader:
     def _bury(self, order: messages.GenerationEnded) -> None:
         peer, identity = self._peers[order.name], order.identity.encode()
         if identity == peer.identity:
+            self._staying.require_unchanged()  # before anybody else is blamed
             self._judge(peer, order)
             self._table.gone(peer.name)
             peer.identity, peer.to_begin, peer.outbox = b"", None, []
@@ -384,6 +372,7 @@ class Reader:
             _log.warning("frame %d left out: %s", loaded.frame, loaded.error)
             self._ledger.skip(self._recording, loaded.frame, loaded.reason)
         elif self._error is None:
+            self._staying.require_unchanged()
             self._error = as_streamer_error(loaded.error)
             child.report(self._channel, self._error)
             self._table.drain()

@@ -32,6 +32,7 @@ from streamer.runtime.durable import Disk
 from streamer.runtime.frames import make_frame
 from streamer.runtime.job import WorkerJob
 from streamer.runtime.messages import Escaped, Grown, Measured, WarmedUp
+from streamer.runtime.pages import PagesView
 from streamer.runtime.plugin import make_consumer, of_consumer, preload
 from streamer.runtime.template import leave_behind
 from streamer.runtime.trace import recorded, traced
@@ -56,12 +57,14 @@ from streamer.transport import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from streamer.contract import Consumer
     from streamer.layout import Place
     from streamer.runtime.channel import Channel
     from streamer.runtime.job import MergeJob
     from streamer.runtime.trace import Growth
-    from streamer.transport import Descriptor, ToConsumer
+    from streamer.transport import Descriptor, Extent, ToConsumer
 
 _RELEASE_SECONDS = 0.0005
 _WARM_UP = 2  # chunks that fill caches
@@ -143,6 +146,7 @@ class _Worker:
         self._lent: dict[int, list[weakref.ref[Any]]] = {}  # frames kept beyond their callback → what is kept of them
         self._credit = 0
         self._pool: PoolView
+        self._pages: PagesView
         self._places: tuple[Place, ...] = ()
         self._used = False  # whether the consumer was opened
         self._cut = False
@@ -212,6 +216,7 @@ class _Worker:
         self._cut, self._episodes = about.cut, about.episodes
         self._pool = PoolView(self._job.pool_fd, Layout(self._places, about.slot_size), message.slots)
         os.close(self._job.pool_fd)
+        self._pages = PagesView(message.reader)
         state = unpack_state(message.state)
         if not self._cut:
             self._enter(whole(about), state)
@@ -271,12 +276,15 @@ class _Worker:
         if shown:
             self._socket.send(Release(shown))
 
+    def _array(self, slot: int, place: Place, rows: Extent) -> NDArray[Any]:
+        return self._pool.array(slot, place, rows) if isinstance(rows, int) else self._pages.array(place, *rows)
+
     def _show(self, descriptor: Descriptor) -> bool:
         """Call `on_frame` and make sure that the frame is let go of; return whether it is."""
         number = descriptor.frame
         if self._cut:
             descriptor = descriptor._replace(frame=number - self._reach(number).first)
-        frame = make_frame(descriptor, self._places, self._pool.array)
+        frame = make_frame(descriptor, self._places, self._array)
         shown = frame.samples
         arrays = {n: s.value for n, s in shown.items() if s is not None and not isinstance(s.value, str)}
         roots = {name: weakref.ref(value) for name, value in arrays.items()}

@@ -333,7 +333,7 @@ class McapSource:
         if offset + begin + size > chunk.length:
             raise_short(size, chunk.length - offset - begin)
         check_size("a message", size, self._trust.max_chunk)
-        if not self._sums.is_done(block):
+        if not self._sums.is_needless(block):
             return CheckedPayload(partial(self._sums.read, block), self._file.fd, at + begin, size, head[begin:])
         return FilePayload(self._file.fd, at + begin, size, head[begin:])
 

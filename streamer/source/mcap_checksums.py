@@ -63,6 +63,12 @@ class Checksums:
         """Tell whether a block needs no comparing any more; raises as `check_once` does."""
         return not self._verify or self._once.is_done(number)
 
+    def is_needless(self, number: int) -> bool:
+        """Tell whether a chunk is whole as far as can be told: compared before, or without a checksum."""
+        if not self.is_done(number) and not self._crc(number):
+            self._once.settle(number, None)
+        return self.is_done(number)
+
     def check(self, number: int) -> None:
         """Compare an uncompressed chunk, or, as block 0, the whole data section.
 

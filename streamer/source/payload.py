@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,6 +97,10 @@ class FilePayload:
         self.into(0, scratch)
         return scratch
 
+    def lies_at(self, start: int) -> tuple[int, int]:
+        """Return in which file (its descriptor), and at which of its bytes, the message has its byte ``start``."""
+        return self._fd, self._position + start
+
     def into(self, start: int, out: memoryview) -> None:
         """Read from ``start`` on into ``out``: one ``preadv``, no copy in this process."""
         if start + len(out) > self._length:
@@ -140,12 +145,42 @@ def read_into(fd: int, position: int, out: memoryview) -> None:
             msg = f"reading {len(out)} bytes at byte {position} fails: {error}"
             raise RecordingError(msg) from error
         if count == 0:
-            msg = (
-                f"the file ends at byte {position + done}, {len(out) - done} bytes before the message does: "
-                "it was cut off or is still being copied"
-            )
-            raise RecordingError(msg)
+            raise _ended(position + done, len(out) - done)
         done += count
+
+
+def fill_cache(fd: int, position: int, size: int) -> None:
+    """Have the system read bytes of a file into its page cache, as `read_into` would, without a copy of them.
+
+    They go to a device that takes pages without looking at them. To ask for them with `posix_fadvise` would be simpler,
+    but tells of no error, and Linux then reads into single pages, which cost ten times as much to map.
+
+    Raises:
+        RecordingError: the file ends earlier, or cannot be read.
+
+    """
+    done = 0
+    while done < size:
+        try:
+            count = os.sendfile(_nowhere(), fd, position + done, size - done)
+        except OSError as error:
+            msg = f"reading {size} bytes at byte {position} fails: {error}"
+            raise RecordingError(msg) from error
+        if count == 0:
+            raise _ended(position + done, size - done)
+        done += count
+
+
+@cache
+def _nowhere() -> int:
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+
+def _ended(position: int, missing: int) -> RecordingError:
+    return RecordingError(
+        f"the file ends at byte {position}, {missing} bytes before the message does: "
+        "it was cut off or is still being copied"
+    )
 
 
 def read_bytes(fd: int, position: int, size: int, end: int) -> memoryview:

@@ -230,3 +230,39 @@ class Flags:
         """Add a line."""
         with self._file.open("a") as file:
             file.write(f"{recording.flagged}\n")
+
+
+class Looker(Hasher):
+    """A `Hasher` that also writes, for each frame and stream, in whose memory its array lies: a file, or the pool."""
+
+    def on_frame(self, frame: Frame) -> None:
+        super().on_frame(frame)
+        assert all(value is None or not value.flags.writeable for value in frame.values())
+        where = {name: "" if value is None else _mapping_of(value) for name, value in frame.items()}
+        with (self._out / "where.txt").open("a") as file:
+            file.write(f"{frame.number} {' '.join(f'{name}={path}' for name, path in where.items())}\n")
+
+    @staticmethod
+    def where(out: Path) -> dict[int, dict[str, str]]:
+        """Return for each frame the names of the files in which its arrays lay."""
+        lines = [line.split() for line in (out / "where.txt").read_text().splitlines()]
+        return {int(number): dict(part.split("=", 1) for part in parts) for number, *parts in lines}
+
+
+def _mapping_of(array: Any) -> str:
+    """Return the name of the file that is mapped where an array begins."""
+    address = array.__array_interface__["data"][0]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, _, _, _, *name = line.split(maxsplit=5)
+        first, last = (int(end, 16) for end in span.split("-"))
+        if first <= address < last:
+            return Path(name[0].split()[0]).name if name else ""
+    return ""
+
+
+class Late(Gate):
+    """Looks at the picture of its frame when it has waited, and not before."""
+
+    def on_frame(self, frame: Frame) -> None:
+        super().on_frame(frame)
+        hashlib.sha256(frame["camera"])

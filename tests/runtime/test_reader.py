@@ -6,6 +6,7 @@ import os
 import socket
 from collections import deque
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -18,6 +19,7 @@ from streamer.runtime.job import ConsumerSeat, ReaderJob
 from streamer.runtime.loader import Loaded
 from streamer.runtime.prepare import prepare
 from streamer.runtime.reader import Reader
+from streamer.runtime.staying import Staying
 from streamer.source.source import Source
 from streamer.source.types import Types
 from streamer.transport import (
@@ -36,7 +38,6 @@ from tests.bags import SECOND, START, joints, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from streamer.runtime.loader import Order
     from streamer.runtime.prepare import Prepared
@@ -106,6 +107,8 @@ class FakeSocket:
 class FakeLoader:
     """Frames that are in their slots at once; those of ``broken`` cannot be decoded."""
 
+    staying = Staying(Path("/a.bag"), ())
+
     def __init__(self, broken: frozenset[int] = frozenset()) -> None:
         self.descriptor, self._wake = os.pipe()
         self._broken = broken
@@ -131,6 +134,7 @@ class FakePool:
     """Slots without memory."""
 
     slots = ready = 5
+    allocated = 0
 
     def grow(self, slots: int) -> int:
         raise AssertionError(slots)
