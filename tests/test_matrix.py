@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).parent.parent
 QUICKSTART = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
 _WRITERS = ("parquet", "zarr", "hdf5", "mcap", "rerun", "video")
+_MANY = {"checksum": {"options": {"out": "out/{recording}.json"}}}  # for as many recordings as come
 _OPTIONS = {"hdf5": {"layout": "aloha", "features": {"action": "gripper", "observations/qpos": "joints"}}}
 
 
@@ -57,7 +58,7 @@ def _do(commands: Path, place: Path, *command: str) -> None:
 def _watching(commands: Path, place: Path) -> Iterator[subprocess.Popen[bytes]]:
     (place / "watched").mkdir()
     config = {key: value for key, value in QUICKSTART.items() if key != "source"}
-    config["source"] = {"watch": "watched"}
+    config |= {"source": {"watch": "watched"}, "consumers": _MANY}
     (place / "watch.yaml").write_text(yaml.safe_dump(config))
     with subprocess.Popen([commands / "streamer", "watch", "watch.yaml"], cwd=place) as process:
         try:
@@ -90,7 +91,7 @@ def _use(extra: str, commands: Path, place: Path) -> None:
     elif extra == "memray":
         config["consumers"] = {"null": {"memray": "memray"}}
     elif extra == "ray":
-        config |= {"engine": "ray", "ray": {"address": "local", "cpus": 1, "memory": "300 MB"}}
+        config |= {"engine": "ray", "ray": {"address": "local", "cpus": 1, "memory": "300 MB"}, "consumers": _MANY}
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     if extra == "lerobot":
         _do(commands, place, "python", "-m", "tests.readback", "readback")
