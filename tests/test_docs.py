@@ -174,6 +174,6 @@ def test_every_room_of_the_package_is_drawn_and_every_room_that_is_drawn_exists(
 def test_the_tasks_that_ci_runs_exist() -> None:
     tasks = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for path in (ROOT / ".ci" / "run", ROOT / ".github" / "workflows" / "tests.yml"):
-        told = re.findall(r"^(?:\s*- run: )?make (.+)$", path.read_text(), re.MULTILINE)
+        told = re.findall(r"^(?:\s*- run: )?make ([\w -]+)", path.read_text(), re.MULTILINE)
         assert told, path
         assert {word for line in told for word in line.split() if word[0] != "-"} <= tasks, path
