@@ -61,3 +61,9 @@ def status(folder: Path) -> dict[str, Any]:
     path = folder / ".streamer" / "status.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
+
+
+def committed(folder: Path, name: str) -> int:
+    """Return how many chunks of a consumer the supervisor knows to be committed."""
+    chunks: int = status(folder).get("consumers", {}).get(name, {}).get("committed_chunks", 0)
+    return chunks

@@ -12,7 +12,7 @@ import pytest
 
 from streamer.supervisor.template import CAN_FORK
 from tests.pipeline.driver import digests, run, start, wait_until
-from tests.pipeline.takes import status
+from tests.pipeline.takes import committed
 
 Config = dict[str, Any]
 GATE = {"use": "tests.pipeline.probes:Gate", "options": {"folder": ".", "at": 17}}
@@ -31,12 +31,6 @@ def expected(tmp_path: Path, config: Config) -> dict[str, Any]:
     undisturbed = config | {"consumers": {"digest": config["consumers"]["digest"]}}
     assert run(tmp_path / "undisturbed", undisturbed).code == 0
     return digests(tmp_path / "undisturbed" / "digest.json")
-
-
-def committed(folder: Path, name: str) -> int:
-    """Return how many chunks of a consumer the supervisor knows to be committed."""
-    chunks: int = status(folder).get("consumers", {}).get(name, {}).get("committed_chunks", 0)
-    return chunks
 
 
 def at_the_gate(folder: Path) -> int:

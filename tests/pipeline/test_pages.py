@@ -28,6 +28,7 @@ from tests.bags import (
 )
 from tests.pipeline.driver import run, start, wait_until
 from tests.pipeline.probes import Looker
+from tests.pipeline.takes import committed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,6 +297,7 @@ def test_a_recording_that_is_changed_while_it_is_seen_ends_the_run_and_is_resume
     config["consumers"]["gate"] = GATE
     with start(tmp_path, config) as running:
         wait_until((tmp_path / "here").exists, "the gate")
+        wait_until(lambda: committed(tmp_path, "gate") == 3, "its commits to be written down")
         change(file)
         (tmp_path / "go").touch()
         finished = running.end()
@@ -305,8 +307,7 @@ def test_a_recording_that_is_changed_while_it_is_seen_ends_the_run_and_is_resume
     assert str(path) in finished.err
     assert "Traceback" not in finished.err
     shutil.copy(tmp_path / "whole", file)
-    committed = finished.report["consumers"]["gate"]["chunks"]
-    assert committed == 3
+    assert finished.report["consumers"]["gate"]["chunks"] == 3
     done(run(tmp_path, config, "--resume"))
     assert Looker.read(tmp_path / "l0") == hashes([array for _, array in said])
 
@@ -320,6 +321,7 @@ def test_a_consumer_that_looks_where_the_file_was_cut_is_not_blamed_for_it(tmp_p
     }
     with start(tmp_path, config) as running:
         wait_until((tmp_path / "here").exists, "the gate")
+        wait_until(lambda: committed(tmp_path, "late") == 3, "its commits to be written down")
         _cut(path)
         (tmp_path / "go").touch()
         finished = running.end()
