@@ -31,6 +31,7 @@ from tests.bags import (
 from tests.forms import SOME_FORMS
 from tests.pipeline.driver import run, start, wait_until
 from tests.pipeline.probes import Hasher
+from tests.pipeline.takes import committed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +104,7 @@ def test_a_recording_that_is_cut_while_it_is_read_ends_the_run_and_gives_no_wron
     file = data_file(path) if path.is_dir() else path
     with start(tmp_path / "cut", config) as running:
         wait_until((tmp_path / "here").exists, "frame 7")
+        wait_until(lambda: committed(tmp_path / "cut", "hasher") >= 1, "the first commit to be written down")
         os.truncate(file, file.stat().st_size // 2)
         (tmp_path / "go").touch()
         finished = running.end()
