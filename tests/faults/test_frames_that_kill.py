@@ -44,8 +44,9 @@ def test_a_frame_that_kills_is_quarantined_with_its_traceback_and_all_others_arr
             lines = [line for line in finished.err.splitlines() if line.startswith(f"consumer {name}: ")]
             assert any(f"frame {entry['frame']} is quarantined" in line for line in lines), finished
     crashes = {name: finished.report["consumers"][name]["restarts"]["crash"] for name in at}
-    assert crashes["raise"] == 3
-    assert crashes["two"] == 4  # in one chunk: the second is known at once
+    late = 1  # a commit of which the reader hears behind the end of its process: the chunk is done again
+    assert 3 <= crashes["raise"] <= 3 + late
+    assert 4 <= crashes["two"] <= 4 + late  # in one chunk: the second is known at once
     assert digests(tmp_path / "digest.json") == expected
 
 
