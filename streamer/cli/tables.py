@@ -59,7 +59,7 @@ def _streams(streams: dict[str, Any], width: int) -> Text:
     ]
     found = table(("stream", "held", "interpolated", "in gaps", "none", "largest offset"), rows, width)
     if mapped := [name for name, s in streams.items() if s.get("mapped")]:
-        found.append(f"\nnot copied, as they can be seen in the recording itself: {', '.join(mapped)}")
+        found.append(f"\nshown from the recording's own pages, without a copy: {', '.join(mapped)}")
     return found
 
 

@@ -114,7 +114,7 @@ def test_raw_pictures_are_seen_where_they_lie_by_two_consumers_of_many_generatio
     done(finished)
     assert finished.report["streams"]["camera"]["mapped"]
     assert finished.report["pool"]["allocated_mb"] < 0.1
-    assert "not copied, as they can be seen in the recording itself: camera" in finished.out
+    assert "shown from the recording's own pages, without a copy: camera" in finished.out
     for name in ("l0", "l1"):
         assert Looker.read(tmp_path / name) == hashes([array for _, array in said])
     assert lies_in(tmp_path) == {(data_file(path) if path.is_dir() else path).name}
