@@ -34,6 +34,8 @@ def test_streaming_is_several_times_as_fast_as_by_the_book_and_gives_its_memory_
     """A raw recording of 600 MB; the bounds are far from what a quiet machine gives, and hold on a busy one.
 
     The rates are medians of three runs in turns: one run of a fraction of a second is at the mercy of its neighbours.
+    The loop by the book keeps one core busy and the stream two, so a neighbour takes more from the stream: on two cores
+    7.0 times as fast alone became 5.4 beside one busy loop and 4.7 beside a test with several processes.
     """
     make(tmp_path / "raw.bag", Workload(cameras=3, width=640, height=480, hz=30, joint_topics=2, seconds=7, seed=3))
     once = figures(tmp_path, "raw.bag", "--chunk-size", "25", "--methods", "full,limit")
@@ -42,7 +44,7 @@ def test_streaming_is_several_times_as_fast_as_by_the_book_and_gives_its_memory_
     assert set(found) == set(METHODS)
     assert {m["frames"] for m in found.values()} == {70}
     book, stream, process = found["chunked"], found["stream"], found["process"]
-    assert process["stream_frames_per_s"] > 5 * book["stream_frames_per_s"]
+    assert process["stream_frames_per_s"] > 3 * book["stream_frames_per_s"]
     assert stream["steady_frames_per_s"] > 5 * book["stream_frames_per_s"]
     assert process["increase_mb"] < book["increase_mb"] / 3
     assert stream["increase_mb"] < found["full"]["increase_mb"] / 3
