@@ -84,12 +84,8 @@ def schedule_episodes(
         parts.append(part)
         placed.append(EpisodePlan(episode, first, plan.frames))
         first += plan.frames
-    if not planned:  # a plan of no tick, for a recording without an episode
-        nothing = {n: part_of(i, np.empty(0, np.int64)) for n, i in indexes.items()}
-        ticks = np.empty(0, np.int64)
-        plan = make_plan(ticks, {s.name: (nothing[s.name].stamps, s.alignment) for s in streams})
-        one = Pass(ticks, stamps_of(nothing))
-        return Schedule(ticks, plan, nothing, (one,), told)
+    if not planned:
+        return _without_episodes(streams, indexes, told)
     return Schedule(
         np.concatenate([one.ticks for one in passes]),
         join_episodes(planned, counts),
@@ -98,6 +94,16 @@ def schedule_episodes(
         tuple(warnings),
         tuple(placed),
     )
+
+
+def _without_episodes(
+    streams: Sequence[StreamSettings], indexes: Mapping[str, Index], told: tuple[str, ...]
+) -> Schedule:
+    """Return a plan of no tick, for a recording in which no episode was found."""
+    nothing = {n: part_of(i, np.empty(0, np.int64)) for n, i in indexes.items()}
+    ticks = np.empty(0, np.int64)
+    plan = make_plan(ticks, {s.name: (nothing[s.name].stamps, s.alignment) for s in streams})
+    return Schedule(ticks, plan, nothing, (Pass(ticks, stamps_of(nothing)),), told)
 
 
 def _receipts(index: Index, received: Index) -> NDArray[np.int64]:

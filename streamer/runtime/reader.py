@@ -324,6 +324,8 @@ class Reader:
         peer, identity = self._peers[order.name], order.identity.encode()
         if identity == peer.identity:
             self._staying.require_unchanged()  # before anybody else is blamed
+            for heard in self._socket.receive():  # its last words: a chunk that it committed is not done again
+                self._hear(heard)
             self._judge(peer, order)
             self._table.gone(peer.name)
             peer.identity, peer.to_begin, peer.outbox = b"", None, []
