@@ -46,6 +46,22 @@ _HERE, _NO_REPLACE = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether something lies at a path, and not, as `Path.exists` does since Python 3.14, whether one may see it.
+
+    Raises:
+        OSError: that cannot be told: a name is too long, a folder is closed to this user, a disk does not answer.
+
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    return True
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, buffered; never wait for it.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from streamer.files import open_regular
+from streamer.files import is_there, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def unfinished(path: Path) -> str | None:
         return "metadata.yaml lists no files (relative_file_paths)"
     for name in listed:
         file = path / name
-        if not file.exists():
+        if not is_there(file):
             return f"{name}, which metadata.yaml lists, is missing"
         if why := _unfinished_file(file):
             return f"{name}: {why}"

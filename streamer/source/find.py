@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamer.errors import RecordingError
+from streamer.files import is_there
 from streamer.text import safe_name, visible
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def _recordings_at(path: Path, *, salvage: bool) -> list[Path]:
-    if not path.is_dir() or _is_recording(path, salvage=salvage):
+    if not is_there(path) or not path.is_dir() or _is_recording(path, salvage=salvage):
         return [path]
     endings = (".bag", ".bag.active") if salvage else (".bag",)
     inside = sorted(p for p in path.iterdir() if p.name.endswith(endings) or _is_recording(p, salvage=salvage))
@@ -105,4 +106,4 @@ def _recordings_at(path: Path, *, salvage: bool) -> list[Path]:
 
 def _is_recording(path: Path, *, salvage: bool) -> bool:
     """Tell whether this is a rosbag2 folder."""
-    return (path / "metadata.yaml").exists() or (salvage and path.is_dir() and bool(data_files(path)))
+    return is_there(path / "metadata.yaml") or (salvage and path.is_dir() and bool(data_files(path)))

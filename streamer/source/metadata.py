@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from streamer.errors import DamagedError, RecordingError, from_shortage
-from streamer.files import open_regular
+from streamer.files import is_there, open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ def read_metadata(folder: Path) -> Mapping[str, Any]:
 
     """
     path = folder / "metadata.yaml"
-    if not path.exists():
+    if not is_there(path):
         msg = "the folder has no metadata.yaml, so it is no rosbag2 recording or its recorder was not closed properly"
         raise DamagedError(msg, path=folder, hint="'ros2 bag reindex' on a copy of it makes one")
     try:

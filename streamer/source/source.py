@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from streamer.errors import DamagedError, RecordingError, from_shortage
-from streamer.files import FileIdentity, content_digest, may_be_written_to, open_regular, tells_changes
+from streamer.files import FileIdentity, content_digest, is_there, may_be_written_to, open_regular, tells_changes
 from streamer.records import Damage, Trust
 from streamer.source import mcap, ros1, sqlite
 from streamer.source.find import SALVAGE, data_files, recording_name, unreadable
@@ -142,7 +142,7 @@ class Source:
         return tuple(self._damage)
 
     def _list_files(self) -> list[Path]:
-        if not self.path.exists():
+        if not is_there(self.path):
             msg = "no such file or folder"
             raise RecordingError(msg, path=self.path)
         if not self.path.is_dir():
@@ -151,7 +151,7 @@ class Source:
             return self._list_by_metadata()
         except DamagedError as error:
             found = data_files(self.path)
-            if not found and not (self.path / "metadata.yaml").exists():
+            if not found and not is_there(self.path / "metadata.yaml"):
                 bags = ", ".join(sorted(path.name for path in self.path.glob("*.bag")))
                 hint = f"; name one of its bags: {bags}" if bags else ""
                 msg = f"the folder is no recording: it has no metadata.yaml, no .db3 and no .mcap{hint}"
@@ -173,7 +173,7 @@ class Source:
         self.file_compression = "zstd files" if mode == "file" else ""
         listed = about.get("relative_file_paths")
         names = [Path(str(name)).name for name in listed] if isinstance(listed, list) else []
-        if missing := [name for name in names if not (self.path / name).exists()]:
+        if missing := [name for name in names if not is_there(self.path / name)]:
             msg = f"metadata.yaml lists {missing[0]!r}, which is not in the folder"
             raise DamagedError(msg, path=self.path)
         if len(set(names)) < len(names):
