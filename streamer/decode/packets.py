@@ -60,16 +60,31 @@ def codec_of(text: str) -> str | None:
     return None
 
 
+class _Numbers(NamedTuple):
+    """How H.264's slices number their pictures.
+
+    ``modulus`` is 0 where gaps are allowed or no SPS was seen; ``planes`` says that colours are coded apart, ``fields``
+    that a picture may be a field.
+    """
+
+    modulus: int = 0
+    planes: bool = False
+    fields: bool = False
+
+
+_UNNUMBERED = _Numbers()
+
+
 @dataclass(slots=True)
 class Scanner:
     """Looks at one stream's packets in the order in which they came; H.264 counts its pictures."""
 
     codec: str
     _sets: bytes = b""  # the parameter sets that hold now
-    _modulus: int = 0  # of the picture numbers; 0 where gaps are allowed or no SPS was seen
-    _planes: bool = False
+    _number: _Numbers = _UNNUMBERED
     _last: int | None = field(default=None)
     both_ways: bool = False  # whether a picture of H.264 was seen that may be made from later ones (B)
+    parts: int = 0  # packets of H.264 and HEVC that begin within a picture
 
     def look(self, data: memoryview, *, cut: bool = False) -> Look:
         """Look at the next packet, or, where it is ``cut``, at its first bytes.
@@ -82,7 +97,9 @@ class Scanner:
             return Look(Kind.NOTHING)
         try:
             if self.codec == "av1":
-                return _look_av1(data)
+                found = _look_av1(data)
+                self._sets = found.sets or self._sets
+                return found
             return _look_vp9(data) if self.codec == "vp9" else self._look_units(bytes(data), cut=cut)
         except IndexError:
             return Look(Kind.NOTHING, whole=not cut)
@@ -97,9 +114,10 @@ class Scanner:
         for kind, unit in _units(data, self.codec):
             if kind in _SETS[self.codec]:
                 if kind == _FIRST_SET[self.codec]:
-                    self._modulus, self._planes = _picture_numbers(unit) if self.codec == "h264" else (0, False)
+                    self._number = _picture_numbers(unit) if self.codec == "h264" else _UNNUMBERED
                 found += b"\0" + _START + unit
             elif (is_picture := _picture(self.codec, kind)) is not None:
+                self.parts += _is_part(self.codec, unit)
                 lost = self.codec == "h264" and self._is_behind_gap(kind, unit)
                 self._keep(found)
                 return Look(is_picture, found, lost)
@@ -112,22 +130,27 @@ class Scanner:
         self._sets = found if whole else self._sets + (found if found not in self._sets else b"")
 
     def _is_behind_gap(self, kind: int, unit: bytes) -> bool:
-        """Follow the numbers of H.264's reference pictures (7.4.3, frame_num): each is the last one's plus 1."""
+        """Follow the numbers of H.264's reference pictures (7.4.3, frame_num): each is the last one's plus 1.
+
+        The second field of a frame has the number of the first; another picture that has the last one's came twice, or
+        is of another group.
+        """
         bits = _Bits(unit[1:32])
         bits.golomb()
         self.both_ways |= bits.golomb() % 5 == _B_SLICE
-        if not self._modulus:
+        if not self._number.modulus:
             return False
         bits.golomb()
-        if self._planes:
+        if self._number.planes:
             bits.take(2)
-        number = bits.take(self._modulus.bit_length() - 1)
+        number = bits.take(self._number.modulus.bit_length() - 1)
+        is_field = self._number.fields and bool(bits.take(1))
         last, reference = self._last, bool(unit[0] >> 5 & 3)
         if reference:
             self._last = number
         if kind == 5 or last is None:
             return False
-        return number not in (last, (last + 1) % self._modulus)
+        return number != (last + 1) % self._number.modulus and not (is_field and number == last)
 
 
 def _picture(codec: str, kind: int) -> Kind | None:
@@ -139,6 +162,11 @@ def _picture(codec: str, kind: int) -> Kind | None:
     return Kind.KEY if 16 <= kind <= 21 else Kind.LEADING if kind in (8, 9) else Kind.PICTURE
 
 
+def _is_part(codec: str, unit: bytes) -> bool:
+    """Tell whether a slice is not the first one of its picture (7.3.3, first_mb_in_slice; 7.3.6.1 of H.265)."""
+    return not unit[1 if codec == "h264" else 2] & 128
+
+
 def _units(data: bytes, codec: str) -> Iterator[tuple[int, bytes]]:
     """Yield the type and the bytes of each unit.
 
@@ -147,7 +175,7 @@ def _units(data: bytes, codec: str) -> Iterator[tuple[int, bytes]]:
 
     """
     at = data.find(_START)
-    if data[:3] != _START and data[:4] != b"\0" + _START:
+    if at < 0 or data[:at].strip(b"\0"):
         msg = f"a packet of {codec} begins with {data[:4]!r}, not with a start code (annex B)"
         raise DecodeError(msg)
     while at >= 0:
@@ -186,8 +214,8 @@ class _Bits:
         return (value + 1) // 2 if value & 1 else -(value // 2)
 
 
-def _picture_numbers(unit: bytes) -> tuple[int, bool]:
-    """Read from an SPS of H.264 (7.3.2.1.1) the modulus of picture numbers, 0 where gaps are allowed; colour planes."""
+def _picture_numbers(unit: bytes) -> _Numbers:
+    """Read from an SPS of H.264 (7.3.2.1.1) how pictures are numbered."""
     bits, planes = _Bits(unit[4:]), False
     bits.golomb()
     if unit[1] in _HIGH:
@@ -207,7 +235,9 @@ def _picture_numbers(unit: bytes) -> tuple[int, bool]:
         for _ in range(bits.golomb()):
             bits.signed()
     bits.golomb()
-    return (0 if bits.take(1) else modulus), planes
+    gaps = bits.take(1)
+    bits.golomb(), bits.golomb()  # width and height
+    return _Numbers(0 if gaps else modulus, planes, fields=not bits.take(1))
 
 
 def _skip_list(bits: _Bits, size: int) -> None:
@@ -220,25 +250,26 @@ def _skip_list(bits: _Bits, size: int) -> None:
 
 def _look_av1(data: memoryview) -> Look:
     """Find the first frame of a temporal unit (5.3, 5.9.2)."""
-    at, form = 0, b""
+    at, form, sets = 0, b"", b""
     while at < len(data):
         head = data[at]
         if head & 0x81:
             msg = f"a packet of av1 begins with {bytes(data[:4])!r}, which is no OBU"
             raise DecodeError(msg)
-        kind, at = head >> 3 & 15, at + 1 + (head >> 2 & 1)
+        begin, kind, at = at, head >> 3 & 15, at + 1 + (head >> 2 & 1)
         if kind in (3, 6):
             at += _leb128(data, at)[1] if head & 2 else 0
             first = data[at]
             shown = not first >> 7  # show_existing_frame is 0
-            return Look(Kind.KEY if shown and not first >> 5 & 3 and first >> 4 & 1 else Kind.PICTURE, form=form)
+            is_key = shown and not first >> 5 & 3 and first >> 4 & 1
+            return Look(Kind.KEY if is_key else Kind.PICTURE, sets, form=form)
         if not head & 2:
             break
         size, count = _leb128(data, at)
         if kind == 1:  # the sequence header
-            form = bytes(data[at + count : at + count + size])
+            form, sets = bytes(data[at + count : at + count + size]), bytes(data[begin : at + count + size])
         at += count + size
-    return Look(Kind.NOTHING, whole=False)
+    return Look(Kind.NOTHING, sets, whole=False)
 
 
 def _leb128(data: memoryview, at: int) -> tuple[int, int]:

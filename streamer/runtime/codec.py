@@ -11,7 +11,7 @@ from streamer.errors import ConfigError, DecodeError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-LOST = "a packet before it is missing; the video is whole again at the next key picture"
+LOST = "a packet before it is missing, or came twice; the video is whole again at the next key picture"
 _DECODERS = {"h264": ("h264",), "hevc": ("hevc",), "av1": ("libdav1d", "libaom-av1", "av1"), "vp9": ("vp9",)}
 _MISSING = "Could not find ref"  # as FFmpeg's hevc/refs.c says it
 _FFMPEG_8 = 62  # of libavcodec
@@ -20,13 +20,19 @@ _FFMPEG_8 = 62  # of libavcodec
 class Run:
     """A decoder on its way through the packets; ``pending`` are those whose picture has not come yet."""
 
-    def __init__(self, codec: str, first: int, sets: bytes) -> None:
-        """Begin at packet ``first``; ``sets`` are parameter sets that its picture needs and does not carry."""
+    def __init__(self, codec: str, first: int, sets: bytes, *, both_ways: bool) -> None:
+        """Begin at packet ``first``; ``sets`` are parameter sets that its picture needs and does not carry.
+
+        Of a video ``both_ways`` whose sets do not say how far pictures are out of order, none is given before it is
+        sure: else the decoder learns by leaving pictures out, others wherever it begins.
+        """
         self._context = _open(codec)
+        if both_ways:
+            self._context.options = {**self._context.options, "strict": "1"}
         self._makes_up = codec == "hevc" and _makes_up()
-        if sets:
+        if sets and codec != "av1":
             self._context.extradata = sets
-        self._before = b""
+        self._before = sets if codec == "av1" else b""  # its decoder does not read the sequence header from there
         self.first = self.next = first
         self.pending: set[int] = set()
         self.rank = -1  # of the last picture that came

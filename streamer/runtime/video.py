@@ -24,6 +24,7 @@ from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.records import Index
 from streamer.resets import in_file_order
 from streamer.runtime.codec import LOST, Run
+from streamer.runtime.order import NO_PTS, UNREAD, find_jumps, find_missing, find_repeated, shown_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _LOOKS = 8  # messages that are asked what the topic holds
 _FURTHEST = 32  # packets behind one of which the picture has not come: H.264 and HEVC reorder 16
 _UNCOUNTED = ("av1", "vp9")
-_FAR = 1.6  # times the usual distance of packets
+_MOST_PARTS = 0.25  # of the packets that begin within a picture; fewer are damaged
 _RUNS = 2  # decoders of a stream: for a consumer that catches up beside the others
 _NO_KEY = "no key picture comes before it: the video was joined in its middle"
 _DAMAGED = "the packet is damaged; the video is whole again at the next key picture"
@@ -52,7 +53,8 @@ class Video:
     decoded, -1 where from none; ``sets`` has the parameter sets for key pictures that carry none; ``lost`` are the
     packets before which one is missing; ``index`` is ``packets`` in the order in which the pictures are shown.
     ``forms`` has the parameters that hold from each key picture on, ``lengths`` (n,) int64 the bytes of each packet;
-    ``both_ways`` says whether pictures of H.264 may be made from later ones.
+    ``both_ways`` says whether pictures of H.264 may be made from later ones. ``gaps`` are packets before which others
+    may be missing by their stamps, and by nothing else.
     """
 
     source: Source
@@ -67,15 +69,16 @@ class Video:
     forms: Mapping[int, bytes] = field(default_factory=dict)
     lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     both_ways: bool = False
+    gaps: frozenset[int] = frozenset()
 
     @property
     def doubt(self) -> str:
-        """Say where packets may be missing of a codec whose packets do not count themselves; empty where none are."""
-        if self.codec not in _UNCOUNTED or self.lost:
-            return ""
-        count = len(_missing(self.kinds, self.packets.stamps))
-        where = f"{count} gap{'s' * (count > 1)} between key pictures of a video of {self.codec}, whose packets do not"
-        return f"{where} count themselves: if one was lost, pictures up to the next key picture are wrong" * bool(count)
+        """Say where packets may be missing that neither count themselves nor have a pts; empty where none are."""
+        count, what = len(self.gaps), "whose packets do not count themselves: if one was lost"
+        if self.codec not in _UNCOUNTED:
+            what = "longer than the numbers of its pictures can show: if packets were lost"
+        where = f"{count} gap{'s' * (count > 1)} between key pictures of a video of {self.codec}, {what}"
+        return f"{where}, pictures up to the next key picture are wrong" * bool(count)
 
     def decode_all(self) -> Iterator[tuple[int, Picture]]:
         """Yield every picture with the number of its packet: all that a reader of the whole video would do.
@@ -84,7 +87,7 @@ class Video:
             DecodeError: a packet is damaged.
 
         """
-        run = Run(self.codec, 0, b"")
+        run = Run(self.codec, 0, b"", both_ways=self.both_ways)
         for number, kind in enumerate(self.kinds.tolist()):
             payload = self.source.payload(self.packets, number)
             data = bytes(_data(payload.all(), self.decoder.parse(payload)))
@@ -157,13 +160,15 @@ def _require_av() -> None:
 def _scanned(video: Video) -> Video:
     """Look at the head of every packet."""
     count = len(video.packets.stamps)
-    kinds, start, pts, lengths = video.kinds.copy(), video.start.copy(), *np.zeros((2, count), np.int64)
+    kinds, start, lengths = video.kinds.copy(), video.start.copy(), np.zeros(count, np.int64)
+    pts = np.full(count, UNREAD, np.int64)
     scanner, lost, sets, forms = Scanner(video.codec), set[int](), dict[int, bytes](), dict[int, bytes]()
     key = before = -1
     for number in range(count):
         try:
             payload = video.source.payload(video.packets, number)
             packet = video.decoder.parse(payload, whole=False)
+            pts[number] = NO_PTS if packet.pts is None or packet.pts >= 1 << 63 else packet.pts
             head = payload.head()
             look = scanner.look(_data(head, packet), cut=len(head) < packet.start + packet.length)
             if not look.whole:
@@ -172,9 +177,8 @@ def _scanned(video: Video) -> Video:
             lost.add(number)
             start[number] = key
             continue
-        kinds[number], pts[number] = look.kind, -1 if packet.pts is None else packet.pts
-        lengths[number] = packet.length
-        if look.lost:
+        kinds[number], lengths[number] = look.kind, packet.length
+        if look.lost or (not packet.length and video.codec in _UNCOUNTED):
             lost.add(number)
         if look.kind == Kind.KEY:
             before, key = key, number
@@ -182,46 +186,37 @@ def _scanned(video: Video) -> Video:
             if scanner.sets and look.sets != scanner.sets:
                 sets[number] = scanner.sets
         start[number] = before if look.kind == Kind.LEADING else key
-    if video.codec in _UNCOUNTED and (pts >= 0).all():
-        lost |= _missing(kinds, pts)
-    shown = _shown(video.packets, kinds, pts) if (pts >= 0).all() else video.packets
-    seen = replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost), index=shown)
-    return replace(seen, forms=forms, lengths=lengths, both_ways=scanner.both_ways)
+    _require_whole(scanner, count)
+    missing, gaps, shown = _order(video, kinds, pts)
+    seen = replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost | missing), index=shown)
+    gaps = frozenset(gaps - lost)
+    return replace(seen, forms=forms, lengths=lengths, both_ways=scanner.both_ways, gaps=gaps)
 
 
-def _missing(kinds: NDArray[np.uint8], steps_of: NDArray[np.int64]) -> set[int]:
-    """Find packets before which others are missing by their distance: it is far above the usual one."""
-    steps = np.diff(steps_of)
-    if not len(steps):
-        return set()
-    far = steps > _FAR * max(float(np.median(steps)), 1.0)
-    return set((np.flatnonzero(far & (kinds[1:] != Kind.KEY)) + 1).tolist())
+def _require_whole(scanner: Scanner, count: int) -> None:
+    """Refuse a video each of whose ``count`` messages holds a part of a picture."""
+    if scanner.parts > count * _MOST_PARTS:
+        msg = (
+            f"{scanner.parts} of {count} video packets begin within a picture: the publisher splits pictures (slices); "
+            "a message must hold a whole one"
+        )
+        raise DecodeError(msg)
+
+
+def _order(
+    video: Video, kinds: NDArray[np.uint8], pts: NDArray[np.int64]
+) -> tuple[frozenset[int], frozenset[int], Index]:
+    """Find packets before which others are missing, or may be, and the packets in the order in which they are shown."""
+    uncounted, packets = video.codec in _UNCOUNTED, video.packets
+    if (pts == NO_PTS).any():
+        may = find_missing(kinds, packets.stamps) if uncounted else find_jumps(kinds, packets.stamps, shortest=False)
+        return frozenset(), frozenset(may), packets
+    missing = find_missing(kinds, pts) | find_repeated(kinds, pts) if uncounted else find_jumps(kinds, pts)
+    return frozenset(missing), frozenset(), shown_order(packets, kinds, pts)
 
 
 def _data(content: memoryview, packet: Packet) -> memoryview:
     return content[packet.start : packet.start + packet.length]
-
-
-def _shown(packets: Index, kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> Index:
-    """Give the stamps, which are those of arrival, to the pictures in the order in which these are shown.
-
-    A publisher that starts again counts from 0 again: at a key picture.
-    """
-    if np.any(np.diff(packets.stamps) < 0) or np.all(np.diff(pts) > 0):
-        return packets
-    order = np.lexsort((pts, _beginnings(kinds, pts)))
-    return Index(packets.stamps, packets.block[order], packets.offset[order])
-
-
-def _beginnings(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count for each packet how often the publisher had started again, (n,)."""
-    epoch, count, most = np.zeros(len(pts), np.int64), 0, -1
-    for number, (kind, value) in enumerate(zip(kinds.tolist(), pts.tolist(), strict=True)):
-        restarts = kind == Kind.KEY and value <= most
-        count += restarts
-        most = value if restarts else max(most, value)
-        epoch[number] = count
-    return epoch
 
 
 class Pictures:
@@ -300,7 +295,7 @@ class Pictures:
         if video.kinds[packet] == Kind.NOTHING and packet not in video.lost:
             self._why[packet] = f"a packet of {video.codec} that holds no picture"
         elif start < 0:
-            self._why[packet] = _NO_KEY
+            self._why[packet] = self._reason(packet, _NO_KEY)
         else:
             run = self._run_to(packet, start)
             while packet not in self._ready and packet not in self._why:
@@ -308,7 +303,8 @@ class Pictures:
 
     def _run_to(self, packet: int, start: int) -> Run:
         """Return a decoder that comes by the packet: the nearest one before it, or one that begins at ``start``."""
-        behind = [run for run in self._runs if run.next <= packet or packet in run.pending]
+        able = [run for run in self._runs if run.first <= start]  # one from behind leaves leading pictures out
+        behind = [run for run in able if run.next <= packet or packet in run.pending]
         run = max(behind, key=lambda run: run.next, default=None)
         if run is None and len(self._runs) >= _RUNS:
             run = self._runs[0]
@@ -318,7 +314,7 @@ class Pictures:
                 self._runs.append(run)
                 return run
             self._take(run, run.drain())
-        run = Run(self.video.codec, start, self.video.sets.get(start, b""))
+        run = Run(self.video.codec, start, self.video.sets.get(start, b""), both_ways=self.video.both_ways)
         self._runs.append(run)
         return run
 
@@ -331,7 +327,7 @@ class Pictures:
                 self._why.setdefault(packet, "it makes no picture")
             return
         if number in self.video.lost and number != run.first:
-            self._spoil(run, number, packet, self._reason(number))
+            self._spoil(run, number, packet, self._reason(number, LOST))
             return
         try:
             run.next += 1
@@ -339,12 +335,13 @@ class Pictures:
         except RecordingError as error:
             self._spoil(run, number, packet, error.text)
 
-    def _reason(self, number: int) -> str:
+    def _reason(self, number: int, usual: str) -> str:
+        """Say what is wrong with a packet itself; ``usual`` where nothing is."""
         try:
-            self._bytes(number)
+            Scanner(self.video.codec).look(memoryview(self._bytes(number)))
         except RecordingError as error:
             return error.text
-        return LOST
+        return usual
 
     def _bytes(self, number: int) -> bytes:
         payload = self.video.source.payload(self.video.packets, number)

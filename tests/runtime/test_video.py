@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,64 +10,18 @@ from mcap.writer import Writer
 
 from streamer import inspect
 from streamer.errors import DecodeError, RecordingError
-from streamer.records import Alignment, Decoding, StreamSettings, TimelineSettings
-from streamer.runtime.prepare import Prepared, prepare
+from streamer.records import StreamSettings, TimelineSettings
+from streamer.runtime.prepare import prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
-from tests.bags import COMPRESSED, IMAGE, START, Message, encoding_of, record
+from tests.bags import COMPRESSED, IMAGE, START, encoding_of
+from tests.runtime.shown import AV1, OPEN, QUICK, VP9, X265, Prepare, check, show, without_vui
 from tests.videos import FFMPEG, FOXGLOVE, PERIOD, Packet, decoded, encode, pictures, video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    Prepare = Callable[..., Prepared]
-
-QUICK = {"tune": "zerolatency", "preset": "ultrafast"}
-X265 = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0"}
-OPEN = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=3:open-gop=1:keyint=10:min-keyint=10:scenecut=0"}
-AV1 = {"preset": "12", "svtav1-params": "lp=1"}
-VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
-
-
-@pytest.fixture(scope="module")
-def images() -> list[NDArray[np.uint8]]:
-    return pictures(32)
-
-
-@pytest.fixture(scope="module")
-def h264(images: list[NDArray[np.uint8]]) -> list[Packet]:
-    return encode("libx264", images, QUICK)
-
-
-@pytest.fixture
-def prepared(tmp_path: Path) -> Iterator[Prepare]:
-    """Record messages and prepare a stream of them; everything is closed behind the test."""
-    with ExitStack() as stack:
-
-        def run(messages: list[Message], form: str = "ros1", rate: int | None = None, **how: Any) -> Prepared:
-            path = record(tmp_path / f"bag{len(list(tmp_path.iterdir()))}", form, messages, chunk=20_000)
-            source = stack.enter_context(Source(path, tmp_path / "scratch"))
-            decoding = Decoding(**{key: how.pop(key) for key in ("resize", "color") if key in how})
-            settings = StreamSettings("cam", ("/cam",), decoding=decoding, alignment=Alignment(tolerance=1), **how)
-            timeline = TimelineSettings("cam", rate=(rate, 1) if rate else None)
-            return prepare(source, Types([], source.distro, tmp_path), timeline, [settings])
-
-        yield run
-
-
-def show(found: Prepared, frame: int) -> NDArray[Any]:
-    stream = found.streams[0]
-    out = np.zeros(stream.spec.shape, np.dtype(stream.spec.dtype))
-    stream.decoder.decode(stream.source.payload(stream.index, int(stream.plan.first[frame])), out)
-    return out
-
-
-def check(found: Prepared, right: dict[int, NDArray[np.uint8]], frames: list[int]) -> None:
-    for frame in frames:
-        np.testing.assert_array_equal(show(found, frame), right[frame], err_msg=f"frame {frame}")
 
 
 def units(data: bytes, sets: bool) -> bytes:  # noqa: FBT001 - a filter
@@ -208,7 +161,7 @@ def test_with_lost_packets_and_pictures_between_others_each_is_right_or_refused_
         right = decoded(codec, whole)
         cut = whole[17]._replace(data=whole[17].data[: len(whole[17].data) // 2])
         for packets, exact in (
-            ([p for n, p in enumerate(whole) if n not in (4, 13)], True),
+            ([p for n, p in enumerate(whole) if n not in (4, 12, 13)], True),
             ([*whole[:17], cut], False),
         ):
             messages = video("/cam", "cdr", FOXGLOVE, codec, packets)
@@ -300,3 +253,61 @@ def test_colours_are_given_as_they_are_asked_for(prepared: Prepare, h264: list[P
     gray = show(prepared(messages, "mcap", color="gray"), 7)
     luma = decoded("h264", h264, "yuv420p")[7][:64].astype(float)
     assert np.abs(gray - np.clip((luma - 16) * 255 / 219, 0, 255)).max() <= 1
+
+
+def test_leading_pictures_are_the_same_behind_a_consumer_that_began_at_their_key_picture(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libx265", images, {"preset": "ultrafast", "x265-params": f"{OPEN['x265-params']}:b-adapt=0"})
+    right = decoded("hevc", packets)
+    for key in (10, 20):
+        found = prepared(video("/cam", "cdr", FFMPEG, "hevc", packets), "mcap")
+        check(found, right, [key, key + 2, key - 1, key - 2, 0, key + 1])
+
+
+def test_av1_with_its_sequence_header_only_at_the_start_is_read_from_any_key_picture(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libsvtav1", images, AV1)
+    bare = packets[:1]
+    for packet in packets[1:]:
+        kind, size = packet.data[2] >> 3, packet.data[3]  # behind the temporal delimiter
+        data = packet.data[:2] + packet.data[4 + size :] if kind == 1 else packet.data
+        bare.append(packet._replace(data=data))
+    assert len(bare[10].data) < len(packets[10].data)
+    check(prepared(video("/cam", "cdr", FOXGLOVE, "av1", bare), "mcap"), decoded("av1", packets), [25, 11, 31, 3])
+
+
+def test_h264_that_does_not_say_how_far_it_reorders_is_the_same_wherever_reading_begins(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libx264", images, {"preset": "medium", "x264-params": "bframes=8:b-adapt=0:b-pyramid=normal"})
+    right = decoded("h264", packets)
+    silent = [packet._replace(data=without_vui(packet.data)) for packet in packets]
+    assert len(silent[0].data) < len(packets[0].data)
+    assert len(decoded("h264", silent)) < 32  # PyAV leaves pictures out where it has to guess
+    for begin in (0, 14, 25):
+        found = prepared(video("/cam", "cdr", FFMPEG, "h264", silent), "mcap")
+        check(found, right, [*range(begin, 32), 9, 5, 2])
+
+
+def test_messages_of_slices_are_refused_at_once_and_zeros_before_a_start_code_are_none(
+    prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
+) -> None:
+    sliced = encode("libx264", images, QUICK | {"x264-params": "slices=2"})
+    wide = pictures(6, (256, 192))
+    for codec, packets in (
+        ("h264", sliced),
+        ("hevc", encode("libx265", wide, {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:slices=2"})),
+    ):
+        parts = []
+        for packet in packets:
+            cut = packet.data.rindex(b"\0\0\1")
+            parts += [packet._replace(data=packet.data[:cut]), packet._replace(data=packet.data[cut:])]
+        with pytest.raises(RecordingError, match="begin within a picture"):
+            prepared(video("/cam", "cdr", FOXGLOVE, codec, parts), "mcap", undecodable="skip")
+    padded = [packet._replace(data=b"\0\0\0" + packet.data) for packet in h264]
+    check(prepared(video("/cam", "cdr", FOXGLOVE, "h264", padded), "mcap"), decoded("h264", h264), [0, 13, 31])
+    bare = [packet._replace(data=b"\0\0\4\0" + packet.data[4:]) for packet in h264]
+    with pytest.raises(RecordingError, match="annex B"):
+        prepared(video("/cam", "cdr", FOXGLOVE, "h264", bare), "mcap")

@@ -1,0 +1,93 @@
+"""The stamps of video packets, of arrival or their own (pts) → where packets are missing, the order of the pictures.
+
+All take ``kinds`` (n,) uint8 of `Kind` and stamps (n,) int64 in the order of the packets. Of packets that could not be
+read the pts is `UNREAD`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamer.decode.packets import Kind
+from streamer.records import Index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NO_PTS, UNREAD = -1, -2
+_FAR = 1.6  # times the usual distance of packets
+_PERIOD = 16  # pictures after which frame_num (H.264) or the order count (HEVC) may begin anew: the least allowed
+
+
+def find_missing(kinds: NDArray[np.uint8], stamps: NDArray[np.int64]) -> set[int]:
+    """Find packets before which others are missing by their distance: it is far above the usual one."""
+    read, steps = _steps(stamps)
+    return _changed(kinds, read, steps > _FAR * max(_usual(steps), 1.0))
+
+
+def find_repeated(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> set[int]:
+    """Find packets that came before already: they change a picture that they are not meant for."""
+    read, steps = _steps(pts)
+    return _changed(kinds, read, (steps == 0) & (_usual(steps) > 0))
+
+
+def find_jumps(kinds: NDArray[np.uint8], pts: NDArray[np.int64], *, shortest: bool = True) -> set[int]:
+    """Find packets before which so many are missing that the numbers of H.264's and HEVC's pictures may hide it.
+
+    These begin anew at each key picture, and may after 16. A gap is at least the ``shortest`` group, or as long as the
+    usual one: what arrives is not as regular as a pts.
+    """
+    order = _by_pts(kinds, pts)
+    order = order[pts[order] != UNREAD]
+    steps, groups = np.diff(pts[order]), np.diff(np.flatnonzero(kinds == Kind.KEY))
+    group = float(groups.min() if shortest else np.median(groups)) if len(groups) else _PERIOD
+    far = np.flatnonzero(steps > max(min(group, _PERIOD) - 0.5, _FAR) * max(_usual(steps), 1.0))
+    firsts = np.minimum.accumulate(order[::-1])[::-1][far + 1]  # of the packets behind each gap
+    return set(firsts[kinds[firsts] != Kind.KEY].tolist())
+
+
+def _steps(stamps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the packets that could be read, and the steps between their stamps."""
+    read = np.flatnonzero(stamps != UNREAD)
+    return read, np.diff(stamps[read])
+
+
+def _usual(steps: NDArray[np.int64]) -> float:
+    return float(np.median(steps)) if len(steps) else 0.0
+
+
+def _changed(kinds: NDArray[np.uint8], read: NDArray[np.int64], wrong: NDArray[np.bool_]) -> set[int]:
+    """Return the packets behind wrong steps; a key picture needs none before it."""
+    behind = read[1:][wrong]
+    return set(behind[kinds[behind] != Kind.KEY].tolist())
+
+
+def shown_order(packets: Index, kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> Index:
+    """Give the stamps, which are those of arrival, to the pictures in the order in which these are shown.
+
+    A publisher that starts again counts from 0 again: at a key picture. A packet that cannot be read keeps its place.
+    """
+    if np.any(np.diff(packets.stamps) < 0) or np.all(np.diff(pts[pts != UNREAD]) > 0):
+        return packets
+    order = _by_pts(kinds, pts)
+    return Index(packets.stamps, packets.block[order], packets.offset[order])
+
+
+def _by_pts(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers of the packets in the order of their pts, (n,); one that has none keeps its place."""
+    order, read = np.arange(len(pts)), np.flatnonzero(pts != UNREAD)
+    order[read] = read[np.lexsort((pts[read], _beginnings(kinds, pts)[read]))]
+    return order
+
+
+def _beginnings(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count for each packet how often the publisher had started again, (n,)."""
+    epoch, count, most = np.zeros(len(pts), np.int64), 0, -1
+    for number, (kind, value) in enumerate(zip(kinds.tolist(), pts.tolist(), strict=True)):
+        restarts = kind == Kind.KEY and value <= most
+        count += restarts
+        most = value if restarts else max(most, value)
+        epoch[number] = count
+    return epoch

@@ -1,0 +1,85 @@
+"""Video packets that are missing, came twice or cannot be read → PyAV's pictures, or a refusal up to the next key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.runtime.shown import QUICK, VP9, Prepare, refused
+from tests.videos import FFMPEG, FOXGLOVE, Packet, decoded, encode, message, video
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def test_a_packet_that_cannot_be_read_leaves_the_other_pictures_at_their_stamps(
+    prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
+) -> None:
+    between = encode("libx264", images, {"preset": "veryfast", "x264-params": "b-adapt=0"})
+    for packets in (h264, between):
+        right = [decoded("h264", packets)[n] for n in range(32)]
+        messages = video("/cam", "cdr", FFMPEG, "h264", packets)
+        bad = next(number for number, packet in enumerate(packets) if packet.pts == 13)
+        data = b"\xff\xff\xff\xff" + packets[bad].data[4:]
+        other = message("/cam", "cdr", FFMPEG, "h264", packets[bad]._replace(data=data), messages[bad].stamp)
+        short = messages[bad]._replace(data=messages[bad].data[:-40])
+        for one in [other] if packets is between else [other, short]:  # what is cut off tells no pts
+            found = prepared([*messages[:bad], one, *messages[bad + 1 :]], "mcap", undecodable="skip")
+            frames = refused(found, right)
+            assert 13 in frames
+            assert set(frames) <= set(range(11, 20))
+
+
+def test_a_packet_that_came_twice_and_a_key_picture_lost_between_equal_numbers_are_seen(
+    prepared: Prepare, h264: list[Packet], images: list[NDArray[np.uint8]]
+) -> None:
+    vp9 = encode("libvpx-vp9", images, VP9)
+    for codec, packets, kind in (("h264", h264, FOXGLOVE), ("h264", h264, FFMPEG), ("vp9", vp9, FFMPEG)):
+        twice = [*packets[:14], packets[13], *packets[14:]]
+        right = decoded(codec, packets)
+        found = prepared(video("/cam", "cdr", kind, codec, twice), "mcap", undecodable="skip")
+        assert refused(found, [right[packet.pts] for packet in twice]) == list(range(14, 21))
+    pairs = encode("libx264", images, QUICK, gop=2)
+    right = decoded("h264", pairs)
+    left = [packet for packet in pairs if packet.pts != 10]
+    found = prepared(video("/cam", "cdr", FOXGLOVE, "h264", left), "mcap", undecodable="skip")
+    assert refused(found, [right[packet.pts] for packet in left]) == [10]
+
+
+def test_a_gap_as_long_as_a_group_is_refused_by_the_pts_or_told_of(
+    prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
+) -> None:
+    closed = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:open-gop=0:keyint=10:scenecut=0"}
+    for codec, packets in (("h264", h264), ("hevc", encode("libx265", images, closed))):
+        right = decoded(codec, packets)
+        messages = video("/cam", "cdr", FFMPEG, codec, packets)
+        found = prepared(messages[:4] + messages[14:], "mcap", undecodable="skip")
+        assert refused(found, [right[n] for n in (*range(4), *range(14, 32))]) == list(range(4, 10))
+        assert not found.warnings
+        messages = video("/cam", "cdr", FOXGLOVE, codec, packets)
+        (warning,) = prepared(messages[:4] + messages[14:], "mcap", undecodable="skip").warnings
+        assert "cam: 1 gap between key pictures" in warning
+        assert not prepared(messages, "mcap").warnings
+
+
+def test_a_gap_of_sixteen_pictures_hides_from_frame_num_and_is_refused_by_the_pts_or_told_of(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libx264", images, QUICK, gop=100)  # frame_num counts to 15
+    right = decoded("h264", packets)
+    messages = video("/cam", "cdr", FFMPEG, "h264", packets)
+    found = prepared(messages[:8] + messages[24:], "mcap", undecodable="skip")
+    assert refused(found, [right[n] for n in (*range(8), *range(24, 32))]) == list(range(8, 16))
+    messages = video("/cam", "cdr", FOXGLOVE, "h264", packets)
+    (warning,) = prepared(messages[:8] + messages[24:], "mcap", undecodable="skip").warnings
+    assert "cam: 1 gap between key pictures" in warning
+
+
+def test_an_empty_packet_of_a_codec_that_does_not_count_is_a_lost_one(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libvpx-vp9", images, VP9)
+    right = decoded("vp9", packets)
+    empty = [*packets[:13], packets[13]._replace(data=b""), *packets[14:]]
+    found = prepared(video("/cam", "cdr", FOXGLOVE, "vp9", empty), "mcap", undecodable="skip")
+    assert refused(found, [right[n] for n in range(32)]) == list(range(13, 20))
