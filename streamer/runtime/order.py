@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NO_PTS, UNREAD = -1, -2
 _FAR = 1.6  # times the usual distance of packets
+_BUNCH = 4  # packets
 _PERIOD = 16  # pictures after which frame_num (H.264) or the order count (HEVC) may begin anew: the least allowed
 
 
@@ -41,9 +42,10 @@ def find_jumps(kinds: NDArray[np.uint8], pts: NDArray[np.int64], *, shortest: bo
     """
     order = _by_pts(kinds, pts)
     order = order[pts[order] != UNREAD]
-    steps, groups = np.diff(pts[order]), np.diff(np.flatnonzero(kinds == Kind.KEY))
-    group = float(groups.min() if shortest else np.median(groups)) if len(groups) else _PERIOD
-    far = np.flatnonzero(steps > max(min(group, _PERIOD) - 0.5, _FAR) * max(_usual(steps), 1.0))
+    values, groups = pts[order], np.diff(np.flatnonzero(kinds == Kind.KEY))
+    group = min(float(groups.min() if shortest else np.median(groups)) if len(groups) else _PERIOD, _PERIOD)
+    least = max(group - 0.5 if shortest else group + 0.5, _FAR)
+    far = np.flatnonzero(np.diff(values) > least * _spacing(values))
     firsts = np.minimum.accumulate(order[::-1])[::-1][far + 1]  # of the packets behind each gap
     return set(firsts[kinds[firsts] != Kind.KEY].tolist())
 
@@ -58,6 +60,11 @@ def _usual(steps: NDArray[np.int64]) -> float:
     return float(np.median(steps)) if len(steps) else 0.0
 
 
+def _spacing(values: NDArray[np.int64]) -> float:
+    """Return the usual distance from one to the next, of several together: a few may be out of order or at once."""
+    return max(_usual(np.abs(values[_BUNCH:] - values[:-_BUNCH])) / _BUNCH, 1.0)
+
+
 def _changed(kinds: NDArray[np.uint8], read: NDArray[np.int64], wrong: NDArray[np.bool_]) -> set[int]:
     """Return the packets behind wrong steps; a key picture needs none before it."""
     behind = read[1:][wrong]
@@ -67,7 +74,7 @@ def _changed(kinds: NDArray[np.uint8], read: NDArray[np.int64], wrong: NDArray[n
 def shown_order(packets: Index, kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> Index:
     """Give the stamps, which are those of arrival, to the pictures in the order in which these are shown.
 
-    A publisher that starts again counts from 0 again: at a key picture. A packet that cannot be read keeps its place.
+    A packet that cannot be read keeps its place.
     """
     if np.any(np.diff(packets.stamps) < 0) or np.all(np.diff(pts[pts != UNREAD]) > 0):
         return packets
@@ -83,10 +90,14 @@ def _by_pts(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def _beginnings(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count for each packet how often the publisher had started again, (n,)."""
+    """Count for each packet how often the publisher had started again, (n,).
+
+    It counts from 0 again: at a key picture or, where that one was lost, further back than pictures are out of order.
+    """
     epoch, count, most = np.zeros(len(pts), np.int64), 0, -1
+    back = (_PERIOD + 1) * _spacing(pts[pts != UNREAD])
     for number, (kind, value) in enumerate(zip(kinds.tolist(), pts.tolist(), strict=True)):
-        restarts = kind == Kind.KEY and value <= most
+        restarts = value != UNREAD and (value <= most if kind == Kind.KEY else value < most - back)
         count += restarts
         most = value if restarts else max(most, value)
         epoch[number] = count

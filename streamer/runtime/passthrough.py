@@ -222,13 +222,11 @@ def _taken(prepared: Prepared, stream: Stream) -> str:
     steps[_starts(prepared)[1:] - 1] = 1
     if (steps == 1).all():
         return ""
+    if (steps < 0).any():
+        return f"its pictures have another order than its packets (B-frames), at frame {int(np.argmax(steps < 0)) + 1}"
     frame = int(np.argmax(steps != 1)) + 1
-    step = int(steps[frame - 1])
-    if step < 0:
-        return f"its pictures have another order than its packets (B-frames), at frame {frame}"
-    return (
-        f"frame {frame} shows the picture before again" if step == 0 else f"a picture is left out before frame {frame}"
-    )
+    again = steps[frame - 1] == 0
+    return f"frame {frame} shows the picture before again" if again else f"a picture is left out before frame {frame}"
 
 
 def _in_video(prepared: Prepared, stream: Stream) -> str:

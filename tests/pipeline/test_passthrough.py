@@ -238,7 +238,7 @@ def test_a_video_with_pictures_out_of_order_is_not_copied(tmp_path: Path) -> Non
         assert "B-frames" in wanted(folder, messages, {}, {})
         (folder / "counted").mkdir()
         messages = video("/a", "cdr", FFMPEG, codec, packets)
-        assert wanted(folder / "counted", messages, {}, {}) != ""
+        assert "B-frames" in wanted(folder / "counted", messages, {}, {})
 
 
 @pytest.mark.parametrize("codec", ENCODERS)

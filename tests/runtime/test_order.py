@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.bags import START
 from tests.runtime.shown import QUICK, VP9, Prepare, refused
-from tests.videos import FFMPEG, FOXGLOVE, Packet, decoded, encode, message, video
+from tests.videos import FFMPEG, FOXGLOVE, PERIOD, Packet, decoded, encode, message, video
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,8 @@ def test_a_gap_as_long_as_a_group_is_refused_by_the_pts_or_told_of(
         (warning,) = prepared(messages[:4] + messages[14:], "mcap", undecodable="skip").warnings
         assert "cam: 1 gap between key pictures" in warning
         assert not prepared(messages, "mcap").warnings
+        bunched = [message("/cam", "cdr", FOXGLOVE, codec, p, START + p.pts // 3 * 3 * PERIOD) for p in packets]
+        assert not prepared(bunched, "mcap").warnings
 
 
 def test_a_gap_of_sixteen_pictures_hides_from_frame_num_and_is_refused_by_the_pts_or_told_of(
@@ -73,6 +76,18 @@ def test_a_gap_of_sixteen_pictures_hides_from_frame_num_and_is_refused_by_the_pt
     messages = video("/cam", "cdr", FOXGLOVE, "h264", packets)
     (warning,) = prepared(messages[:8] + messages[24:], "mcap", undecodable="skip").warnings
     assert "cam: 1 gap between key pictures" in warning
+
+
+def test_a_publisher_that_starts_again_keeps_its_stamps_where_its_first_packet_was_lost(
+    prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
+) -> None:
+    for packets in (h264, encode("libx264", images, {"preset": "veryfast"})):
+        pictures = decoded("h264", packets)
+        for again, lost in ((packets, []), (packets[1:], list(range(25, 34)))):
+            messages = video("/cam", "cdr", FFMPEG, "h264", [*packets[:25], *again])
+            found = prepared(messages, "mcap", undecodable="skip")
+            shown = [*sorted(packet.pts for packet in packets[:25]), *sorted(packet.pts for packet in again)]
+            assert refused(found, [pictures[n] for n in shown]) == lost
 
 
 def test_an_empty_packet_of_a_codec_that_does_not_count_is_a_lost_one(
