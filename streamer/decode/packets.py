@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 CODECS = ("h264", "hevc", "av1", "vp9")
 _ALIASES = {
-    **dict.fromkeys(("h264", "avc", "avc1", "x264", "openh264"), "h264"),
-    **dict.fromkeys(("hevc", "h265", "x265", "hvc1", "hev1"), "hevc"),
-    **dict.fromkeys(("av1", "av01", "svtav1", "dav1d"), "av1"),
+    **dict.fromkeys(("h264", "avc", "avc1", "x264", "x264rgb", "openh264"), "h264"),
+    **dict.fromkeys(("hevc", "h265", "x265", "hvc1", "hev1", "kvazaar"), "hevc"),
+    **dict.fromkeys(("av1", "av01", "svtav1", "dav1d", "rav1e"), "av1"),
     **dict.fromkeys(("vp9", "vp09"), "vp9"),
 }
 _START = b"\0\0\1"
@@ -126,8 +126,14 @@ class Scanner:
         return Look(Kind.NOTHING, found, whole=not cut)
 
     def _keep(self, found: bytes) -> None:
-        whole = any(kind == _FIRST_SET[self.codec] for kind, _ in _units(found, self.codec)) if found else False
-        self._sets = found if whole else self._sets + (found if found not in self._sets else b"")
+        """Put new parameter sets in place of those that held: with an SPS, all of the kinds that came."""
+        kinds = {kind for kind, _ in _units(found, self.codec)} if found else set()
+        if _FIRST_SET[self.codec] not in kinds:
+            self._sets += found if found not in self._sets else b""
+            return
+        old = [(kind, unit) for kind, unit in _units(self._sets, self.codec) if kind not in kinds] if self._sets else []
+        units = sorted([*old, *_units(found, self.codec)], key=lambda one: one[0]) if old else []
+        self._sets = b"".join(b"\0" + _START + unit for _, unit in units) or found
 
     def _is_behind_gap(self, kind: int, unit: bytes) -> bool:
         """Follow the numbers of H.264's reference pictures (7.4.3, frame_num): each is the last one's plus 1.

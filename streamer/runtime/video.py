@@ -41,6 +41,7 @@ _UNCOUNTED = ("av1", "vp9")
 _MOST_PARTS = 0.25  # of the packets that begin within a picture; fewer are damaged
 _RUNS = 2  # decoders of a stream: for a consumer that catches up beside the others
 _NO_KEY = "no key picture comes before it: the video was joined in its middle"
+_NO_SETS = "no parameter sets (SPS, PPS) come before it: the encoder sent them before the recording began, or never"
 _DAMAGED = "the packet is damaged; the video is whole again at the next key picture"
 ORDER = "the video's pictures have another order than its messages (B-frames): use 'clock: header'"
 
@@ -296,6 +297,8 @@ class Pictures:
             self._why[packet] = f"a packet of {video.codec} that holds no picture"
         elif start < 0:
             self._why[packet] = self._reason(packet, _NO_KEY)
+        elif video.codec in ("h264", "hevc") and not video.forms[start]:
+            self._why[packet] = _NO_SETS
         else:
             run = self._run_to(packet, start)
             while packet not in self._ready and packet not in self._why:

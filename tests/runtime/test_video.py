@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def split(data: bytes) -> list[bytes]:
+    return [part for part in data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if part]
+
+
 def units(data: bytes, sets: bool) -> bytes:  # noqa: FBT001 - a filter
     """Keep the parameter sets of a packet of H.264, or all else."""
-    found = [part for part in data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if part]
-    return b"".join(b"\0\0\0\1" + part for part in found if (part[0] & 31 in (7, 8)) == sets)
+    return b"".join(b"\0\0\0\1" + part for part in split(data) if (part[0] & 31 in (7, 8)) == sets)
 
 
 SHUFFLED = np.random.default_rng(1).permutation(32).tolist()
@@ -128,6 +131,13 @@ def test_only_the_first_packet_has_parameter_sets_and_reading_begins_anywhere(
     bare = packets[:1] + [packet._replace(data=units(packet.data, sets=False)) for packet in packets[1:]]
     assert len(bare[10].data) < len(packets[10].data)
     check(prepared(video("/cam", "cdr", FOXGLOVE, "h264", bare), "mcap"), decoded("h264", packets), [25, 11, 31])
+    half = packets[:1] + [p._replace(data=units(p.data, sets=False)) for p in packets[1:]]
+    for kind in (7, 8):  # of the sets, key pictures carry one
+        own = b"".join(b"\0\0\0\1" + part for part in split(packets[0].data) if part[0] & 31 == kind)
+        some = [p._replace(data=own + p.data) if p.key and n else p for n, p in enumerate(half)]
+        check(prepared(video("/cam", "cdr", FOXGLOVE, "h264", some), "mcap"), decoded("h264", packets), [25, 11, 31])
+    with pytest.raises(RecordingError, match="no parameter sets"):
+        prepared(video("/cam", "cdr", FOXGLOVE, "h264", half[10:]), "mcap")
     alone = Packet(units(packets[0].data, sets=True), 0, key=False)
     late = [alone, *(p._replace(data=units(p.data, sets=False), pts=p.pts + 1) for p in packets)]
     found = prepared(video("/cam", "cdr", FOXGLOVE, "h264", late), "mcap", undecodable="skip")
