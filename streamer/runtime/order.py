@@ -94,11 +94,12 @@ def _beginnings(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> NDArray[np.
 
     It counts from 0 again: at a key picture or, where that one was lost, further back than pictures are out of order.
     """
-    epoch, count, most = np.zeros(len(pts), np.int64), 0, -1
+    epoch, count, most, before = np.zeros(len(pts), np.int64), 0, -1, -1
     back = (_PERIOD + 1) * _spacing(pts[pts != UNREAD])
     for number, (kind, value) in enumerate(zip(kinds.tolist(), pts.tolist(), strict=True)):
-        restarts = value != UNREAD and (value <= most if kind == Kind.KEY else value < most - back)
+        is_new = value not in (UNREAD, before)  # a key picture that came twice begins nothing
+        restarts = is_new and (value <= most if kind == Kind.KEY else value < most - back)
         count += restarts
         most = value if restarts else max(most, value)
-        epoch[number] = count
+        epoch[number], before = count, value
     return epoch

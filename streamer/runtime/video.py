@@ -190,8 +190,7 @@ def _scanned(video: Video) -> Video:
     _require_whole(scanner, count)
     missing, gaps, shown = _order(video, kinds, pts)
     seen = replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost | missing), index=shown)
-    gaps = frozenset(gaps - lost)
-    return replace(seen, forms=forms, lengths=lengths, both_ways=scanner.both_ways, gaps=gaps)
+    return replace(seen, forms=forms, lengths=lengths, both_ways=scanner.both_ways, gaps=frozenset(gaps - lost))
 
 
 def _require_whole(scanner: Scanner, count: int) -> None:
@@ -204,16 +203,14 @@ def _require_whole(scanner: Scanner, count: int) -> None:
         raise DecodeError(msg)
 
 
-def _order(
-    video: Video, kinds: NDArray[np.uint8], pts: NDArray[np.int64]
-) -> tuple[frozenset[int], frozenset[int], Index]:
+def _order(video: Video, kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> tuple[set[int], set[int], Index]:
     """Find packets before which others are missing, or may be, and the packets in the order in which they are shown."""
     uncounted, packets = video.codec in _UNCOUNTED, video.packets
     if (pts == NO_PTS).any():
         may = find_missing(kinds, packets.stamps) if uncounted else find_jumps(kinds, packets.stamps, shortest=False)
-        return frozenset(), frozenset(may), packets
+        return set(), may, packets
     missing = find_missing(kinds, pts) | find_repeated(kinds, pts) if uncounted else find_jumps(kinds, pts)
-    return frozenset(missing), frozenset(), shown_order(packets, kinds, pts)
+    return missing, set(), shown_order(packets, kinds, pts)
 
 
 def _data(content: memoryview, packet: Packet) -> memoryview:
@@ -300,9 +297,8 @@ class Pictures:
         elif video.codec in ("h264", "hevc") and not video.forms[start]:
             self._why[packet] = _NO_SETS
         else:
-            run = self._run_to(packet, start)
             while packet not in self._ready and packet not in self._why:
-                self._step(run, packet)
+                self._step(self._run_to(packet, start), packet)
 
     def _run_to(self, packet: int, start: int) -> Run:
         """Return a decoder that comes by the packet: the nearest one before it, or one that begins at ``start``."""
@@ -328,6 +324,9 @@ class Pictures:
             self._end(run)
             if packet not in self._ready:
                 self._why.setdefault(packet, "it makes no picture")
+            return
+        if self.video.kinds[number] == Kind.LEADING and self.video.start[number] < run.first:
+            run.next += 1
             return
         if number in self.video.lost and number != run.first:
             self._spoil(run, number, packet, self._reason(number, LOST))
@@ -361,7 +360,7 @@ class Pictures:
             run.pending.discard(number)
             rank = self._rank.get(number, run.rank)
             if frame.is_corrupt:
-                self._refuse(number, _DAMAGED)
+                self._refuse(number, _DAMAGED, leading=bool(self.video.kinds[number] == Kind.LEADING))
             elif rank < run.rank:
                 self._why[number] = ORDER
             elif number in self._wanted and number not in self._why:
@@ -369,23 +368,32 @@ class Pictures:
             run.rank = max(run.rank, rank)
 
     def _spoil(self, run: Run, number: int, packet: int, why: str) -> None:
-        """End a decoder at a packet ``number`` that it cannot take, on its way to ``packet``."""
+        """End a decoder at a packet ``number`` that it cannot take, on its way to ``packet``.
+
+        What it cannot take because of what came before may yet be decoded from its key picture on.
+        """
         self._end(run)
-        self._refuse(number, why)
-        if packet not in self._ready:
+        kind = self.video.kinds[number]
+        anew = kind == Kind.LEADING or (kind == Kind.KEY and number != run.first)
+        self._refuse(number, why, leading=anew)
+        if packet not in self._ready and not (anew and packet >= number):
             self._why.setdefault(packet, why)
 
-    def _refuse(self, number: int, why: str) -> None:
-        """Refuse what may be wrong from a packet on: all up to the next key picture, and what that one still needs."""
-        keys = self._keys[self._keys > number]
-        key = int(keys[0]) if len(keys) else len(self.video.kinds)
-        for packet in range(number, key):
+    def _refuse(self, number: int, why: str, *, leading: bool = False) -> None:
+        """Refuse what may be wrong from a packet on: all up to the next key picture, or the ``leading`` ones.
+
+        Without the former, what that key picture's leading ones still need is missing.
+        """
+        kinds, keys = self.video.kinds, self._keys[self._keys > number]
+        key = int(keys[0]) if len(keys) else len(kinds)
+        wrong = [n for n in range(number, key) if not leading or kinds[n] == Kind.LEADING]
+        behind = key + 1
+        while not leading and behind < len(kinds) and kinds[behind] == Kind.LEADING:
+            wrong.append(behind)
+            behind += 1
+        for packet in wrong:
             self._why.setdefault(packet, why)
             self._ready.pop(packet, None)
-        packet = key + 1
-        while packet < len(self.video.kinds) and self.video.kinds[packet] == Kind.LEADING:
-            self._why.setdefault(packet, why)
-            packet += 1
 
     def _end(self, run: Run) -> None:
         self._runs.remove(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,17 +33,17 @@ def check(found: Prepared, right: dict[int, NDArray[np.uint8]], frames: list[int
         np.testing.assert_array_equal(show(found, frame), right[frame], err_msg=f"frame {frame}")
 
 
-def refused(found: Prepared, right: list[NDArray[np.uint8]]) -> list[int]:
-    """Return the frames that are refused; all others show what is ``right``."""
+def refused(found: Prepared, right: list[NDArray[np.uint8]], order: Iterable[int] = ()) -> list[int]:
+    """Return the frames that are refused; all others show what is ``right``. They are asked for in an ``order``."""
     why = []
-    for frame in range(found.plan.frames):
+    for frame in order or range(found.plan.frames):
         try:
             picture = show(found, frame)
         except DecodeError:
             why.append(frame)
             continue
         np.testing.assert_array_equal(picture, right[frame], err_msg=f"frame {frame}")
-    return why
+    return sorted(why)
 
 
 def without_vui(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.bags import START
-from tests.runtime.shown import QUICK, VP9, Prepare, refused
+from tests.runtime.shown import OPEN, QUICK, VP9, Prepare, refused
 from tests.videos import FFMPEG, FOXGLOVE, PERIOD, Packet, decoded, encode, message, video
 
 if TYPE_CHECKING:
@@ -88,6 +88,21 @@ def test_a_publisher_that_starts_again_keeps_its_stamps_where_its_first_packet_w
             found = prepared(messages, "mcap", undecodable="skip")
             shown = [*sorted(packet.pts for packet in packets[:25]), *sorted(packet.pts for packet in again)]
             assert refused(found, [pictures[n] for n in shown]) == lost
+
+
+def test_what_a_damaged_leading_picture_takes_with_it_is_the_same_in_any_order(
+    prepared: Prepare, images: list[NDArray[np.uint8]]
+) -> None:
+    packets = encode("libx265", images, {"preset": "ultrafast", "x265-params": f"{OPEN['x265-params']}:b-adapt=0"})
+    right = decoded("hevc", packets)
+    key = next(number for number, packet in enumerate(packets) if packet.pts == 10)
+    for left in ([*packets[: key + 1], *packets[key:]], [p for n, p in enumerate(packets) if n != key - 4]):
+        messages = video("/cam", "cdr", FFMPEG, "hevc", left)
+        shown = sorted(packet.pts for packet in left)
+        one, other = (prepared(messages, "mcap", undecodable="skip") for _ in range(2))
+        lost = refused(one, [right[n] for n in shown])
+        assert {shown[frame] for frame in lost} <= set(range(4, 20))
+        assert refused(other, [right[n] for n in shown], reversed(range(len(shown)))) == lost
 
 
 def test_an_empty_packet_of_a_codec_that_does_not_count_is_a_lost_one(
