@@ -84,6 +84,7 @@ class Scanner:
     _number: _Numbers = _UNNUMBERED
     _last: int | None = field(default=None)
     both_ways: bool = False  # whether a picture of H.264 was seen that may be made from later ones (B)
+    counted: bool = True  # whether every picture of H.264 was one that others are made from, which are numbered
     parts: int = 0  # packets of H.264 and HEVC that begin within a picture
 
     def look(self, data: memoryview, *, cut: bool = False) -> Look:
@@ -152,6 +153,7 @@ class Scanner:
         number = bits.take(self._number.modulus.bit_length() - 1)
         is_field = self._number.fields and bool(bits.take(1))
         last, reference = self._last, bool(unit[0] >> 5 & 3)
+        self.counted &= reference
         if reference:
             self._last = number
         if kind == 5 or last is None:

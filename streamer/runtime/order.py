@@ -6,6 +6,7 @@ read the pts is `UNREAD`.
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,31 @@ if TYPE_CHECKING:
 NO_PTS, UNREAD = -1, -2
 _FAR = 1.6  # times the usual distance of packets
 _BUNCH = 4  # packets
+_UNEVEN = 0.75  # of the distance of pictures
 _PERIOD = 16  # pictures after which frame_num (H.264) or the order count (HEVC) may begin anew: the least allowed
+
+
+class Counting(Enum):
+    """How a codec's packets count themselves: H.264 and HEVC number their pictures, or those that others need."""
+
+    NONE = auto()
+    SOME = auto()
+    ALL = auto()
+
+
+def follow(
+    packets: Index, kinds: NDArray[np.uint8], pts: NDArray[np.int64], counting: Counting
+) -> tuple[set[int], set[int], Index]:
+    """Return packets before which others are missing, those before which they may be, and the index as it is shown."""
+    uncounted = counting is Counting.NONE
+    if (pts == NO_PTS).any():
+        stamps = packets.stamps
+        return set(), find_missing(kinds, stamps) if uncounted else find_jumps(kinds, stamps, shortest=False), packets
+    if uncounted:
+        missing = find_missing(kinds, pts) | find_repeated(kinds, pts)
+    else:
+        missing = find_jumps(kinds, pts, counted=counting is Counting.ALL)
+    return missing, set(), shown_order(packets, kinds, pts)
 
 
 def find_missing(kinds: NDArray[np.uint8], stamps: NDArray[np.int64]) -> set[int]:
@@ -34,20 +59,32 @@ def find_repeated(kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> set[int]:
     return _changed(kinds, read, (steps == 0) & (_usual(steps) > 0))
 
 
-def find_jumps(kinds: NDArray[np.uint8], pts: NDArray[np.int64], *, shortest: bool = True) -> set[int]:
+def find_jumps(
+    kinds: NDArray[np.uint8], pts: NDArray[np.int64], *, shortest: bool = True, counted: bool = False
+) -> set[int]:
     """Find packets before which so many are missing that the numbers of H.264's and HEVC's pictures may hide it.
 
     These begin anew at each key picture, and may after 16. A gap is at least the ``shortest`` group, or as long as the
-    usual one: what arrives is not as regular as a pts.
+    usual one: what arrives is not as regular as a pts. Where every picture is ``counted`` and groups are of one length,
+    only so many can hide as make whole groups or sixteens: a camera that paused for another time has lost nothing.
     """
     order = _by_pts(kinds, pts)
     order = order[pts[order] != UNREAD]
     values, groups = pts[order], np.diff(np.flatnonzero(kinds == Kind.KEY))
     group = min(float(groups.min() if shortest else np.median(groups)) if len(groups) else _PERIOD, _PERIOD)
     least = max(group - 0.5 if shortest else group + 0.5, _FAR)
-    far = np.flatnonzero(np.diff(values) > least * _spacing(values))
-    firsts = np.minimum.accumulate(order[::-1])[::-1][far + 1]  # of the packets behind each gap
+    steps = np.diff(values) / _spacing(values)
+    jumps = steps > least
+    if counted and len(np.unique(groups)) < 2:
+        jumps &= np.any([_is_multiple(steps - 1, n) for n in (_PERIOD, *groups[:1].tolist())], axis=0)
+    firsts = np.minimum.accumulate(order[::-1])[::-1][np.flatnonzero(jumps) + 1]  # of the packets behind each gap
     return set(firsts[kinds[firsts] != Kind.KEY].tolist())
+
+
+def _is_multiple(pictures: NDArray[np.float64], period: int) -> NDArray[np.bool_]:
+    """Tell of which numbers of pictures, measured by stamps that are a little uneven, none may be left over."""
+    left: NDArray[np.float64] = np.abs(pictures - np.rint(pictures / period) * period)
+    return left < _UNEVEN
 
 
 def _steps(stamps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -24,7 +24,7 @@ from streamer.errors import ConfigError, DecodeError, RecordingError
 from streamer.records import Index
 from streamer.resets import in_file_order
 from streamer.runtime.codec import LOST, Run
-from streamer.runtime.order import NO_PTS, UNREAD, find_jumps, find_missing, find_repeated, shown_order
+from streamer.runtime.order import NO_PTS, UNREAD, Counting, follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -188,7 +188,8 @@ def _scanned(video: Video) -> Video:
                 sets[number] = scanner.sets
         start[number] = before if look.kind == Kind.LEADING else key
     _require_whole(scanner, count)
-    missing, gaps, shown = _order(video, kinds, pts)
+    how = Counting.NONE if video.codec in _UNCOUNTED else Counting.ALL if scanner.counted else Counting.SOME
+    missing, gaps, shown = follow(video.packets, kinds, pts, how)
     seen = replace(video, kinds=kinds, start=start, sets=sets, lost=frozenset(lost | missing), index=shown)
     return replace(seen, forms=forms, lengths=lengths, both_ways=scanner.both_ways, gaps=frozenset(gaps - lost))
 
@@ -201,16 +202,6 @@ def _require_whole(scanner: Scanner, count: int) -> None:
             "a message must hold a whole one"
         )
         raise DecodeError(msg)
-
-
-def _order(video: Video, kinds: NDArray[np.uint8], pts: NDArray[np.int64]) -> tuple[set[int], set[int], Index]:
-    """Find packets before which others are missing, or may be, and the packets in the order in which they are shown."""
-    uncounted, packets = video.codec in _UNCOUNTED, video.packets
-    if (pts == NO_PTS).any():
-        may = find_missing(kinds, packets.stamps) if uncounted else find_jumps(kinds, packets.stamps, shortest=False)
-        return set(), may, packets
-    missing = find_missing(kinds, pts) | find_repeated(kinds, pts) if uncounted else find_jumps(kinds, pts)
-    return missing, set(), shown_order(packets, kinds, pts)
 
 
 def _data(content: memoryview, packet: Packet) -> memoryview:

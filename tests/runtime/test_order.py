@@ -78,6 +78,18 @@ def test_a_gap_of_sixteen_pictures_hides_from_frame_num_and_is_refused_by_the_pt
     assert "cam: 1 gap between key pictures" in warning
 
 
+def test_a_camera_that_paused_has_lost_no_picture(
+    prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
+) -> None:
+    closed = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:open-gop=0:keyint=10:scenecut=0"}
+    for codec, packets in (("h264", h264), ("hevc", encode("libx265", images, closed))):
+        right = decoded(codec, packets)
+        paused = [p if n < 15 else p._replace(pts=p.pts + 13) for n, p in enumerate(packets)]
+        found = prepared(video("/cam", "cdr", FFMPEG, codec, paused), "mcap")
+        assert refused(found, [right[n] for n in range(32)]) == []
+        assert not found.warnings
+
+
 def test_a_publisher_that_starts_again_keeps_its_stamps_where_its_first_packet_was_lost(
     prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
 ) -> None:
