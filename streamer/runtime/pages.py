@@ -45,13 +45,13 @@ class Pages:
 
 
 class PagesView:
-    """The files of the recording that the reader has open, read-only."""
+    """The files of the recording that the reader has open, read-only: of each stream, the one that it is in."""
 
     def __init__(self, reader: int) -> None:
         """Take the process id of the reader, whose files are to be mapped."""
         self._reader = reader
         self._files: dict[int, int] = {}  # our own descriptors, by the reader's
-        self._pages: dict[tuple[str, int], Pages] = {}  # of each stream in each file
+        self._pages: dict[str, tuple[int, Pages]] = {}  # of each stream: the reader's descriptor, what is mapped of it
 
     def array(self, place: Place, file: int, position: int) -> NDArray[Any]:
         """Return a picture: the root array, on which every view of it depends.
@@ -60,9 +60,11 @@ class PagesView:
             ConsumerError: the file ends before it does. EOFError: the reader is gone.
 
         """
-        pages = self._pages.get((place.name, file))
-        if pages is None:
-            pages = self._pages[place.name, file] = Pages(self._open(file))
+        where, pages = self._pages.get(place.name, (-1, None))
+        if pages is None or where != file:
+            pages = Pages(self._open(file))
+            self._pages[place.name] = file, pages
+            self._close_others()
         try:
             mapped, start = pages.find(position, place.nbytes)
         except ValueError as error:  # the reader says why, once this process has ended
@@ -78,3 +80,8 @@ class PagesView:
                 msg = "the reader is gone"
                 raise EOFError(msg) from error
         return self._files[file]
+
+    def _close_others(self) -> None:
+        """Close the files that no stream is in any more: a recording may have more than a process may open."""
+        for file in self._files.keys() - {file for file, _ in self._pages.values()}:
+            os.close(self._files.pop(file))

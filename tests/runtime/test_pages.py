@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from streamer.errors import RecordingError
+from streamer.layout import Place
+from streamer.records import Spec
 from streamer.runtime import pages as module
-from streamer.runtime.pages import Pages
+from streamer.runtime.pages import Pages, PagesView
 from streamer.source.payload import fill_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CONTENT = np.random.default_rng(3).bytes(300_001)
 
@@ -56,3 +58,21 @@ def test_a_file_that_ends_too_early_is_an_error(tmp_path: Path) -> None:
         fill_cache(fd, 5, 299_996)
         with pytest.raises(RecordingError, match="the file ends at byte 300001, 9 bytes before"):
             fill_cache(fd, 300_000, 10)
+
+
+def test_only_the_files_are_open_that_streams_are_in(tmp_path: Path) -> None:
+    places = [Place(name, 0, 10, Spec((10,), "|u1")) for name in ("one", "other")]
+    with ExitStack() as stack:
+        (tmp_path / "n").mkdir()
+        files = []
+        for n in range(20):
+            (tmp_path / "n" / str(n)).mkdir()
+            files.append(stack.enter_context(written(tmp_path / "n" / str(n))))
+        view, before = PagesView(os.getpid()), len(list(Path("/proc/self/fd").iterdir()))
+        for file in files:
+            for place in places:
+                assert view.array(place, file, 7).tobytes() == CONTENT[7:17]
+            assert (
+                len(list(Path("/proc/self/fd").iterdir())) <= before + 3
+            )  # one that both have mapped, and what is mapped
+        assert view.array(places[0], files[0], 7).tobytes() == CONTENT[7:17]
