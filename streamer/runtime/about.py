@@ -161,7 +161,7 @@ def about_recording(
         rate=prepared.rate,
         start=int(ticks[0]) if len(ticks) else 0,
         end=int(ticks[-1]) if len(ticks) else 0,
-        provenance=provenance | {"fingerprint": prepared.source.fingerprint()},
+        provenance=provenance | {"fingerprint": prepared.source.fingerprint},
         slot_size=prepared.layout.slot_size,
         streams=tuple(map(_about_stream, streams, places)),
         cut=prepared.cut is not None,

@@ -31,7 +31,7 @@ def begin(ledger: Ledger, job: ReaderJob, prepared: Prepared) -> int:
         RecordingError: another recording of the same run has other elements.
 
     """
-    plan, fingerprint = digest(prepared.plan, _decoding(prepared), job.chunk_size), prepared.source.fingerprint()
+    plan, fingerprint = digest(prepared.plan, _decoding(prepared), job.chunk_size), prepared.source.fingerprint
     settings = {name: seat.settings for name, seat in job.consumers.items()}
     known = ledger.recordings(job.pipeline).get(job.path)
     if known and known.committed:

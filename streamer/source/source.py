@@ -11,7 +11,7 @@ import hashlib
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -320,8 +320,9 @@ class Source:
         reader, _ = self._owner[index.block[number]]
         return self.files[self._readers.index(reader)]
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return a digest of the content: names left out, sizes and both ends of each file taken."""
+        """A digest of the content: names left out, sizes and both ends of each file taken, as they were at first."""
         digest = hashlib.sha256()
         for file in self.files:
             size = file.stat().st_size

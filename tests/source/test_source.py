@@ -175,7 +175,7 @@ def test_a_fingerprint_tells_content_and_not_names(tmp_path: Path) -> None:
     prints = []
     for path in (one, copy, other):
         with Source(path, tmp_path) as source:
-            prints.append(source.fingerprint())
+            prints.append(source.fingerprint)
     assert prints[0] == prints[1] != prints[2]
 
 
