@@ -254,11 +254,13 @@ class Reader:
             for frame in message.frames:
                 self._socket.rejected += not self._table.lent(peer.name, frame)
         elif isinstance(message, ClosedEpisode):
+            self._staying.require_unchanged()  # a frame that it kept may have been written there
             self._ledger.close_episode(self._recording, peer.name, message.episode)
         else:
             self._close_outputs(peer)
 
     def _close_outputs(self, peer: Peer) -> None:
+        self._staying.require_unchanged()
         if self._table.closed(peer.name):
             state = self._course.states(self._ledger, self._recording, peer.name)
             self._ledger.close_consumer(self._recording, peer.name, state)

@@ -3,6 +3,9 @@
 What happens to the file meanwhile then happens to the picture: one that is cut ends whoever looks at it by a signal
 (SIGBUS), one that is written to changes before their eyes. So only files are mapped that tell when they were written
 to. The reader asks them before it takes in a commit, and before it looks for any other reason why something failed.
+
+Whoever copies another file over one may set the time of writing back, as ``cp -p`` does. Nobody can set the time of the
+last change: where that differs, and not because of a new name, mode or owner, the content may have been another.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import math
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -30,6 +33,30 @@ _MOST = 2  # consumers: pages are mapped for each of them, while one copy does f
 Spot = tuple[int, int]  # where a picture begins: the reader's descriptor of the file, the byte
 
 
+class _Known(NamedTuple):
+    """A file as it was: its identity, and what else there is that changes with its time of change."""
+
+    identity: FileIdentity
+    others: tuple[int | str, ...]
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        found = os.fstat(fd)
+        name = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a name, be it of a file that was deleted
+        return cls(FileIdentity.of(fd), (found.st_mode, found.st_uid, found.st_gid, found.st_nlink, name))
+
+    def became(self, now: _Known) -> str:
+        """Say what happened to the content, or may have; empty for nothing."""
+        before, after = self.identity, now.identity
+        if after.size < before.size:
+            return "cut"
+        if (after.size, after.modified_ns) != (before.size, before.modified_ns):
+            return "written to"
+        if after.changed_ns != before.changed_ns and now.others == self.others:
+            return "written to, or its times were set,"
+        return ""
+
+
 class Staying:
     """The streams whose pictures may stay where they are, and the files they lie in, as those were before."""
 
@@ -39,7 +66,7 @@ class Staying:
         ``seen`` has the number of each stream that a consumer is shown, once for each consumer.
         """
         self._path = path
-        self._files: dict[int, FileIdentity | None] = {}  # None of those whose pictures are copied
+        self._files: dict[int, _Known | None] = {}  # None of those whose pictures are copied
         few = [n for n, count in Counter(seen).items() if count <= _MOST and _may_open_each_others_files()]
         self.numbers = frozenset(n for n in few if self._first(streams[n]))
 
@@ -73,15 +100,15 @@ class Staying:
         dtype = np.dtype(stream.spec.dtype)
         nbytes = math.prod(stream.spec.shape) * dtype.itemsize
         file = self._file(fd)
-        if file is None or position % dtype.itemsize or position + nbytes > file.size:
+        if file is None or position % dtype.itemsize or position + nbytes > file.identity.size:
             return None
         fill_cache(fd, position, nbytes)
         return fd, position
 
-    def _file(self, fd: int) -> FileIdentity | None:
+    def _file(self, fd: int) -> _Known | None:
         if fd not in self._files:
             steady = tells_changes(fd) and not may_be_written_to(fd)
-            self._files[fd] = FileIdentity.of(fd) if steady else None
+            self._files[fd] = _Known.of(fd) if steady else None
         return self._files[fd]
 
     def require_unchanged(self) -> None:
@@ -92,11 +119,14 @@ class Staying:
 
         """
         for fd, was in list(self._files.items()):  # other threads add to them
-            now = FileIdentity.of(fd)
-            if was is not None and (now.size, now.modified_ns) != (was.size, was.modified_ns):
-                what = "cut" if now.size < was.size else "written to"
-                msg = f"the file was {what} while it was read: it had {was.size} bytes and has {now.size} now"
+            if was is None or FileIdentity.of(fd) == was.identity:
+                continue
+            now = _Known.of(fd)
+            if what := was.became(now):
+                sizes = f"it had {was.identity.size} bytes and has {now.identity.size} now"
+                msg = f"the file was {what} while it was read: {sizes}"
                 raise RecordingError(msg, path=self._path, hint="once it is whole again, --resume goes on")
+            self._files[fd] = now
 
 
 def _may_open_each_others_files() -> bool:

@@ -266,3 +266,16 @@ class Late(Gate):
     def on_frame(self, frame: Frame) -> None:
         super().on_frame(frame)
         hashlib.sha256(frame["camera"])
+
+
+class Keeper(Gate):
+    """Keeps the picture of its frame, and looks at it as it closes, when it has waited."""
+
+    def on_frame(self, frame: Frame) -> None:
+        if frame.number == self._at:
+            self._kept = frame["camera"]
+
+    def close(self, recording: Recording) -> None:
+        self._wait()
+        if hasattr(self, "_kept"):
+            hashlib.sha256(self._kept)
