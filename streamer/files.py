@@ -31,11 +31,11 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-_TELLING = {  # file systems (f_type of statfs(2)) that set the time of change themselves, and keep inodes apart
+_TELLING = {  # file systems (f_type of statfs(2)) that set the time of change themselves, and keep inodes apart;
+    # not tmpfs, which does not notice what is written into a mapped page that was read before
     0xEF53,  # ext2, ext3, ext4
     0x58465342,  # XFS
     0x9123683E,  # Btrfs
-    0x01021994,  # tmpfs
     0xF2F52010,  # F2FS
     0x2FC12FC1,  # ZFS
     0xCA451A4E,  # bcachefs

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from streamer.files import FileIdentity, open_regular
+from streamer.files import FileIdentity, open_regular, tells_changes
 
 
 @pytest.fixture(params=["pipe", "device", "socket", "folder"])
@@ -54,3 +56,20 @@ def test_a_file_that_was_written_to_has_another_identity_even_with_its_old_times
     after = FileIdentity.of(path)
     assert (after.inode, after.size, after.modified_ns) == (before.inode, before.size, before.modified_ns)
     assert FileIdentity.from_wire(list(after.wire)) == after
+
+
+@pytest.mark.parametrize("folder", ["/dev/shm", None])  # noqa: S108 - for its file system; the name is made safely
+def test_a_file_system_that_is_said_to_tell_changes_tells_of_what_is_written_into_a_mapped_page(
+    tmp_path: Path, folder: str | None
+) -> None:
+    if folder is not None and not os.access(folder, os.W_OK):
+        pytest.skip(f"has no {folder}")
+    with tempfile.NamedTemporaryFile(dir=folder or tmp_path) as file:
+        file.write(bytes(mmap.PAGESIZE))
+        file.flush()
+        os.fsync(file.fileno())
+        before = FileIdentity.of(file.fileno())
+        with mmap.mmap(file.fileno(), 0) as pages:
+            assert pages[0] == 0
+            pages[0] = 1
+        assert FileIdentity.of(file.fileno()) != before or not tells_changes(file.fileno())

@@ -49,7 +49,7 @@ def pages_can_be_mapped(tmp_path: Path) -> None:
     """Skip where the folder for temporary files is on a file system whose files are never mapped."""
     with (tmp_path / "probe").open("w") as file:
         if not tells_changes(file.fileno()):
-            pytest.skip("needs a temporary folder on ext4, XFS, Btrfs, tmpfs or the like")
+            pytest.skip("needs a temporary folder on ext4, XFS, Btrfs or the like")
 
 
 def pictures(topic: str, form: str, encoding: str = "rgb8", **how: Any) -> list[tuple[Message, np.ndarray]]:
