@@ -277,7 +277,14 @@ class _Worker:
             self._socket.send(Release(shown))
 
     def _array(self, slot: int, place: Place, rows: Extent) -> NDArray[Any]:
-        return self._pool.array(slot, place, rows) if isinstance(rows, int) else self._pages.array(place, *rows)
+        if isinstance(rows, int):
+            return self._pool.array(slot, place, rows)
+        try:
+            return self._pages.array(place, *rows)
+        except EOFError:  # whoever ended before the supervisor knows that the reader is gone would be to blame
+            while self._channel.receive():
+                pass
+            raise
 
     def _show(self, descriptor: Descriptor) -> bool:
         """Call `on_frame` and make sure that the frame is let go of; return whether it is."""

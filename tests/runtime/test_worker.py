@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -178,6 +181,29 @@ def test_frames_are_shown_released_and_committed_and_the_outputs_closed(stage: S
     commits = [Commit(n, pack_state({"chunk": n})) for n in range(2)]
     assert others(answers) == [*commits, ClosedOutputs()]
     assert [m.chunk for m in stage.told] == [0, 1, None]  # memory at each commit, and at the end
+
+
+class Deserted(Diary):
+    """Sees the supervisor end the channel as it is shown a frame."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def on_frame(self, frame: Frame) -> None:
+        super().on_frame(frame)
+        with socket.socket(fileno=os.dup(self._channel.fileno())) as end:
+            end.shutdown(socket.SHUT_WR)
+
+
+def test_a_worker_whose_reader_is_gone_leaves_it_to_the_supervisor_to_end_it(stage: Stage) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    lies_there = frame(1)._replace(samples=[(10**8, 0, 0, (3, 0))])
+    said = Open(about(), SLOTS, 2, None, reader=gone.pid), Frames([frame(0), lies_there])
+    with pytest.raises(EOFError, match="the reader is gone"):
+        stage.run(Deserted(stage.supervisor), *said)
+    assert Diary.pages[-1] == ("frame", 0, [0.0, 0.1, 0.2])
+    assert not stage.channel.open  # until then, it has waited
 
 
 def test_a_generation_that_makes_way_closes_nothing(stage: Stage) -> None:
