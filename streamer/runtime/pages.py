@@ -57,7 +57,7 @@ class PagesView:
         """Return a picture: the root array, on which every view of it depends.
 
         Raises:
-            ConsumerError: the file ends before it does. EOFError: the reader is gone.
+            ConsumerError: the file ends before it does, or may not be opened. EOFError: the reader is gone.
 
         """
         where, pages = self._pages.get(place.name, (-1, None))
@@ -79,6 +79,9 @@ class PagesView:
             except (FileNotFoundError, ProcessLookupError) as error:
                 msg = "the reader is gone"
                 raise EOFError(msg) from error
+            except PermissionError as error:  # which may be given back
+                msg = "its process may not open the recording, as the reader could: who was forbidden to since?"
+                raise ConsumerError(msg) from error
         return self._files[file]
 
     def _close_others(self) -> None:

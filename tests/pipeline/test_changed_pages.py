@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -89,6 +90,26 @@ def test_what_has_the_same_content_by_another_name_or_for_others_is_read_to_its_
     config["consumers"]["l0"]["recycle"] = {"chunks": 2}
     config["consumers"]["gate"] = GATE
     done(changed_meanwhile(tmp_path, config, path, change))
+    assert Looker.read(tmp_path / "l0") == hashes([array for _, array in said])
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything")
+def test_a_recording_that_may_not_be_read_for_a_while_is_read_on_when_it_may_be_again(tmp_path: Path) -> None:
+    """A new generation opens it; one that has it open goes on."""
+    said = pictures("/camera", "ros1")
+    path = record(tmp_path / "bag", "ros1", [message for message, _ in said])
+    config = configure(path)
+    config["consumers"]["l0"]["recycle"] = {"chunks": 2}
+    config["consumers"]["gate"] = GATE
+    plain_user = ["setpriv", "--inh-caps", "-all", "--bounding-set", "-all"] if os.geteuid() == 0 else []
+    with start(tmp_path, config, under=plain_user) as running:
+        wait_until((tmp_path / "here").exists, "the gate")
+        wait_until(lambda: committed(tmp_path, "l0") >= 4, "the third generation")
+        path.chmod(0)
+        (tmp_path / "go").touch()
+        wait_until(lambda: "may not open the recording" in running.said(), "a generation that may not open it")
+        path.chmod(0o600)
+        done(running.end())
     assert Looker.read(tmp_path / "l0") == hashes([array for _, array in said])
 
 
