@@ -165,7 +165,10 @@ def lease(descriptor: int) -> bool:
 
 def may_be_written_to(descriptor: int) -> bool:
     """Tell whether a program has a file open for writing: what it has mapped, it changes without a trace."""
-    other = os.open(f"/proc/self/fd/{descriptor}", _FLAGS) if sys.platform == "linux" else os.dup(descriptor)
+    try:
+        other = os.open(f"/proc/self/fd/{descriptor}", _FLAGS) if sys.platform == "linux" else os.dup(descriptor)
+    except OSError:  # it may not be read any more, or there is no descriptor left: nobody can tell
+        return True
     try:
         lease(other)
     except OSError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from streamer.files import FileIdentity, open_regular, tells_changes
+from streamer.files import FileIdentity, may_be_written_to, open_regular, tells_changes
 
 
 @pytest.fixture(params=["pipe", "device", "socket", "folder"])
@@ -73,3 +74,15 @@ def test_a_file_system_that_is_said_to_tell_changes_tells_of_what_is_written_int
             assert pages[0] == 0
             pages[0] = 1
         assert FileIdentity.of(file.fileno()) != before or not tells_changes(file.fileno())
+
+
+def test_where_nobody_can_tell_who_writes_to_a_file_somebody_may(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (tmp_path / "a").open("rb") as file:
+        assert not may_be_written_to(file.fileno())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, most[1]))
+        try:
+            assert may_be_written_to(file.fileno())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)

@@ -107,8 +107,9 @@ class Staying:
 
     def _file(self, fd: int) -> _Known | None:
         if fd not in self._files:
+            known = _Known.of(fd)  # before the look at who writes: what is written from now on shows
             steady = tells_changes(fd) and not may_be_written_to(fd)
-            self._files[fd] = _Known.of(fd) if steady else None
+            self._files[fd] = known if steady else None
         return self._files[fd]
 
     def require_unchanged(self) -> None:
