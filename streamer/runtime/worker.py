@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 _RELEASE_SECONDS = 0.0005
 _WARM_UP = 2  # chunks that fill caches
 _LOOK_AGAIN = 100  # milliseconds, at frames that a consumer has kept
+_LONGEST_GOODBYE = 10_000  # milliseconds until the supervisor must have seen that the reader is gone
 _log = logging.getLogger("streamer.worker")
 
 
@@ -282,7 +283,9 @@ class _Worker:
         try:
             return self._pages.array(place, *rows)
         except EOFError:  # whoever ended before the supervisor knows that the reader is gone would be to blame
-            while self._channel.receive():
+            poller = zmq.Poller()
+            poller.register(self._channel.fileno(), zmq.POLLIN)
+            while poller.poll(_LONGEST_GOODBYE) and self._channel.receive():
                 pass
             raise
 

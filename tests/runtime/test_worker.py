@@ -20,7 +20,7 @@ from streamer.layout import Layout, Place
 from streamer.plain import to_plain
 from streamer.pool import Pool
 from streamer.records import Spec
-from streamer.runtime import messages
+from streamer.runtime import messages, worker
 from streamer.runtime.about import AboutEpisode, AboutRecording, AboutStream
 from streamer.runtime.channel import Channel
 from streamer.runtime.job import WorkerJob
@@ -204,6 +204,19 @@ def test_a_worker_whose_reader_is_gone_leaves_it_to_the_supervisor_to_end_it(sta
         stage.run(Deserted(stage.supervisor), *said)
     assert Diary.pages[-1] == ("frame", 0, [0.0, 0.1, 0.2])
     assert not stage.channel.open  # until then, it has waited
+
+
+def test_a_worker_that_only_does_not_find_its_reader_does_not_wait_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have moved to another root folder, where no process is seen."""
+    monkeypatch.setattr(worker, "_LONGEST_GOODBYE", 10)
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    lies_there = frame(0)._replace(samples=[(0, 0, 0, (3, 0))])
+    with pytest.raises(EOFError, match="the reader is gone"):
+        stage.run(Diary(), Open(about(), SLOTS, 2, None, reader=gone.pid), Frames([lies_there]))
+    assert stage.channel.open
 
 
 def test_a_generation_that_makes_way_closes_nothing(stage: Stage) -> None:
