@@ -5,7 +5,7 @@ What happens to the file meanwhile then happens to the picture: one that is cut 
 to. The reader asks them before it takes in a commit, and before it looks for any other reason why something failed.
 
 Whoever copies another file over one may set the time of writing back, as ``cp -p`` does. Nobody can set the time of the
-last change: where that differs, and not because of a new name, mode or owner, the content may have been another.
+last change: where that differs, and no new name, mode, owner or attribute tells why, the content may have been another.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ class _Known(NamedTuple):
     """A file as it was: its identity, and what else there is that changes with its time of change."""
 
     identity: FileIdentity
-    others: tuple[int | str, ...]
+    others: tuple[object, ...]
 
     @classmethod
     def of(cls, fd: int) -> Self:
         found = os.fstat(fd)
         name = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a name, be it of a file that was deleted
-        return cls(FileIdentity.of(fd), (found.st_mode, found.st_uid, found.st_gid, found.st_nlink, name))
+        others = found.st_mode, found.st_uid, found.st_gid, found.st_nlink, name, *_attributes(fd)
+        return cls(FileIdentity.of(fd), others)
 
     def became(self, now: _Known) -> str:
         """Say what happened to the content, or may have; empty for nothing."""
@@ -55,6 +56,14 @@ class _Known(NamedTuple):
         if after.changed_ns != before.changed_ns and now.others == self.others:
             return "written to, or its times were set,"
         return ""
+
+
+def _attributes(fd: int) -> list[tuple[str, bytes]]:
+    """Return a file's extended attributes: servers, backups and file managers keep notes there."""
+    try:
+        return [(name, os.getxattr(fd, name)) for name in sorted(os.listxattr(fd))]
+    except OSError:
+        return []
 
 
 class Staying:

@@ -44,6 +44,10 @@ def _change_mode(path: Path) -> None:
     path.chmod(0o444)
 
 
+def _note(path: Path) -> None:
+    os.setxattr(path, "user.note", b"seen")
+
+
 def _delete_by_and_by(path: Path) -> None:
     _link(path)
     _rename(path)
@@ -80,7 +84,7 @@ def test_a_recording_that_was_copied_over_and_has_its_old_times_is_no_more_what_
     assert Looker.read(tmp_path / "l0") == hashes([array for _, array in said])
 
 
-@pytest.mark.parametrize("change", [_rename, _link, _change_mode, _delete_by_and_by])
+@pytest.mark.parametrize("change", [_rename, _link, _change_mode, _note, _delete_by_and_by])
 def test_what_has_the_same_content_by_another_name_or_for_others_is_read_to_its_end(
     tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
