@@ -57,11 +57,18 @@ def _delete_by_and_by(path: Path) -> None:
 def changed_meanwhile(
     folder: Path, config: Config, path: Path, change: Callable[[Path], object], chunks: int = 3
 ) -> Finished:
-    """Run it, and change the recording when the gate is reached and so many chunks are committed."""
+    """Run it, and change the recording when the gate is reached and so many chunks are committed.
+
+    The reader stands still meanwhile: it looks at what has become of the recording, not at what is on the way.
+    """
     with start(folder, config) as running:
         wait_until((folder / "here").exists, "the gate")
         wait_until(lambda: committed(folder, "gate") == chunks, "its commits to be written down")
+        reader = running.children()["reader"]
+        reader.suspend()
+        wait_until(lambda: reader.status() == "stopped", "the reader to stand still")
         change(path)
+        reader.resume()
         (folder / "go").touch()
         return running.end()
 
