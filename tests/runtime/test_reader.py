@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,6 +55,7 @@ class FakeSocket:
 
     def __init__(self, answer: Answer) -> None:
         self._end, self._wake = socket.socketpair()
+        self._end.setblocking(False)
         self.socket = self._end.fileno()  # for polling
         self._answer = answer
         self._heard: deque[Heard] = deque()
@@ -62,6 +63,7 @@ class FakeSocket:
         self.strangers: list[Heard] = []
         self.meanwhile: Callable[[], None] | None = None  # what happens before the reader takes in messages
         self.sent: list[tuple[bytes, ToConsumer]] = []
+        self.ended: set[bytes] = set()  # the processes that say nothing any more
         self.rejected = 0
 
     def say(self, peer: bytes, message: FromConsumer) -> None:
@@ -79,7 +81,8 @@ class FakeSocket:
         if self.meanwhile is not None:
             self.meanwhile()
             self.meanwhile = None
-        self._end.recv(4096)
+        with suppress(BlockingIOError):
+            self._end.recv(4096)
         heard, self._heard = list(self._heard), deque()
         self.strangers = [h for h in heard if h.message == Hello() and h.peer not in self._admitted]
         return [h for h in heard if h not in self.strangers]
@@ -91,7 +94,7 @@ class FakeSocket:
 
     def send(self, peer: bytes, message: ToConsumer) -> bool:
         self.sent.append((peer, message))
-        for answer in self._answer(peer, message):
+        for answer in self._answer(peer, message) if peer not in self.ended else []:
             self.say(peer, answer)
         return True
 
@@ -169,6 +172,11 @@ class Stage:
         self.channel.send(messages.Expect(identity))
         self.channel.send(messages.Begin("table", identity, chunks))
 
+    def end(self, identity: str, why: str = "", *, killed: bool = False) -> None:
+        """Let a process end; what it answers to the message at hand is the last that is heard of it."""
+        self.socket.ended.add(identity.encode())
+        self.channel.send(messages.GenerationEnded("table", identity, why, killed=killed))
+
     def close(self) -> None:
         self.channel.close()
         self.reader_end.close()
@@ -219,7 +227,7 @@ def test_a_consumer_is_shown_every_frame_once_in_order_and_each_chunk_is_committ
 def test_the_next_generation_goes_on_behind_the_share_of_the_one_before(stage: Any) -> None:
     def answer(peer: bytes, message: ToConsumer) -> list[FromConsumer]:
         if isinstance(message, MakeWay):
-            found.channel.send(messages.GenerationEnded("table", "one"))
+            found.end("one")
             found.begin("two")
         return diligent(peer, message)
 
@@ -236,7 +244,7 @@ def test_the_next_generation_goes_on_behind_the_share_of_the_one_before(stage: A
 def test_one_that_dies_is_followed_from_its_last_commit_on(stage: Any) -> None:
     def answer(peer: bytes, message: ToConsumer) -> list[FromConsumer]:
         if peer == b"one" and isinstance(message, Frames) and any(f.frame == 6 for f in message.frames):
-            found.channel.send(messages.GenerationEnded("table", "one", why="killed", killed=True))
+            found.end("one", "killed", killed=True)
             found.begin("two")
             return []
         return diligent(peer, message)
@@ -247,6 +255,20 @@ def test_one_that_dies_is_followed_from_its_last_commit_on(stage: Any) -> None:
     assert found.socket.shown(b"two") == list(range(4, FRAMES))
     assert told[-1].consumers["table"] == messages.Shown(10, 3)
     assert [m.count for m in told if isinstance(m, messages.Attempted)] == [1, 2]
+
+
+def test_a_commit_that_came_with_the_news_of_its_process_end_counts(stage: Any) -> None:
+    def answer(peer: bytes, message: ToConsumer) -> list[FromConsumer]:
+        if peer == b"one" and isinstance(message, EndOfChunk):
+            found.end("one", "killed", killed=True)
+            found.begin("two")
+        return diligent(peer, message)
+
+    found = stage(answer)
+    found.begin("one")
+    told = found.run()
+    assert found.socket.shown(b"two") == list(range(4, FRAMES))
+    assert told[-1].rejected == 0
 
 
 def test_one_that_is_announced_and_says_hello_while_the_reader_is_held_up_is_heard(stage: Any) -> None:
@@ -271,7 +293,7 @@ def test_a_frame_is_to_blame_at_once_for_a_crash_and_the_second_time_for_a_kill(
     def answer(peer: bytes, message: ToConsumer) -> list[FromConsumer]:
         nonlocal number
         if isinstance(message, Frames) and any(f.frame == 2 for f in message.frames):
-            found.channel.send(messages.GenerationEnded("table", peer.decode(), "upside down", killed=killed))
+            found.end(peer.decode(), "upside down", killed=killed)
             number += 1
             found.begin(str(number))
             return []
@@ -314,7 +336,7 @@ def test_what_a_stranger_or_a_liar_says_is_counted_and_changes_nothing(stage: An
 def test_a_drain_ends_with_the_chunk_that_is_under_way(stage: Any) -> None:
     def answer(peer: bytes, message: ToConsumer) -> list[FromConsumer]:
         if isinstance(message, MakeWay):
-            found.channel.send(messages.GenerationEnded("table", "one"))
+            found.end("one")
         if isinstance(message, Open):
             found.channel.send(messages.Drain())
         return diligent(peer, message)
