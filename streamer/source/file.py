@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_PIECE = 256 * 1024  # bytes that are read for a checksum at once: they stay in the processor's cache
+_PIECE = 2**20  # bytes that are read for a checksum at once: few pieces, as each waits for the interpreter's lock
 _WINDOW = 4 * 2**20
 _RECORD = 64 * 2**20  # bytes; no record of an index is larger
 _FREE = 64 * 2**20  # bytes that are believed of any file

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 @pytest.mark.skipif(not CAN_FORK, reason="successors are new interpreters here")
 def test_eleven_recycles_do_not_treble_a_short_stream(tmp_path: Path) -> None:
     """New interpreters made six times the time of it."""
-    workload(tmp_path)
+    workload(tmp_path, 20)
     never, often = zip(
-        *[(measured(tmp_path, 10, "never"), measured(tmp_path, 10, {"chunks": 5})) for _ in range(3)], strict=True
+        *[(measured(tmp_path, 60, 10, "never"), measured(tmp_path, 60, 10, {"chunks": 5})) for _ in range(3)],
+        strict=True,
     )
     assert [times for _, times in never + often] == [0] * 3 + [11] * 3
     assert min(often)[0] < 3 * min(never)[0]
