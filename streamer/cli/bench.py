@@ -27,7 +27,7 @@ _SECONDS = 10.0
 _RATE = 10.2  # Hz; a camera that is faster is thinned to 10 Hz, as training sets are
 
 
-def bench(
+def bench(  # long, as its arguments are the command's options
     target: Annotated[
         Path | None,
         typer.Argument(metavar="[RECORDING|CONFIG]", help="a recording, or a .yaml configuration", show_default=False),

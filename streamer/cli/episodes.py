@@ -26,7 +26,7 @@ _CONFIGS = (".yaml", ".yml", ".json")
 _SHOWN = 4  # topics that a message lists
 
 
-def episodes(
+def episodes(  # long, as its arguments are the command's options
     what: Annotated[
         list[str],
         typer.Argument(

@@ -47,7 +47,7 @@ _OFFERED = {
 _LARGE = ("rerun",)  # extras that nobody has by chance, or in [all]: offered where they are there
 
 
-def init(
+def init(  # long, as its arguments are the command's options
     recordings: Recordings,
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write; - for the screen")] = Path("config.yaml"),
     force: Annotated[bool, typer.Option("--force", help="replace the file if it exists")] = False,

@@ -35,7 +35,7 @@ _LESS_NEEDED = (_HEADINGS[-1], "95 %", "held")
 _LISTED = 5  # spans of each kind
 
 
-def plan(
+def plan(  # long, as its arguments are the command's options
     given: Given,
     types: TypesSetting = None,
     salvage: Salvage = False,

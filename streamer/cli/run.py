@@ -13,7 +13,7 @@ from streamer.cli.options import ConfigPath, Overrides
 from streamer.errors import ConfigError, OutputError, UsageError
 
 
-def run(
+def run(  # long, as its arguments are the command's options
     config: ConfigPath,
     overrides: Overrides = None,
     report: Annotated[Path | None, typer.Option(help="write the report here, too", show_default=False)] = None,

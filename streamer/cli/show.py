@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LISTED = 12  # elements of a vector that are printed
 
 
-def show(
+def show(  # long, as its arguments are the command's options
     given: Given,
     frame: Annotated[int | None, typer.Option(help="the frame's number, from 0", show_default=False)] = None,
     at: Annotated[

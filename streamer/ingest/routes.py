@@ -106,7 +106,9 @@ class View:
     details: Details | None = None
 
 
-def application(view: View, token: str | None, cookie: str, *, is_local: bool) -> ASGIApp:
+def application(  # long, as it has each route in it: what they share are its arguments
+    view: View, token: str | None, cookie: str, *, is_local: bool
+) -> ASGIApp:
     """Return the application; ``cookie`` names the token's cookie, ``is_local`` says that it is on loopback."""
     registry = metrics.registry(lambda: view.newest.value)
     streams, aside = _Streams(view), Aside()
@@ -140,9 +142,8 @@ def application(view: View, token: str | None, cookie: str, *, is_local: bool) -
             return Response(status_code=204)  # it has none yet, or has just ended: no fault
         return Response(found, media_type="image/png" if found.startswith(b"\x89PNG") else "image/jpeg")
 
-    acts = Acts(
-        None if token is None else view.act, view.details, aside
-    )  # without one, every user of this machine can ask
+    act = None if token is None else view.act  # without a token, every user of this machine can ask
+    acts = Acts(act, view.details, aside)
     looks = [] if view.details is None else routes_to(view.details, aside, is_private=token is not None)
     routes = [
         Route("/", acts.page),
