@@ -122,9 +122,9 @@ def _png(data: memoryview) -> Head:
 def _png_chunks(data: memoryview) -> Iterator[tuple[int, int]]:
     """Yield where each part of a PNG begins and how long it says that it is, up to the last; decoders believe it."""
     at = len(_PNG)
-    while at + 12 <= len(data):  # length, kind, checksum
+    while at + 8 <= len(data):  # length and kind, upon which a decoder takes memory
         length, kind = struct.unpack_from(">I4s", data, at)
-        yield at, length + 12
+        yield at, length + 12  # with its checksum
         if kind == b"IEND":
             return
         at += length + 12

@@ -160,5 +160,10 @@ def test_a_part_of_a_png_that_claims_gigabytes_is_refused_before_decoding() -> N
     at = data.index(b"IDAT")
     for length in (len(data), 2**28, 2**31, 2**32 - 1):
         data[at - 4 : at] = struct.pack(">I", length)
-        with little_memory(), pytest.raises(DecodeError, match=rf"a part of {length + 12} bytes .* cut off or damaged"):
-            unpack(packed(bytes(data)))
+        for cut in (data, data[: at + 4], data[: at + 7]):  # down to its length and kind
+            with little_memory(), pytest.raises(DecodeError, match=rf"a part of {length + 12} bytes .* cut off"):
+                unpack(packed(bytes(cut)))
+    whole = png(noise(12, 16, 3))
+    end = whole[:-12] + struct.pack(">I", 2**31) + whole[-8:]
+    with little_memory(), pytest.raises(DecodeError, match=rf"a part of {2**31 + 12} bytes .* cut off"):
+        unpack(packed(end))
