@@ -100,7 +100,8 @@ def _find(name: str, use: str) -> Any:
         found: Any = importlib.import_module(module)
     except (ImportError, ValueError, TypeError) as error:
         msg = f"{use!r} cannot be imported: {error}"
-        raise ConfigError(msg, key=f"consumers.{name}.use") from error
+        hint = f"name the module, not its file: '{module.removesuffix('.py')}:{attribute}'" * module.endswith(".py")
+        raise ConfigError(msg, key=f"consumers.{name}.use", hint=hint) from error
     try:
         for part in attribute.split("."):
             found = getattr(found, part)

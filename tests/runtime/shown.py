@@ -17,6 +17,7 @@ Prepare = Callable[..., Prepared]
 QUICK = {"tune": "zerolatency", "preset": "ultrafast"}
 X265 = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0"}
 OPEN = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=3:open-gop=1:keyint=10:min-keyint=10:scenecut=0"}
+CLOSED = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:open-gop=0:keyint=10:scenecut=0"}
 AV1 = {"preset": "12", "svtav1-params": "lp=1"}
 VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.bags import START
-from tests.runtime.shown import OPEN, QUICK, VP9, Prepare, refused
+from tests.runtime.shown import CLOSED, OPEN, QUICK, VP9, Prepare, refused
 from tests.videos import FFMPEG, FOXGLOVE, PERIOD, Packet, decoded, encode, message, video
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def test_a_packet_that_came_twice_and_a_key_picture_lost_between_equal_numbers_a
 def test_a_gap_as_long_as_a_group_is_refused_by_the_pts_or_told_of(
     prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
 ) -> None:
-    closed = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:open-gop=0:keyint=10:scenecut=0"}
-    for codec, packets in (("h264", h264), ("hevc", encode("libx265", images, closed))):
+    for codec, packets in (("h264", h264), ("hevc", encode("libx265", images, CLOSED))):
         right = decoded(codec, packets)
         messages = video("/cam", "cdr", FFMPEG, codec, packets)
         found = prepared(messages[:4] + messages[14:], "mcap", undecodable="skip")
@@ -81,8 +80,7 @@ def test_a_gap_of_sixteen_pictures_hides_from_frame_num_and_is_refused_by_the_pt
 def test_a_camera_that_paused_has_lost_no_picture(
     prepared: Prepare, images: list[NDArray[np.uint8]], h264: list[Packet]
 ) -> None:
-    closed = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:open-gop=0:keyint=10:scenecut=0"}
-    for codec, packets in (("h264", h264), ("hevc", encode("libx265", images, closed))):
+    for codec, packets in (("h264", h264), ("hevc", encode("libx265", images, CLOSED))):
         right = decoded(codec, packets)
         paused = [p if n < 15 else p._replace(pts=p.pts + 13) for n, p in enumerate(packets)]
         found = prepared(video("/cam", "cdr", FFMPEG, codec, paused), "mcap")

@@ -193,6 +193,7 @@ def test_a_consumer_that_takes_anything_is_given_anything() -> None:
         ("qqqqqqq", r"there is no consumer 'qqqqqqq'.*Known: "),
         ("", r"there is no consumer ''"),
         ("no_such_module_anywhere:X", r"'no_such_module_anywhere:X' cannot be imported: No module named"),
+        ("broken.py:X", r"'broken.py:X' cannot be imported: .*; name the module, not its file: 'broken:X'"),
         ("broken:X", r"'broken:X' cannot be imported: No module named 'no_such_module_anywhere'"),
         ("shelf:Missing", r"the module 'shelf' has no 'Missing'"),
         ("shelf:Whole.missing", r"the module 'shelf' has no 'Whole\.missing'"),
