@@ -26,7 +26,7 @@ from streamer.supervisor.context import RunContext
 from streamer.supervisor.endings import MemoryKills, how_it_ended
 from streamer.supervisor.recording import Recording, run_recording, sharing
 from streamer.supervisor.status import Status, read
-from streamer.supervisor.workdir import Workdir, open_workdir
+from streamer.supervisor.workdir import Workdir, open_workdir, sweep
 
 if TYPE_CHECKING:
     from streamer.runtime.channel import Channel
@@ -132,8 +132,11 @@ class Pipeline:
         self._child.channel.send(Stop())
 
     def close(self) -> None:
-        """Make sure that it is gone, and everything that it has started."""
+        """Make sure that it is gone, and everything that it has started; its outputs and its ledger stay."""
+        code = self._child.ended()
         self._child.close()
+        if code != 0:  # it had no time to do so itself
+            sweep(self.folder)
 
 
 class _Asked:

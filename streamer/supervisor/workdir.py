@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamer.errors import BusyError, ConfigError, OutputError, StorageError
+from streamer.errors import BusyError, ConfigError, OutputError, StorageError, StreamerError
 from streamer.text import LineFormatter
 
 if TYPE_CHECKING:
@@ -99,6 +99,16 @@ def open_workdir(path: Path) -> Iterator[Workdir]:
         finally:
             (path / "reader.sock").unlink(missing_ok=True)
             shutil.rmtree(workdir.scratch, ignore_errors=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a run that was killed has left in its work folder for others to see; the ledger and the logs stay.
+
+    Where another run holds the folder, or it cannot be written, nothing is done: the next run sweeps it.
+    """
+    if path.is_dir():
+        with suppress(StreamerError), open_workdir(path):
+            pass
 
 
 class _LogFile(logging.FileHandler):
