@@ -170,6 +170,8 @@ class Segment:
         os.environ.setdefault("SVT_LOG", "1")  # errors only
         self._av: Any = require("av", "video")
         self._colors = self._av.video.reformatter.VideoReformatter()  # its tables take longer to make than to use
+        takes_threads = "threads" in (self._colors.reformat.__doc__ or "")  # PyAV 17 and newer; before, it was one
+        self._alone = {"threads": 1} if takes_threads else {}  # more would wait for the cores that encoders have
         self._path = path
         self._rate = rate
         self._coding = coding
@@ -195,7 +197,7 @@ class Segment:
         """Convert to planar YUV 4:2:0 from where the picture lies; nothing refers to it when this returns."""
         form = "rgb24" if picture.ndim == 3 else "gray"
         view = self._av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format=form)
-        frame: VideoFrame = self._colors.reformat(view, format="yuv420p")
+        frame: VideoFrame = self._colors.reformat(view, format="yuv420p", **self._alone)
         return frame
 
     def _encode(self, frame: VideoFrame) -> None:
