@@ -16,6 +16,7 @@ from streamer.decode.compressed import CompressedDecoder
 from streamer.decode.interpolate import between, mean
 from streamer.decode.vector import VectorDecoder
 from streamer.errors import DecodeError, RecordingError, StreamerError
+from streamer.layout import loaded_together
 from streamer.libraries import blamed
 from streamer.runtime.names import UNDECODABLE
 from streamer.runtime.sharing import Made, find_ways, place_of
@@ -72,6 +73,7 @@ class Loader:
         self._own = threading.local()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="loader")
         self._light = prepared.layout.slot_size <= _LIGHT
+        self._together = loaded_together(prepared.layout)
         self._running: dict[int, Future[_Done]] = {}
         self._finished: SimpleQueue[Future[_Done]] = SimpleQueue()
         self.descriptor, self._wake = os.pipe()
@@ -79,12 +81,13 @@ class Loader:
         os.set_blocking(self._wake, False)
 
     def submit(self, orders: list[Order]) -> None:
-        """Order frames; small ones are loaded together, as handing each to a thread would cost more."""
+        """Order frames; some are loaded together, small ones all, as handing each to a thread would cost more."""
         for load, _ in orders if self._videos else ():
             for pictures, first in self._videos:
                 if first[load.frame] >= 0:
                     pictures.expect(int(first[load.frame]))
-        for group in [orders] if self._light and orders else [[order] for order in orders]:
+        many = max(1, len(orders)) if self._light else self._together
+        for group in (orders[first : first + many] for first in range(0, len(orders), many)):
             before = {load.frame - 1: self._running.get(load.frame - 1) for load, _ in group if load.source is not None}
             future = self._threads.submit(self._load, group, before)
             self._running |= {load.frame: future for load, _ in group}

@@ -19,7 +19,7 @@ import zmq
 
 from streamer.delivery import End, EndChunk, Grow, HandOver, Load, Send
 from streamer.errors import RecordingError
-from streamer.layout import at_once, count_slots, put_last
+from streamer.layout import at_once, count_slots, loading_at_once, put_last
 from streamer.ledger import MOST_ATTEMPTS, Ledger
 from streamer.memory import held
 from streamer.plain import to_plain
@@ -96,7 +96,8 @@ def main(channel: Channel) -> None:
         slots = count_slots(prepared.layout, job.pool, max(prepared.plan.frames, 1), least)
         ledger = stack.enter_context(Ledger(Path(job.ledger), durable=job.durable))
         recording = begin(ledger, job, planned)
-        pool = Pool(job.pool_fd, prepared.layout, slots, ready=at_once(prepared.layout, 2 * job.threads + CREDIT))
+        ready = loading_at_once(prepared.layout, job.threads) + CREDIT
+        pool = Pool(job.pool_fd, prepared.layout, slots, ready=ready)
         socket = stack.enter_context(closing(ReaderSocket(stack.enter_context(zmq.Context()), job.endpoint)))
         loader = stack.enter_context(closing(Loader(prepared, pool, job.threads, staying)))
         Reader(job, prepared, pool, ledger, recording, socket, loader, channel).run(opened)

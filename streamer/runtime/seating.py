@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamer.delivery import Delivery
-from streamer.layout import at_once
+from streamer.layout import at_once, loading_at_once
 from streamer.runtime.about import chunk_starts
 from streamer.runtime.peer import Peer
 
@@ -25,7 +25,7 @@ def make_table(job: ReaderJob, prepared: Prepared, pool: Pool) -> Delivery:
     """Make the table, without any consumer."""
     layout = prepared.layout
     heavy = [stream.repeats for stream in prepared.streams if stream.decoder.kind not in ("vector", "text")]
-    window = at_once(layout, 2 * job.threads)
+    window = loading_at_once(layout, job.threads)
     return Delivery(
         prepared.plan.frames,
         chunk_starts(prepared, job.chunk_size),
