@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from streamer.delivery import Load
-from streamer.layout import loading_at_once
+from streamer.layout import at_once
 from streamer.runtime.frames import Told, make_frame
 from streamer.runtime.loader import Loader
 from streamer.transport import Descriptor
@@ -44,7 +44,7 @@ class Ahead:
     def __init__(self, prepared: Prepared, places: Sequence[Place], threads: int) -> None:
         self._prepared = prepared
         self._places = places
-        self._window = loading_at_once(prepared.layout, threads)
+        self._window = at_once(prepared.layout, 2 * threads)
         self._told = [Told.of(stream) for stream in prepared.streams]
         self._slots = _Slots(prepared.layout, spare=self._window + 2)
         self._loader = Loader(prepared, self._slots, threads)
