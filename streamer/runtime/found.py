@@ -14,7 +14,7 @@ from streamer.decode.video import FOXGLOVE, PROTOBUF, taken_at
 from streamer.errors import ConfigError, RecordingError, nearest_name
 from streamer.records import Index
 from streamer.runtime.headers import header_stamps
-from streamer.runtime.names import belonging
+from streamer.runtime.names import Said, belonging, read_names
 from streamer.runtime.poses import PoseDecoder, find_chain
 from streamer.runtime.video import find_video
 from streamer.source.latched import is_latched
@@ -34,13 +34,17 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What streams are made of, by name, before anything is planned; ``own`` are the indexes by receipt."""
+    """What streams are made of, by name, before anything is planned.
+
+    ``own`` are the indexes by receipt; ``said`` is what all messages of a topic say, where that was asked for.
+    """
 
     topics: dict[str, Topic]
     decoders: dict[str, Decoder]
     chains: dict[str, Chain]
     videos: dict[str, Video]
     own: dict[str, Index]
+    said: dict[str, Said]
     indexes: dict[str, Index]
     images: list[str]
     warnings: list[str]
@@ -57,7 +61,8 @@ def find_streams(source: Source, types: Types, streams: Sequence[StreamSettings]
     chains = {s.name: find_chain(source, types, s) for s in streams if s.tf is not None}
     by_receipt = source.index({topic.name for topic in topics.values()})
     warnings: list[str] = []
-    own = {s.name: _own(s, by_receipt[topics[s.name].name], source, decoders[s.name], warnings) for s in streams}
+    own = {s.name: by_receipt[topics[s.name].name] for s in streams}
+    said = _leave_those_that_carry(streams, own, source, decoders, warnings)
     videos = _find_videos(source, streams, topics, own)
     own |= {name: video.index for name, video in videos.items()}
     warnings += [f"{name}: {video.doubt}" for name, video in videos.items() if video.doubt]
@@ -69,7 +74,7 @@ def find_streams(source: Source, types: Types, streams: Sequence[StreamSettings]
         for s in streams
     }
     images = [s.name for s in streams if topics[s.name].msgtype in IMAGE_TYPES and s.decoding.field is None]
-    return streams, Found(topics, decoders, chains, videos, own, indexes, images, warnings, time.monotonic())
+    return streams, Found(topics, decoders, chains, videos, own, said, indexes, images, warnings, time.monotonic())
 
 
 def _choose_topic(settings: StreamSettings, source: Source) -> Topic:
@@ -130,13 +135,26 @@ def _check_align(streams: Sequence[StreamSettings], decoders: Mapping[str, Decod
             raise ConfigError(msg, key=f"streams.{settings.name}.align")
 
 
-def _own(settings: StreamSettings, index: Index, source: Source, decoder: Decoder, warnings: list[str]) -> Index:
-    """Return the messages that belong to a stream: all of its topic, or those that carry its elements."""
-    if not isinstance(decoder, VectorDecoder) or settings.decoding.elements is None:
-        return index
-    found, warned = belonging(source, index, settings, decoder.elements)
-    warnings += warned
-    return found
+def _leave_those_that_carry(
+    streams: Sequence[StreamSettings],
+    own: dict[str, Index],
+    source: Source,
+    decoders: Mapping[str, Decoder],
+    warnings: list[str],
+) -> dict[str, Said]:
+    """Leave streams of chosen elements the messages that carry them; return what all messages of their topics say."""
+    asked = [
+        (settings, own[settings.name], decoder.elements)
+        for settings in streams
+        if isinstance(decoder := decoders[settings.name], VectorDecoder) and settings.decoding.elements is not None
+    ]
+    said = {}
+    every = read_names(source, [(index, elements) for _, index, elements in asked])
+    for (settings, index, elements), kinds in zip(asked, every, strict=True):
+        said[settings.name] = Said(index, kinds)
+        own[settings.name], warned = belonging(index, settings, elements, kinds)
+        warnings += warned
+    return said
 
 
 def _on_clock(settings: StreamSettings, topic: Topic, index: Index, source: Source, types: Typesdict) -> Index:

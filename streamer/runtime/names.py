@@ -13,6 +13,7 @@ import numpy as np
 
 from streamer.errors import ConfigError, DecodeError, RecordingError, names_differ, nearest_name, show_names
 from streamer.records import Index
+from streamer.source.together import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,26 @@ class Kinds(NamedTuple):
         return np.flatnonzero(np.isin(self.kind, kinds))
 
 
+class Said(NamedTuple):
+    """What all messages of an index say."""
+
+    messages: Index
+    kinds: Kinds
+
+    def by(self, some: Index) -> Kinds | None:
+        """Return what some of the messages say; None where one is not found by its place."""
+        span = int(self.messages.offset.max(initial=0)) + 1
+        if span * (int(self.messages.block.max(initial=0)) + 1) > np.iinfo(np.int64).max:
+            return None
+        places, wanted = (of.block.astype(np.int64) * span + of.offset for of in (self.messages, some))
+        order = np.argsort(places)
+        numbers = order[np.minimum(np.searchsorted(places, wanted, sorter=order), len(order) - 1)]
+        if (places[numbers] != wanted).any():
+            return None
+        used, kind = np.unique(self.kinds.kind[numbers], return_inverse=True)
+        return Kinds([self.kinds.readings[k] for k in used.tolist()], kind.astype(np.int32))
+
+
 @dataclass(frozen=True, slots=True)
 class NameSet:
     """Messages of one topic with the same names: how many, and the first one's stamp in nanoseconds."""
@@ -77,10 +98,10 @@ class _Reader:
         self.readings: list[Reading] = []
         self.kind = np.full(len(index.stamps), -1, np.int32)
 
-    def read_all(self) -> Kinds:
-        for start in range(0, len(self.kind), _BATCH):
-            self._read_batch(np.arange(start, min(start + _BATCH, len(self.kind))))
-        return Kinds(self.readings, self.kind)
+    def take(self, numbers: NDArray[np.intp]) -> None:
+        """Read what some of the messages say."""
+        for start in range(0, len(numbers), _BATCH):
+            self._read_batch(numbers[start : start + _BATCH])
 
     def _read_batch(self, rest: NDArray[np.intp]) -> None:
         heads = np.empty((len(rest), 0), np.uint8)
@@ -133,21 +154,27 @@ class _Reader:
         return self._known[-1]
 
 
-def read_names(source: Source, index: Index, read: Callable[[memoryview], Reading]) -> Kinds:
-    """Find out what every message of an index says of its numbers.
+def read_names(source: Source, asked: Sequence[tuple[Index, Elements]]) -> list[Kinds]:
+    """Find out what every message of some indexes says of its numbers.
 
     Raises:
         RecordingError: the file is damaged.
 
     """
-    return _Reader(source, index, read).read_all()
+    readers = []
+    for index, elements in asked:
+        if len(index.stamps):
+            elements.settle(source.payload(index, 0).all())
+        readers.append(_Reader(source, index, elements.read))
+    for parts in side_by_side(source, [index for index, _ in asked]):
+        for reader, numbers in zip(readers, parts, strict=True):
+            reader.take(numbers)
+    return [Kinds(reader.readings, reader.kind) for reader in readers]
 
 
 def name_sets(source: Source, index: Index, elements: Elements) -> list[NameSet]:
     """Return the sets of names of a topic, the most frequent first."""
-    if len(index.stamps):
-        elements.settle(source.payload(index, 0).all())
-    found = read_names(source, index, elements.read)
+    (found,) = read_names(source, [(index, elements)])
     sets = [
         NameSet(r.names or r.listed, r.size, found.count(k), int(index.stamps[np.argmax(found.kind == k)]), r.problem)
         for k, r in enumerate(found.readings)
@@ -159,9 +186,11 @@ def name_sets(source: Source, index: Index, elements: Elements) -> list[NameSet]
 
 
 def belonging(
-    source: Source, index: Index, settings: StreamSettings, elements: Elements
+    index: Index, settings: StreamSettings, elements: Elements, found: Kinds
 ) -> tuple[Index, tuple[str, ...]]:
     """Return the index of the messages that carry all elements of a stream, and what to warn of.
+
+    ``found`` is what the messages of ``index`` say.
 
     Raises:
         ConfigError: none does, or one carries an element twice.
@@ -169,8 +198,6 @@ def belonging(
     """
     if not len(index.stamps):
         return index, ()
-    elements.settle(source.payload(index, 0).all())
-    found = read_names(source, index, elements.read)
     try:
         fitting = [k for k, r in enumerate(found.readings) if elements.order_of(r.names or r.listed) is not None]
     except ConfigError as error:
@@ -245,20 +272,24 @@ class Fit:
     unfit: dict[int, str]
 
 
-def fit(source: Source, index: Index, plan: Plan, number: int, settings: StreamSettings, elements: Elements) -> Fit:
-    """Look at every message that stream ``number`` of the plan uses.
+def planned_part(index: Index, plan: Plan, number: int, settings: StreamSettings) -> tuple[NDArray[np.intp], Index]:
+    """Return which messages stream ``number`` of the plan uses, and their part of its index."""
+    planned = _planned(plan.streams[number], averaged=settings.alignment.align == "mean")
+    return planned, Index(index.stamps[planned], index.block[planned], index.offset[planned])
+
+
+def fit(
+    planned: NDArray[np.intp], plan: Plan, number: int, settings: StreamSettings, elements: Elements, found: Kinds
+) -> Fit:
+    """Look at what every message that stream ``number`` of the plan uses says: ``found``, in the order of ``planned``.
 
     Raises:
         ConfigError: the names in one differ from those in the first.
         DecodeError: one has another length, or not as many names as numbers, and `undecodable` says ``error``.
 
     """
-    planned = _planned(plan.streams[number], averaged=settings.alignment.align == "mean")
     if not len(planned):
         return Fit(None, (), {})
-    elements.settle(source.payload(index, int(planned[0])).all())
-    part = Index(index.stamps[planned], index.block[planned], index.offset[planned])
-    found = read_names(source, part, elements.read)
     whole = [k for k, reading in enumerate(found.readings) if not reading.problem]
     first = int(np.argmax(np.isin(found.kind, whole))) if whole else None
     reference = found.readings[found.kind[first]] if first is not None else None

@@ -20,7 +20,7 @@ from streamer.runtime.cutting import Material, cut, warnings
 from streamer.runtime.episodes import schedule_episodes
 from streamer.runtime.found import find_streams
 from streamer.runtime.mapping import make_chain, reduction, turns_of
-from streamer.runtime.names import UNDECODABLE, fit
+from streamer.runtime.names import UNDECODABLE, fit, planned_part, read_names
 from streamer.runtime.schedule import schedule
 from streamer.runtime.video import share_pictures
 from streamer.stamps import own_period
@@ -222,7 +222,7 @@ def _make_streams(
     """Put together what loads each stream's samples."""
     plan, used = timed.plan, timed.indexes
     decoders, chains, topics = found.decoders, found.chains, found.topics
-    fits = {s.name: _fit(s, source, used[s.name], plan, n, decoders[s.name]) for n, s in enumerate(streams)}
+    fits = _fits(source, streams, timed, found)
     sources: dict[str, Payloads] = dict.fromkeys(found.own, source)
     sources |= {s.name: chains[s.name].rows(timed.ticks, s.alignment) for s in streams if s.name in chains}
     sources |= share_pictures({n: (topics[n].name, video, used[n]) for n, video in found.videos.items()})
@@ -233,7 +233,7 @@ def _make_streams(
             *(s, topics[s.name], used[s.name], decoders[s.name], p),
             raw[s.name] if (steps := maps[s.name]) is None else steps.spec,
             _repeats(p),
-            unfit=one.unfit if (one := fits[s.name]) is not None else {},
+            unfit=fits[s.name].unfit if s.name in fits else {},
             source=sources[s.name],
             compute=chains.get(s.name),
             raw=raw[s.name],
@@ -250,13 +250,25 @@ def _zip(streams: Sequence[StreamSettings], plan: Plan) -> list[tuple[StreamSett
     return list(zip(streams, plan.streams, strict=True))
 
 
-def _fit(
-    settings: StreamSettings, source: Source, index: Index, plan: Plan, number: int, decoder: Decoder
-) -> Fit | None:
-    """Look at every planned message of a stream whose names or length can differ; None where they cannot."""
-    if not isinstance(decoder, VectorDecoder) or not decoder.elements.varies:
-        return None
-    return fit(source, index, plan, number, settings, decoder.elements)
+def _fits(source: Source, streams: Sequence[StreamSettings], timed: Schedule, found: Found) -> dict[str, Fit]:
+    """Look at every planned message of the streams whose names or length can differ; others are left out."""
+    asked = [
+        (number, settings, decoder.elements, *planned_part(timed.indexes[settings.name], timed.plan, number, settings))
+        for number, settings in enumerate(streams)
+        if isinstance(decoder := found.decoders[settings.name], VectorDecoder) and decoder.elements.varies
+    ]
+    known = {
+        settings.name: kinds
+        for _, settings, _, _, part in asked
+        if settings.name in found.said and (kinds := found.said[settings.name].by(part)) is not None
+    }
+    rest = [(settings.name, part, elements) for _, settings, elements, _, part in asked if settings.name not in known]
+    read = read_names(source, [(part, elements) for _, part, elements in rest])
+    known |= {name: kinds for (name, _, _), kinds in zip(rest, read, strict=True)}
+    return {
+        settings.name: fit(planned, timed.plan, number, settings, elements, known[settings.name])
+        for number, settings, elements, planned, _ in asked
+    }
 
 
 def _spec(
@@ -265,10 +277,10 @@ def _spec(
     index: Index,
     plan: StreamPlan,
     decoder: Decoder,
-    fits: Mapping[str, Fit | None],
+    fits: Mapping[str, Fit],
 ) -> Spec:
     """Find out what a stream's arrays look like."""
-    found, planned = fits[settings.name], planned_messages(plan, averaged=settings.alignment.align == "mean")
+    found, planned = fits.get(settings.name), planned_messages(plan, averaged=settings.alignment.align == "mean")
     if found is None:
         spec = _probe(settings, source, index, planned, decoder)
     else:

@@ -363,6 +363,14 @@ class McapSource:
             return padded(content, at + MESSAGE_HEAD.size, lengths, size)
         return gather(content, at + MESSAGE_HEAD.size, size) if int(lengths.min()) >= size else None
 
+    def packed(self, block: int) -> int:
+        """Return how many bytes a block has once it is decompressed; 0 where nothing is to be decompressed."""
+        return self._blocks[block].size if self._blocks[block].compression else 0
+
+    def unpack(self, block: int) -> None:
+        """Decompress a block, for whoever asks for it next."""
+        self._cache.get(block)
+
     def _decompress(self, number: int) -> Buffer:
         block = self._blocks[number]
         check_size(f"chunk {number - 1} at byte {block.start}, decompressed,", block.size, self._trust.max_chunk)

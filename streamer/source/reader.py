@@ -51,5 +51,11 @@ class Reader(Protocol):
         A message may be shorter only where ``short`` is set; zeros stand behind it.
         """
 
+    def packed(self, block: int) -> int:
+        """Return how many bytes a block has once it is decompressed; 0 where nothing is to be decompressed."""
+
+    def unpack(self, block: int) -> None:
+        """Decompress a block, for whoever asks for it next."""
+
     def close(self) -> None:
         """Close the file."""

@@ -362,6 +362,14 @@ class Ros1Source:
             return padded(content, at + 8 + MESSAGE_HEADER, sizes, size)
         return gather(content, at + 8 + MESSAGE_HEADER, size) if int(sizes.min()) >= size else None
 
+    def packed(self, block: int) -> int:
+        """Return how many bytes a block has once it is decompressed; 0 where nothing is to be decompressed."""
+        return 0 if self._compression[block] == "none" else self._data[block][2]
+
+    def unpack(self, block: int) -> None:
+        """Decompress a block, for whoever asks for it next."""
+        self._cache.get(block)
+
     def _in_file(self, position: int, size: int, head: memoryview) -> FilePayload:
         if position + size > self.size:
             raise_short(size, self.size - position)

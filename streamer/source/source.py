@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import pairwise
@@ -103,7 +103,7 @@ class Source:
         self._readers: list[Reader] = []
         for file in files:
             try:
-                reader = stack.enter_context(_Closing(open_file(file)))
+                reader = stack.enter_context(closing(open_file(file)))
             except RecordingError as error:
                 if not self._salvage or (file == files[-1] and not self._readers):
                     raise
@@ -315,6 +315,10 @@ class Source:
         hint = SALVAGE if isinstance(error, DamagedError) and not self._salvage else ""
         return error.within(path=str(self.path), hint=hint)
 
+    def place(self, block: int) -> tuple[Reader, int]:
+        """Return the reader of a block of an index, and its number there."""
+        return self._owner[block]
+
     def file_of(self, index: Index, number: int) -> Path:
         """Return the file in which a message lies."""
         reader, _ = self._owner[index.block[number]]
@@ -332,18 +336,6 @@ class Source:
                 stream.seek(max(size - _ENDS, 0))
                 digest.update(stream.read(_ENDS))
         return digest.hexdigest()
-
-
-class _Closing(ExitStack):
-    """Enter with a reader, leave by closing it."""
-
-    def __init__(self, reader: Reader) -> None:
-        super().__init__()
-        self.reader = reader
-        self.callback(reader.close)
-
-    def __enter__(self) -> Reader:  # type: ignore[override]
-        return self.reader
 
 
 @contextmanager

@@ -117,6 +117,14 @@ class SqliteSource:
             hint = "opening a copy of both with sqlite3 and closing it brings them in"
             raise DamagedError(msg, path=self.path, hint=hint)
 
+    def packed(self, block: int) -> int:
+        """Return 0: rows are not compressed together."""
+        del block
+        return 0
+
+    def unpack(self, block: int) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:

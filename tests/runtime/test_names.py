@@ -19,7 +19,7 @@ from streamer.runtime.prepare import Prepared, prepare
 from streamer.source.source import Source
 from streamer.source.types import Types
 from tests import joints
-from tests.bags import JOINTS, START, Message, encoded, header, record
+from tests.bags import JOINTS, SECOND, START, Message, encoded, encoding_of, header, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -365,3 +365,63 @@ def test_recordings_seen_in_public_are_refused_or_read_by_name(
     said = joints.by_name(path, topic, POSITIONS)
     with prepared(path, tmp_path, stream(topic, "position", elements=tuple(elements))) as found:
         assert np.array_equal(decoded(found), joints.rows(said, elements))
+
+
+FILLED = 48  # chunks of a megabyte: more than a reader keeps
+
+
+def interleaved(path: Path, form: str, *, odd: bool = False) -> Path:
+    """Write joints of three topics into many compressed chunks; with ``odd`` one message at the end has other names."""
+    text, own = "std_msgs/msg/String", encoding_of(form)
+    filler = encoded(own, text, data="x" * (1 << 20))
+    messages = []
+    for n in range(FILLED):
+        stamp = START + n * SECOND
+        messages += [
+            Message(f"/arm_{arm}", stamp + arm, state(own, n, odd=odd and n == FILLED - 1)) for arm in range(3)
+        ]
+        messages.append(Message("/fill", stamp + 9, filler, text))
+    return record(path, form, [m._replace(kind=JOINTS) if m.topic != "/fill" else m for m in messages])
+
+
+def state(encoding: str, number: int, *, odd: bool) -> bytes:
+    names = ["j0", "j1", "odd" if odd else "j2"]
+    return encoded(encoding, JOINTS, header=header(START), name=names, position=np.arange(3) + 10.0 * number)
+
+
+def arms(elements: tuple[str, ...] | None) -> list[StreamSettings]:
+    how = Decoding(field="position", elements=elements)
+    names = {"arm": "/arm_0", "left": "/arm_1", "right": "/arm_2", "again": "/arm_0"}
+    return [StreamSettings(name, (topic,), decoding=how) for name, topic in names.items()]
+
+
+@pytest.mark.parametrize("elements", [None, ("j2", "j0")])
+@pytest.mark.parametrize("form", ["ros1-lz4", "mcap-zstd", "mcap-lz4", "mcap"])
+def test_planning_decompresses_each_chunk_once_for_all_topics(
+    tmp_path: Path, form: str, elements: tuple[str, ...] | None
+) -> None:
+    path = interleaved(tmp_path / "take", form)
+    with Source(path, tmp_path / "scratch") as source:
+        found = prepare(source, Types([], source.distro, tmp_path), TimelineSettings("arm"), arms(elements))
+        chunks = len(np.unique(source.index({"/arm_0"})["/arm_0"].block))
+        assert chunks >= FILLED
+        assert (0 if form == "mcap" else chunks) <= source.blocks_loaded <= (0 if form == "mcap" else chunks + 5)
+        for stream in found.streams:
+            assert stream.spec.names == (elements or ("j0", "j1", "j2"))
+            out = np.empty(stream.spec.shape)
+            for number in (0, FILLED // 2, FILLED - 1):
+                stream.decoder.decode(source.payload(stream.index, number), out)
+                assert out.tolist() == [10.0 * number + int(name[1]) for name in stream.spec.names]
+
+
+@pytest.mark.parametrize("form", ["ros1-lz4", "mcap-zstd"])
+def test_other_names_in_the_last_chunk_are_found_before_the_run(tmp_path: Path, form: str) -> None:
+    path = interleaved(tmp_path / "take", form, odd=True)
+    with Source(path, tmp_path / "scratch") as source:
+        types = Types([], source.distro, tmp_path)
+        with pytest.raises(ConfigError, match=rf"(?s)1 of {FILLED} messages have other names.*elements: \[j0, j1\]"):
+            prepare(source, types, TimelineSettings("arm"), arms(None))
+        found = prepare(source, types, TimelineSettings("arm"), arms(("j2", "j0")))
+        assert [len(stream.index.stamps) for stream in found.streams] == [FILLED - 1] * 4
+        left_out = f"streams.left.elements: 1 of {FILLED} messages have only some of them: left out"
+        assert left_out in found.warnings
