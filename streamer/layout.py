@@ -103,8 +103,8 @@ def at_once(layout: Layout, frames: int) -> int:
 def loaded_together(layout: Layout) -> int:
     """Return how many frames a thread loads before it says so.
 
-    To order, announce, send and release costs the same for one as for some, a tenth of what three JPEG pictures of
-    640x480 cost to decode; large frames are worth a word of their own.
+    Ordering, announcing, sending and releasing cost as much for one frame as for four: a tenth of what it takes to
+    decode three JPEG pictures of 640x480. Large frames gain nothing by it.
     """
     return max(1, min(_TOGETHER, _LOADED // layout.slot_size))
 

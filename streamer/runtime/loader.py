@@ -81,7 +81,10 @@ class Loader:
         os.set_blocking(self._wake, False)
 
     def submit(self, orders: list[Order]) -> None:
-        """Order frames; some are loaded together, small ones all, as handing each to a thread would cost more."""
+        """Order frames: small ones go to one thread together, others a few at a time.
+
+        Handing over each by itself would cost more.
+        """
         for load, _ in orders if self._videos else ():
             for pictures, first in self._videos:
                 if first[load.frame] >= 0:

@@ -1,7 +1,8 @@
 """What the messages of a topic say their numbers are → those that belong to a stream, or what is wrong with them.
 
-Names are read as header stamps are: from the heads of many messages at once. One message is walked through, and all
-in which the bytes are equal that decided what was found there are known as well.
+Names are read as header stamps are: from the heads of many messages at once, and of all streams side by side, so that
+a compressed chunk is unpacked once. One message is walked through, and all in which the bytes are equal that decided
+what was found there are known as well.
 """
 
 from __future__ import annotations
